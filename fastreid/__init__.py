@@ -1,0 +1,3 @@
+"""fastreid: a re-identification toolkit for patent drawings."""
+
+__version__ = "2.0.0"

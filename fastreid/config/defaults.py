@@ -1,0 +1,263 @@
+"""Every configuration key, declared once, with its default, meaning and unit.
+
+The keys and defaults of fast-reid 1.3 keep their values; keys that it does not have are marked ``(new)``. A key of a
+node that belongs to a component is, in lower case, a keyword argument of that component (``fastreid.utils.registry``).
+"""
+
+from fastreid.config.config import CfgNode as CN
+
+_C = CN()
+
+# (new) Python files or dotted modules imported before keys and names are checked; they register components and may
+# define `add_config(cfg)` to declare keys of their own. Relative paths are relative to the YAML file.
+_C.PLUGINS = ()
+# (new) Seed of everything random: weights, sampling, augmentation. Negative: a different one each run.
+_C.SEED = 0
+# Folder that receives checkpoints, metrics, TensorBoard files and results.
+_C.OUTPUT_DIR = "logs/"
+# Let cuDNN time its algorithms; faster with fixed input sizes, not bit-reproducible.
+_C.CUDNN_BENCHMARK = False
+
+# ---------------------------------------------------------------------------------------------------- MODEL
+_C.MODEL = CN()
+_C.MODEL.DEVICE = "cuda"  # "cuda", "cuda:1" or "cpu"; without a CUDA device the CPU is used and said so
+_C.MODEL.META_ARCHITECTURE = "Baseline"  # name in META_ARCH_REGISTRY
+_C.MODEL.FREEZE_LAYERS = []  # module names, e.g. ["backbone"], frozen for the first SOLVER.FREEZE_ITERS iterations
+_C.MODEL.QUEUE_SIZE = 8192  # MoCo: entries of the memory
+_C.MODEL.WEIGHTS = ""  # checkpoint to start from or to evaluate: a path or an http(s) address
+_C.MODEL.PIXEL_MEAN = [0.485 * 255, 0.456 * 255, 0.406 * 255]  # RGB, on the scale 0..255
+_C.MODEL.PIXEL_STD = [0.229 * 255, 0.224 * 255, 0.225 * 255]
+
+_C.MODEL.BACKBONE = CN()
+_C.MODEL.BACKBONE.NAME = "build_resnet_backbone"  # name in BACKBONE_REGISTRY
+_C.MODEL.BACKBONE.DEPTH = "50x"  # size of the network, in the backbone's own naming
+_C.MODEL.BACKBONE.LAST_STRIDE = 1  # stride of the last stage, 1 or 2
+_C.MODEL.BACKBONE.FEAT_DIM = 2048  # output width; backbones state their own, a different value here is reported
+_C.MODEL.BACKBONE.NORM = "BN"  # BN, syncBN, GhostBN, FrozenBN or GN
+_C.MODEL.BACKBONE.WITH_IBN = False  # instance-batch normalisation
+_C.MODEL.BACKBONE.WITH_SE = False  # squeeze-and-excitation
+_C.MODEL.BACKBONE.WITH_NL = False  # non-local blocks
+_C.MODEL.BACKBONE.SIE_COE = 3.0  # ViT: weight of the side information embedding
+_C.MODEL.BACKBONE.STRIDE_SIZE = (16, 16)  # ViT: stride of the patches, pixels
+_C.MODEL.BACKBONE.DROP_PATH_RATIO = 0.1  # ViT: stochastic depth
+_C.MODEL.BACKBONE.DROP_RATIO = 0.0  # ViT: dropout
+_C.MODEL.BACKBONE.ATT_DROP_RATE = 0.0  # ViT: dropout of the attention weights
+_C.MODEL.BACKBONE.PRETRAIN = False  # start from ImageNet weights
+_C.MODEL.BACKBONE.PRETRAIN_PATH = ""  # path or address of these weights; empty: the public file of this depth
+_C.MODEL.BACKBONE.IBN_TYPE = "a"  # (new) "a": half of the first norm; "b": instance norm after the residual sum
+_C.MODEL.BACKBONE.NL_CHANNELS = 1  # (new) inner channels of a non-local block; 1 is what fast-reid's checkpoints have
+
+_C.MODEL.HEADS = CN()
+_C.MODEL.HEADS.NAME = "EmbeddingHead"  # name in REID_HEADS_REGISTRY
+_C.MODEL.HEADS.NORM = "BN"  # norm of the BN-neck
+_C.MODEL.HEADS.NUM_CLASSES = 0  # 0: the number of training identities
+_C.MODEL.HEADS.EMBEDDING_DIM = 0  # width of a linear reduction before the neck; 0: none
+_C.MODEL.HEADS.WITH_BNNECK = False
+_C.MODEL.HEADS.NECK_FEAT = "before"  # what the metric losses see: the feature "before" or "after" the BN-neck
+_C.MODEL.HEADS.POOL_LAYER = "GlobalAvgPool"  # name in POOLING_REGISTRY
+_C.MODEL.HEADS.CLS_LAYER = "Linear"  # name in SOFTMAX_REGISTRY
+_C.MODEL.HEADS.MARGIN = 0.0  # margin of the classification layer (ArcSoftmax: radians)
+_C.MODEL.HEADS.SCALE = 1  # scale of its logits
+
+_C.MODEL.LOSSES = CN()
+_C.MODEL.LOSSES.NAME = ("CrossEntropyLoss",)  # names in LOSS_REGISTRY
+_C.MODEL.LOSSES.CE = CN()
+_C.MODEL.LOSSES.CE.EPSILON = 0.0  # label smoothing; negative: adaptive
+_C.MODEL.LOSSES.CE.ALPHA = 0.2  # rate of the adaptive smoothing
+_C.MODEL.LOSSES.CE.SCALE = 1.0  # weight of the loss (also below)
+_C.MODEL.LOSSES.FL = CN()
+_C.MODEL.LOSSES.FL.ALPHA = 0.25
+_C.MODEL.LOSSES.FL.GAMMA = 2
+_C.MODEL.LOSSES.FL.SCALE = 1.0
+_C.MODEL.LOSSES.TRI = CN()
+_C.MODEL.LOSSES.TRI.MARGIN = 0.3  # 0: soft margin
+_C.MODEL.LOSSES.TRI.NORM_FEAT = False  # cosine distance of normalised features instead of Euclidean
+_C.MODEL.LOSSES.TRI.HARD_MINING = False  # batch-hard; otherwise softmax-weighted
+_C.MODEL.LOSSES.TRI.SCALE = 1.0
+_C.MODEL.LOSSES.CIRCLE = CN()
+_C.MODEL.LOSSES.CIRCLE.MARGIN = 0.25
+_C.MODEL.LOSSES.CIRCLE.GAMMA = 128
+_C.MODEL.LOSSES.CIRCLE.SCALE = 1.0
+_C.MODEL.LOSSES.COSFACE = CN()
+_C.MODEL.LOSSES.COSFACE.MARGIN = 0.25
+_C.MODEL.LOSSES.COSFACE.GAMMA = 128
+_C.MODEL.LOSSES.COSFACE.SCALE = 1.0
+
+# ---------------------------------------------------------------------------------- KD (knowledge distillation)
+_C.KD = CN()
+_C.KD.MODEL_CONFIG = []  # YAML files of the teachers
+_C.KD.MODEL_WEIGHTS = []
+_C.KD.EMA = CN()
+_C.KD.EMA.ENABLED = False
+_C.KD.EMA.MOMENTUM = 0.999
+
+# ---------------------------------------------------------------------------------------------------- INPUT
+# Sizes are (height, width) in pixels, grey values 0..255, PROB is the chance per image.
+_C.INPUT = CN()
+_C.INPUT.SIZE_TRAIN = [256, 128]
+_C.INPUT.SIZE_TEST = [256, 128]
+_C.INPUT.CHANNELS = 3  # (new) 3 or 1
+_C.INPUT.GRAYSCALE = False  # (new) read every image as grey first (drawings); 3 channels are then three equal ones
+
+# (new) Cut the page down to the drawing before any other step, in training and test.
+_C.INPUT.INK_CROP = CN()
+_C.INPUT.INK_CROP.ENABLED = False
+_C.INPUT.INK_CROP.THRESHOLD = 128  # darker than this is ink
+_C.INPUT.INK_CROP.MARGIN = 0.02  # white border kept, as a share of the longer side of the ink box
+# (new) Thicken dark lines before a strong reduction, which would lose them.
+_C.INPUT.THICKEN = CN()
+_C.INPUT.THICKEN.ENABLED = False
+_C.INPUT.THICKEN.SIZE = 3  # odd width of the minimum filter, pixels
+
+_C.INPUT.CROP = CN()  # random resized crop
+_C.INPUT.CROP.ENABLED = False
+_C.INPUT.CROP.SIZE = [224, 224]
+_C.INPUT.CROP.SCALE = [0.16, 1]
+_C.INPUT.CROP.RATIO = [3.0 / 4.0, 4.0 / 3.0]
+_C.INPUT.FLIP = CN()  # left-right
+_C.INPUT.FLIP.ENABLED = False
+_C.INPUT.FLIP.PROB = 0.5
+_C.INPUT.PADDING = CN()  # pad on all sides, then crop at random to the training size
+_C.INPUT.PADDING.ENABLED = False
+_C.INPUT.PADDING.MODE = "constant"  # constant, edge, reflect or symmetric
+_C.INPUT.PADDING.SIZE = 10
+_C.INPUT.PADDING.VALUE = 0  # (new) grey value of the constant border; 255 on white pages
+_C.INPUT.CJ = CN()  # colour jitter
+_C.INPUT.CJ.ENABLED = False
+_C.INPUT.CJ.PROB = 0.5
+_C.INPUT.CJ.BRIGHTNESS = 0.15
+_C.INPUT.CJ.CONTRAST = 0.15
+_C.INPUT.CJ.SATURATION = 0.1
+_C.INPUT.CJ.HUE = 0.1
+_C.INPUT.AFFINE = CN()  # small rotation, shift, scale and shear
+_C.INPUT.AFFINE.ENABLED = False
+_C.INPUT.AFFINE.FILL = 0  # (new) grey value outside the image
+_C.INPUT.ROTATION = CN()  # (new)
+_C.INPUT.ROTATION.ENABLED = False
+_C.INPUT.ROTATION.PROB = 0.5
+_C.INPUT.ROTATION.DEGREES = 10.0  # uniform in +-DEGREES
+_C.INPUT.ROTATION.FILL = 255
+_C.INPUT.BLUR = CN()  # (new) Gaussian blur
+_C.INPUT.BLUR.ENABLED = False
+_C.INPUT.BLUR.PROB = 0.5
+_C.INPUT.BLUR.SIGMA = [0.1, 1.0]  # pixels, uniform
+_C.INPUT.SCALE_CROP = CN()  # (new) enlarge by a random factor, then crop to the training size
+_C.INPUT.SCALE_CROP.ENABLED = False
+_C.INPUT.SCALE_CROP.PROB = 0.5
+_C.INPUT.SCALE_CROP.SCALE = [1.0, 1.25]
+_C.INPUT.AUTOAUG = CN()  # AutoAugment, ImageNet policy
+_C.INPUT.AUTOAUG.ENABLED = False
+_C.INPUT.AUTOAUG.PROB = 0.0
+_C.INPUT.AUTOAUG.FILL = 128  # (new) grey value of areas that a geometric operation uncovers
+_C.INPUT.AUGMIX = CN()
+_C.INPUT.AUGMIX.ENABLED = False
+_C.INPUT.AUGMIX.PROB = 0.0
+_C.INPUT.REA = CN()  # random erasing
+_C.INPUT.REA.ENABLED = False
+_C.INPUT.REA.PROB = 0.5
+_C.INPUT.REA.VALUE = [0.485 * 255, 0.456 * 255, 0.406 * 255]  # [255, 255, 255] on white pages
+_C.INPUT.RPT = CN()  # random patch: paste a piece of an earlier image
+_C.INPUT.RPT.ENABLED = False
+_C.INPUT.RPT.PROB = 0.5
+
+# ------------------------------------------------------------------------------------------------- DATASETS
+# All data sets lie below the folder in the environment variable FASTREID_DATASETS (default: datasets).
+_C.DATASETS = CN()
+_C.DATASETS.NAMES = ("Market1501",)  # training sets, names in DATASET_REGISTRY
+_C.DATASETS.TESTS = ("Market1501",)  # test sets
+_C.DATASETS.COMBINEALL = False  # train on the test identities too
+_C.DATASETS.FILELIST = CN()  # (new) any images from list files with lines `path identity`
+_C.DATASETS.FILELIST.ROOT = ""  # folder of the images; ${VARIABLES} are expanded; relative: below the data root
+_C.DATASETS.FILELIST.TRAIN = ()  # list files, absolute or relative to ROOT
+_C.DATASETS.FILELIST.QUERY = ()
+_C.DATASETS.FILELIST.GALLERY = ()
+_C.DATASETS.DEEPPATENT = CN()  # (new) the official lists
+_C.DATASETS.DEEPPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
+_C.DATASETS.MINIPATENT = CN()  # (new) drawings made on first use
+_C.DATASETS.MINIPATENT.NUM_TRAIN = 400  # designs
+_C.DATASETS.MINIPATENT.NUM_VAL = 60
+_C.DATASETS.MINIPATENT.NUM_TEST = 60
+_C.DATASETS.MINIPATENT.SIZE = 256  # pixels
+_C.DATASETS.MINIPATENT.SEED = 0
+_C.DATASETS.MINIPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
+
+# ----------------------------------------------------------------------------------------------- DATALOADER
+_C.DATALOADER = CN()
+_C.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"  # name in SAMPLER_REGISTRY
+_C.DATALOADER.NUM_INSTANCE = 4  # images per identity in a batch
+_C.DATALOADER.NUM_WORKERS = 8  # processes per loader; 0: read in the main process
+_C.DATALOADER.SET_WEIGHT = []  # SetReWeightSampler: weight of each camera (data set)
+_C.DATALOADER.ON_BAD_IMAGE = "error"  # (new) "error": stop and name it; "skip": replace it, count it, report it
+
+# --------------------------------------------------------------------------------------------------- SOLVER
+_C.SOLVER = CN()
+_C.SOLVER.AMP = CN()
+_C.SOLVER.AMP.ENABLED = False  # mixed precision
+_C.SOLVER.AMP.DTYPE = "float16"  # (new) "float16" (with loss scaling) or "bfloat16"
+_C.SOLVER.OPT = "Adam"  # name in OPTIMIZER_REGISTRY or of a class of torch.optim
+_C.SOLVER.MAX_EPOCH = 120
+_C.SOLVER.BASE_LR = 3e-4
+_C.SOLVER.HEADS_LR_FACTOR = 1.0  # learning rate of the head, as a multiple of BASE_LR
+_C.SOLVER.MOMENTUM = 0.9  # SGD
+_C.SOLVER.NESTEROV = False  # SGD
+_C.SOLVER.WEIGHT_DECAY = 0.0005
+_C.SOLVER.WEIGHT_DECAY_NORM = 0.0005
+_C.SOLVER.BIAS_LR_FACTOR = 1.0
+_C.SOLVER.WEIGHT_DECAY_BIAS = 0.0005
+_C.SOLVER.SCHED = "MultiStepLR"  # name in SCHEDULER_REGISTRY
+_C.SOLVER.DELAY_EPOCHS = 0  # epochs at the full rate before the schedule begins
+_C.SOLVER.GAMMA = 0.1  # MultiStepLR: factor at each step
+_C.SOLVER.STEPS = [30, 55]  # MultiStepLR: epochs, counted from the end of the warm-up
+_C.SOLVER.ETA_MIN_LR = 1e-7  # CosineAnnealingLR: last learning rate
+_C.SOLVER.WARMUP_FACTOR = 0.1  # first learning rate, as a multiple of BASE_LR
+_C.SOLVER.WARMUP_ITERS = 1000
+_C.SOLVER.WARMUP_METHOD = "linear"  # linear, constant or exp
+_C.SOLVER.FREEZE_ITERS = 0  # iterations during which MODEL.FREEZE_LAYERS stay fixed
+_C.SOLVER.CHECKPOINT_PERIOD = 20  # epochs
+_C.SOLVER.IMS_PER_BATCH = 64  # over all processes
+_C.SOLVER.CLIP_GRADIENTS = CN()
+_C.SOLVER.CLIP_GRADIENTS.ENABLED = False
+_C.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"  # "norm" or "value", of each parameter tensor
+_C.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 5.0
+_C.SOLVER.CLIP_GRADIENTS.NORM_TYPE = 2.0
+
+# ----------------------------------------------------------------------------------------------------- TEST
+_C.TEST = CN()
+_C.TEST.EVAL_PERIOD = 20  # epochs; 0: no evaluation during training
+_C.TEST.IMS_PER_BATCH = 64
+_C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
+_C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
+_C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see later items under rule "granted_before"
+_C.TEST.BLOCK_MIB = 256  # (new) memory for a block of distances, MiB
+_C.TEST.EXPECTED_RESULTS = []  # (new) [data set, metric, value, tolerance] rows that a run must reach
+_C.TEST.ROC = CN()  # true-positive rates at false-positive rates 1e-4, 1e-3, 1e-2
+_C.TEST.ROC.ENABLED = False
+_C.TEST.FLIP = CN()  # average the features of an image and its mirror image
+_C.TEST.FLIP.ENABLED = False
+# Post-processing, applied in this order: AQE, QE, DBA, RERANK.
+_C.TEST.AQE = CN()  # query expansion of queries and gallery together, as fast-reid and the DIRA entry
+_C.TEST.AQE.ENABLED = False
+_C.TEST.AQE.ALPHA = 3.0  # exponent of the similarity
+_C.TEST.AQE.QE_TIME = 1  # passes
+_C.TEST.AQE.QE_K = 5  # neighbours, the item itself among them
+_C.TEST.QE = CN()  # (new) alpha query expansion of the queries only
+_C.TEST.QE.ENABLED = False
+_C.TEST.QE.ALPHA = 3.0
+_C.TEST.QE.K = 5  # gallery neighbours
+_C.TEST.DBA = CN()  # (new) database-side augmentation: the same, of the gallery only
+_C.TEST.DBA.ENABLED = False
+_C.TEST.DBA.ALPHA = 3.0
+_C.TEST.DBA.K = 5
+_C.TEST.RERANK = CN()  # k-reciprocal re-ranking
+_C.TEST.RERANK.ENABLED = False
+_C.TEST.RERANK.K1 = 20
+_C.TEST.RERANK.K2 = 6
+_C.TEST.RERANK.LAMBDA = 0.3  # weight of the original distance
+_C.TEST.PRECISE_BN = CN()  # recompute the statistics of batch norms before an evaluation
+_C.TEST.PRECISE_BN.ENABLED = False
+_C.TEST.PRECISE_BN.DATASET = "Market1501"
+_C.TEST.PRECISE_BN.NUM_ITER = 300
+_C.TEST.REPORT = CN()  # (new) report.html
+_C.TEST.REPORT.ENABLED = True
+_C.TEST.REPORT.NUM_QUERIES = 8  # of each kind: best, worst, random
+_C.TEST.REPORT.TOPK = 10

@@ -1,0 +1,1 @@
+"""Helpers without knowledge of models or data: registry, files, distributed communication, events, checkpoints."""

@@ -1,0 +1,22 @@
+"""Wording shared by all error messages about unknown names."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or ``""`` when nothing is close.
+
+    Case is ignored, so ``tripletloss`` finds ``TripletLoss``.
+    """
+    by_folded = {str(choice).casefold(): str(choice) for choice in choices}
+    match = difflib.get_close_matches(str(name).casefold(), by_folded, n=1, cutoff=0.6)
+    return f" Did you mean '{by_folded[match[0]]}'?" if match else ""
+
+
+def require_choice(what: str, given, choices: Iterable) -> None:
+    """Raise ``ValueError`` unless ``given`` is one of ``choices``; ``what`` names the parameter and its owner."""
+    choices = list(choices)
+    if given not in choices:
+        allowed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{what} must be one of {allowed}; got {given!r}.{nearest(given, map(str, choices))}")

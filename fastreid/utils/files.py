@@ -1,0 +1,99 @@
+"""Files: atomic writes, the data root, downloads with cache and checksum."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
+    """Open a temporary file beside ``path`` and rename it over ``path`` when the block ends without an error.
+
+    A reader sees the old file or the whole new one; a full disk or a kill leaves the old file as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, mode, encoding=encoding) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; give the permissions that an ordinary open() would have given
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def data_root() -> Path:
+    """Folder of all data sets: the environment variable ``FASTREID_DATASETS``, by default ``datasets``."""
+    return Path(os.environ.get("FASTREID_DATASETS") or "datasets").expanduser()
+
+
+def cache_root() -> Path:
+    """Folder for downloaded weights: ``FASTREID_CACHE``, by default ``~/.cache/fastreid``."""
+    return Path(os.environ.get("FASTREID_CACHE") or Path.home() / ".cache" / "fastreid")
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Hex SHA-256 of a file, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def cached_download(url: str, sha256_prefix: str | None = None, cache: Path | None = None) -> Path:
+    """Return the local copy of ``url``, downloading it into the cache on first use.
+
+    Args:
+        url: http(s) address, or a Google Drive link (needs the core package gdown).
+        sha256_prefix: leading hex digits of the file's SHA-256, checked after the download and on each use.
+
+    Raises:
+        ConnectionError: the download failed; the message says where to put the file by hand.
+        ValueError: the checksum differs.
+    """
+    name = url.rstrip("/").rsplit("/", 1)[-1].split("?")[0] or "download"
+    if "drive.google.com" in url:
+        name = hashlib.sha256(url.encode()).hexdigest()[:16] + ".pth"
+    target = (cache or cache_root()) / name
+    if not target.exists():
+        _fetch(url, target)
+    if sha256_prefix and not sha256_of(target).startswith(sha256_prefix):
+        raise ValueError(
+            f"{target} has the wrong checksum: expected SHA-256 {sha256_prefix}..., got {sha256_of(target)[:16]}.... "
+            f"Delete it to download {url} again."
+        )
+    return target
+
+
+def _fetch(url: str, target: Path) -> None:
+    try:
+        with atomic_write(target) as file:
+            if "drive.google.com" in url:
+                import gdown
+
+                if gdown.download(url, file, quiet=True) is None:
+                    raise OSError("gdown returned no file")
+                return
+            with urllib.request.urlopen(url, timeout=60) as response:
+                while block := response.read(1 << 20):
+                    file.write(block)
+    except (OSError, urllib.error.URLError) as error:
+        raise ConnectionError(
+            f"Cannot download {url} ({error}). Without a network, fetch it on another machine and save it as {target}."
+        ) from error

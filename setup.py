@@ -1,0 +1,86 @@
+"""Packaging of fastreid. The compiled kernels are optional: without a compiler the package installs without them."""
+
+import re
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+CORE = [
+    "torch>=2.4",
+    "torchvision>=0.19",
+    "yacs==0.1.8",
+    "numpy>=1.26",
+    "scikit-learn>=1.3",
+    "pillow>=10",
+    "termcolor>=2.0",
+    "tabulate>=0.9",
+    "tensorboard>=2.12",
+    "gdown>=5",
+    "tqdm>=4.66",
+]
+SEARCH = ["faiss-cpu>=1.9"]
+EXTRAS = {
+    "synth": ["manifold3d>=3.1"],
+    "dev": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.6", "import-linter>=2.1", "Cython>=3.0"],
+}
+
+
+class OptionalBuildExt(build_ext):
+    """Compile the kernels; a failure leaves a package that runs on its Python reference code."""
+
+    def run(self):
+        try:
+            super().run()
+        except Exception as error:  # a missing compiler raises many kinds of errors; none may break the installation
+            self._skipped(error)
+
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            self._skipped(error)
+
+    @staticmethod
+    def _skipped(error):
+        print(f"WARNING: the compiled kernels were not built ({error}); evaluation will be slower.", file=sys.stderr)
+
+
+def extensions():
+    try:
+        import numpy
+        from Cython.Build import cythonize
+        from setuptools import Extension
+    except ImportError as error:
+        OptionalBuildExt._skipped(error)
+        return []
+    modules = [
+        Extension(
+            ".".join(path.relative_to(ROOT).with_suffix("").parts),
+            [str(path.relative_to(ROOT))],
+            include_dirs=[numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        )
+        for path in sorted((ROOT / "fastreid").rglob("*.pyx"))
+    ]
+    return cythonize(modules, language_level=3)
+
+
+setup(
+    name="fastreid",
+    version=re.search(r'__version__ = "(.+)"', (ROOT / "fastreid/__init__.py").read_text()).group(1),
+    description="A re-identification toolkit for patent drawings",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["fastreid", "fastreid.*"]),
+    package_data={"fastreid": ["**/*.pyx", "**/*.html", "**/*.css"]},
+    install_requires=CORE + SEARCH,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["fastreid=fastreid.cli:main"]},
+    ext_modules=extensions(),
+    cmdclass={"build_ext": OptionalBuildExt},
+)
