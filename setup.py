@@ -23,6 +23,8 @@ CORE = [
 ]
 SEARCH = ["faiss-cpu>=1.9"]
 EXTRAS = {
+    # the same module as faiss-cpu: `pip uninstall faiss-cpu` first
+    "gpu": ["faiss-gpu>=1.9"],
     "synth": ["manifold3d>=3.1"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.6", "import-linter>=2.1", "Cython>=3.0"],
 }

@@ -109,7 +109,8 @@ class CfgNode(_YacsNode):
                 accepted[key] = _coerce(value, known[key], key, source)
             elif self._is_node(key):
                 if value != {}:
-                    raise ValueError(f"{key} in {source} is a group of keys ({', '.join(self.get_node(key))}), not a value")
+                    keys = ", ".join(self.get_node(key))
+                    raise ValueError(f"{key} in {source} is a group of keys ({keys}), not a value; got {value!r}")
             else:
                 unknown.append(f"  {key}{_explain_unknown(key, known)}")
         if unknown:
@@ -264,7 +265,7 @@ def configurable(init_func: Callable | None = None, *, from_config: Callable | N
         if not _called_with_cfg(args, kwargs):
             return init_func(self, *args, **kwargs)
         if not hasattr(type(self), "from_config"):
-            raise AttributeError(f"{type(self).__name__} is @configurable and needs a class method from_config(cls, cfg)")
+            raise AttributeError(f"{type(self).__name__} is @configurable: it needs a class method from_config(cls, cfg)")
         return init_func(self, **_arguments(type(self).from_config, args, kwargs))
 
     return __init__

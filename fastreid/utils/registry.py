@@ -53,9 +53,8 @@ class Registry:
         """Return the object registered as ``name``; an unknown name raises ``KeyError`` with the nearest match."""
         if name not in self._objects:
             known = ", ".join(sorted(self._objects)) or "none"
-            raise KeyError(
-                f"No object named '{name}' in the {self.name} registry.{nearest(name, self._objects)} Registered: {known}"
-            )
+            hint = nearest(name, self._objects)
+            raise KeyError(f"No object named '{name}' in the {self.name} registry.{hint} Registered: {known}")
         return self._objects[name]
 
     def node(self, name: str) -> str | None:
