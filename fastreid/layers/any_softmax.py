@@ -1,0 +1,75 @@
+"""Classification layers: margin and scale on the logits before the cross-entropy.
+
+Each takes logits (B, num_classes) and targets (B,) int64 and returns new logits (B, num_classes). For all but
+``Linear`` the logits are cosines between feature and class weight. A target of -1 means that the class of this row is
+not among these logits (it lives on another process): the row is then all negatives.
+
+``MODEL.HEADS.CLS_LAYER`` names a class in ``SOFTMAX_REGISTRY``; the head calls it with (num_classes, scale, margin).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fastreid.utils.registry import Registry
+
+SOFTMAX_REGISTRY = Registry("SOFTMAX")
+_register = SOFTMAX_REGISTRY.register(node="MODEL.HEADS")
+
+
+@_register
+class Linear(nn.Module):
+    """Plain softmax: the logits times ``scale``. ``margin`` is accepted and has no effect.
+
+    Attributes:
+        s, m: scale and margin.
+    """
+
+    def __init__(self, num_classes: int, scale: float = 1, margin: float = 0.0):
+        super().__init__()
+        self.num_classes, self.s, self.m = num_classes, scale, margin
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return logits * self.s
+
+    def is_target(self, targets: torch.Tensor) -> torch.Tensor:
+        """(B, num_classes) bool: the target class of each row; no class where the target is -1."""
+        classes = torch.arange(self.num_classes, device=targets.device)
+        return targets[:, None] == classes
+
+    def extra_repr(self) -> str:
+        return f"num_classes={self.num_classes}, scale={self.s}, margin={self.m}"
+
+
+@_register
+class CosSoftmax(Linear):
+    """Additive cosine margin: ``s (cos - m)`` for the target class (CosFace, Wang et al., CVPR 2018, eq. 4)."""
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (logits - self.m * self.is_target(targets)) * self.s
+
+
+@_register
+class ArcSoftmax(Linear):
+    """Additive angular margin in radians: ``s cos(angle + m)`` for the target (ArcFace, Deng et al., 2019, eq. 3).
+
+    Cosines are kept 1e-7 away from -1 and 1, where the angle has no finite derivative.
+    """
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        angles = logits.clamp(-1 + 1e-7, 1 - 1e-7).acos()
+        return (angles + self.m * self.is_target(targets)).cos() * self.s
+
+
+@_register
+class CircleSoftmax(Linear):
+    """Circle loss at class level (Sun et al., CVPR 2020, eq. 6): each cosine is weighted by its distance to its goal.
+
+    Target: ``s [1 + m - cos]_+ (cos - (1 - m))``; others: ``s [cos + m]_+ (cos - m)``; no gradient through the weights.
+    """
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        cosine = logits.detach()
+        positive = F.relu(1 + self.m - cosine) * (logits - (1 - self.m))
+        negative = F.relu(cosine + self.m) * (logits - self.m)
+        return torch.where(self.is_target(targets), positive, negative) * self.s
