@@ -1,0 +1,1 @@
+"""Data: records, data sets, samplers, transforms, loaders and the feature file."""

@@ -1,0 +1,122 @@
+"""Base classes of data sets: three lists of records, checks and a table of what is in them."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastreid.data.records import Record, as_record
+
+logger = logging.getLogger(__name__)
+
+Items = list | Callable[[], list]
+
+
+class Dataset:
+    """Training, query and gallery records of one data set.
+
+    Args:
+        train, query, gallery: lists of ``Record`` or ``(path, pid, camid)``, or functions that return one and are
+            called on first use (training then works where only the training part is at hand).
+        combineall: add query and gallery to the training records, as identities of their own.
+    """
+
+    _junk_pids: tuple = ()  # identities that ``combineall`` leaves out
+    dataset_name = ""
+    relevance_known = True  # False: queries have no labels, so the set can only be searched or submitted
+
+    def __init__(self, train: Items, query: Items, gallery: Items, combineall: bool = False, **kwargs):
+        self._parts = {"train": train, "query": query, "gallery": gallery}
+        self.combineall = combineall
+
+    @property
+    def name(self) -> str:
+        return self.dataset_name or type(self).__name__
+
+    @property
+    def train(self) -> list[Record]:
+        if self.combineall:
+            self._parts["train"], self.combineall = self._combined(), False
+        return self._part("train")
+
+    @property
+    def query(self) -> list[Record]:
+        return self._part("query")
+
+    @property
+    def gallery(self) -> list[Record]:
+        return self._part("gallery")
+
+    def _part(self, name: str) -> list[Record]:
+        part = self._parts[name]
+        items = part() if callable(part) else part
+        if callable(part) or not all(isinstance(item, Record) for item in items):
+            self._parts[name] = items = [as_record(item) for item in items]
+        return items
+
+    def _combined(self) -> list[Record]:
+        tests = [record for record in self.query + self.gallery if record.pid not in self._junk_pids]
+        return self._part("train") + [_renamed(record, self.name) for record in tests]
+
+    def get_num_pids(self, data: Iterable) -> int:
+        return self.parse_data(data)[0]
+
+    def get_num_cams(self, data: Iterable) -> int:
+        return self.parse_data(data)[1]
+
+    def parse_data(self, data: Iterable) -> tuple[int, int]:
+        """Return the numbers of identities and of cameras."""
+        items = list(data)
+        return len({item[1] for item in items}), len({item[2] for item in items})
+
+    def check_before_run(self, required_files: str | Iterable[str]) -> None:
+        """Raise ``FileNotFoundError`` unless all these files and folders exist."""
+        paths = [required_files] if isinstance(required_files, str) else required_files
+        require_paths(self.name, paths, os.path.commonpath([os.path.abspath(p) for p in paths]), "its authors", "there")
+
+    def show_train(self) -> None:
+        self._show("train")
+
+    def show_test(self) -> None:
+        self._show("query", "gallery")
+
+    def _show(self, *parts: str) -> None:
+        from tabulate import tabulate
+
+        rows = [(part, *self.parse_data(self._part(part)), len(self._part(part))) for part in parts]
+        table = tabulate(rows, ["subset", "identities", "cameras", "images"], tablefmt="github", intfmt=",")
+        logger.info("Data set %s:\n%s", self.name, table)
+
+
+class ImageDataset(Dataset):
+    """A data set of single images; the name that code written for fast-reid derives from."""
+
+
+def _renamed(record: Record, name: str) -> Record:
+    """A test record as training record; labels restart per split, so its identity is one that no training label equals."""
+    return Record(
+        record.path, f"{name}_test_{record.pid}", f"{name}_test_{record.camid}",
+        record.date, record.taxonomy, record.text, record.source,
+    )  # fmt: skip
+
+
+def require_paths(name: str, paths: Iterable, root: str | os.PathLike, get_it_from: str, put_it_so: str) -> None:
+    """Raise ``FileNotFoundError`` naming the first of ``paths`` that is missing, and the remedy.
+
+    Args:
+        name: of the data set.
+        get_it_from: where the data can be had.
+        put_it_so: the layout expected below ``root``.
+    """
+    for path in paths:
+        if not Path(path).exists():
+            relative = os.path.relpath(path, root)
+            raise FileNotFoundError(
+                f"Data set {name}: '{relative}' not found under {Path(root).absolute()}. Get it from {get_it_from}; "
+                f"put it so: {put_it_so}. The environment variable FASTREID_DATASETS points to another data root."
+            )
+
+
+def first_existing(*folders: str | os.PathLike) -> Path:
+    """Return the first of ``folders`` that exists, or the first one (whose absence is then reported)."""
+    return next((Path(folder) for folder in folders if Path(folder).is_dir()), Path(folders[0]))

@@ -1,0 +1,31 @@
+"""The registry of data sets and how one is built from the config."""
+
+import os
+from pathlib import Path
+
+from fastreid.utils.files import data_root
+from fastreid.utils.registry import Registry
+
+DATASET_REGISTRY = Registry("DATASET")
+
+
+def build_dataset(cfg, name: str, **kwargs):
+    """Build the data set registered as ``name``.
+
+    A data set registered with a config node gets the keys of that node; a ``ROOT`` among them is a folder below the
+    data root (or an absolute path). One registered without a node is called ``obj(root=data_root, **kwargs)``, as
+    fast-reid does.
+    """
+    root, node = data_root(), DATASET_REGISTRY.node(name)
+    if node is None:
+        return DATASET_REGISTRY.get(name)(root=str(root), **kwargs)
+    folder = cfg.get_node(node).get("ROOT", "")
+    return DATASET_REGISTRY.build(name, cfg, root=str(root / expand(folder)), **kwargs)
+
+
+def expand(path: str) -> Path:
+    """Expand ``~`` and ``${VARIABLES}``; a variable that is not set raises ``ValueError`` naming it."""
+    expanded = Path(os.path.expanduser(os.path.expandvars(path)))
+    if "$" in str(expanded):
+        raise ValueError(f"The path '{path}' uses an environment variable that is not set: '{expanded}'")
+    return expanded

@@ -1,0 +1,72 @@
+"""``FileList``: own images from list files named in the config, without code."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastreid.data.datasets.bases import ImageDataset
+from fastreid.data.datasets.build import DATASET_REGISTRY, expand
+from fastreid.data.datasets.lists import read_list
+from fastreid.data.datasets.patent import GALLERY_CAMERA, QUERY_CAMERA
+from fastreid.data.records import Record
+
+
+@DATASET_REGISTRY.register(node="DATASETS.FILELIST")
+class FileList(ImageDataset):
+    """Any images, from list files with lines ``path identity`` (or ``path identity camera``).
+
+    Identities are any words without spaces; the lists of one part share them, and query and gallery share them too.
+
+    Args:
+        root: folder that the paths in the lists are relative to (config: ``DATASETS.FILELIST.ROOT``).
+        train, query, gallery: list files, absolute or relative to ``root``.
+        cameras: lines have a third field, the camera; the same-camera rule then drops gallery items of the query's
+            identity and camera. Without cameras no match is ever dropped.
+
+    Raises:
+        FileNotFoundError: a list is missing.
+        ValueError: a part that is asked for has no list, or a line is malformed (naming file and line).
+    """
+
+    dataset_name = "filelist"
+
+    def __init__(
+        self,
+        root: str | os.PathLike = "",
+        train: Sequence[str] = (),
+        query: Sequence[str] = (),
+        gallery: Sequence[str] = (),
+        cameras: bool = False,
+        **kwargs,
+    ):
+        self.folder, self.cameras = Path(root), cameras
+        super().__init__(
+            lambda: self._records("TRAIN", train, 1, f"{self.name}_"),
+            lambda: self._records("QUERY", query, QUERY_CAMERA),
+            lambda: self._records("GALLERY", gallery, GALLERY_CAMERA),
+            **kwargs,
+        )
+
+    def _records(self, part: str, lists: Sequence[str], camera: int, prefix: str = "") -> list[Record]:
+        if not lists:
+            raise ValueError(f"Data set FileList has no {part} list: name files in DATASETS.FILELIST.{part}")
+        records = []
+        for name in [lists] if isinstance(lists, str) else lists:
+            path = self.folder / expand(name)
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"DATASETS.FILELIST.{part}: list '{name}' not found at {path.absolute()}; lists are absolute or "
+                    f"relative to DATASETS.FILELIST.ROOT, which lies below FASTREID_DATASETS unless absolute"
+                )
+            records += [self._record(fields, place, camera, prefix) for fields, place in read_list(path, 2 + self.cameras)]
+        return records
+
+    def _record(self, fields: tuple[str, ...], place: str, camera: int, prefix: str) -> Record:
+        path, identity = fields[:2]
+        pid = prefix + identity if prefix else number_or_word(identity)
+        return Record(str(self.folder / path), pid, number_or_word(fields[2]) if self.cameras else camera, source=place)
+
+
+def number_or_word(field: str) -> int | str:
+    """An integer field as integer, any other as it is."""
+    return int(field) if field.isdecimal() else field
