@@ -1,0 +1,36 @@
+"""fast-reid's names for ranking metrics; the work is done in `fastreid.retrieval`."""
+
+import numpy as np
+
+from fastreid.retrieval.cuhk03 import evaluate_single_shot
+from fastreid.retrieval.rank import evaluate_distances
+
+
+def evaluate_rank(
+    distmat, q_pids, g_pids, q_camids, g_camids, max_rank=50, use_metric_cuhk03=False, use_cython=True
+) -> tuple[np.ndarray, ...]:
+    """Return CMC float32 (max_rank,), AP (V,) and INP (V,) of the V queries with a match, for distances (Q, G)."""
+    if use_metric_cuhk03:
+        return eval_cuhk03(distmat, q_pids, g_pids, q_camids, g_camids, max_rank)
+    columns = _columns(q_pids, q_camids), _columns(g_pids, g_camids)
+    metrics = evaluate_distances(distmat, *columns, "camera", max_rank, use_cython=use_cython)
+    return metrics.cmc, metrics.ap, metrics.inp
+
+
+def evaluate_py(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, use_metric_cuhk03=False):
+    """`evaluate_rank` without the compiled kernel."""
+    return evaluate_rank(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, use_metric_cuhk03, use_cython=False)
+
+
+def eval_market1501(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):
+    """`evaluate_rank` under the metric of Market-1501."""
+    return evaluate_rank(distmat, q_pids, g_pids, q_camids, g_camids, max_rank)
+
+
+def eval_cuhk03(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):
+    """Return CMC (max_rank,) over random single-shot galleries, and AP (V,)."""
+    return evaluate_single_shot(distmat, _columns(q_pids, q_camids), _columns(g_pids, g_camids), max_rank)
+
+
+def _columns(pids, camids) -> dict[str, np.ndarray]:
+    return {"pids": np.asarray(pids), "camids": np.asarray(camids)}

@@ -1,0 +1,101 @@
+"""One retrieval problem as a value: queries against a gallery under a metric and a rule, read block by block."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from fastreid.retrieval.candidates import Columns, Rule, get_rule
+from fastreid.retrieval.distance import as_features, check_finite, prepare, prepared_distances, query_blocks
+
+Rescore = Callable[[slice, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Queries (Q, D) against a gallery (G, D). Post-processors turn one Search into another.
+
+    Attributes:
+        q_columns, g_columns: columns of length Q and G, such as "pids", "camids" (int64) and "dates" (int64, yyyymmdd).
+        metric: "cosine" (1 - cos) or "euclidean" (squared L2).
+        rule: a rule of `candidates`, its name, or ``None`` for all items.
+        block_mib: memory for one block of queries, MiB.
+        rescore: ``f(rows, distances (b, G)) -> distances (b, G)``, set by re-ranking.
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown metric, or a column which the rule needs and nobody gave.
+    """
+
+    queries: np.ndarray
+    gallery: np.ndarray
+    q_columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    g_columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metric: str = "cosine"
+    rule: Rule | str | None = None
+    block_mib: float = 256
+    rescore: Rescore | None = None
+
+    def __post_init__(self):
+        queries, gallery = as_features(self.queries, "queries"), as_features(self.gallery, "gallery")
+        if queries.shape[1] != gallery.shape[1]:
+            raise ValueError(f"queries have {queries.shape[1]} feature columns but the gallery has {gallery.shape[1]}")
+        rule = get_rule(self.rule)
+        values = {
+            "queries": queries,
+            "gallery": gallery,
+            "q_columns": check_columns(self.q_columns, len(queries), rule, "queries"),
+            "g_columns": check_columns(self.g_columns, len(gallery), rule, "gallery"),
+            "rule": rule,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def prepared(self) -> tuple[np.ndarray, np.ndarray]:
+        """Queries and gallery as the metric reads them (unit rows for cosine)."""
+        return prepare(self.queries, self.metric), prepare(self.gallery, self.metric)
+
+    def distances(self, rows: slice) -> np.ndarray:
+        """Finite distances (b, G) of the query rows ``rows``; a NaN or infinite one raises ``ValueError``."""
+        queries, gallery = self.prepared
+        distances = prepared_distances(queries[rows], gallery, self.metric)
+        if self.rescore is not None:
+            distances = self.rescore(rows, distances)
+        check_finite(distances, rows)
+        return distances
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (query rows, their distances (b, G)) from the first query to the last."""
+        for rows in query_blocks(len(self.queries), len(self.gallery), self.block_mib):
+            yield rows, self.distances(rows)
+
+    def permitted(self, rows: slice) -> np.ndarray | None:
+        """Mask (b, G) of the permitted pairs of some query rows; ``None`` when the rule excludes nothing."""
+        return permitted_pairs(self.rule, self.q_columns, self.g_columns, rows)
+
+    def with_features(self, queries: np.ndarray, gallery: np.ndarray) -> "Search":
+        """The same search over other features; refused after re-ranking, whose distances belong to the old ones."""
+        if self.rescore is not None:
+            raise ValueError("feature expansion must run before re-ranking, not after it")
+        return replace(self, queries=queries, gallery=gallery)
+
+
+def permitted_pairs(rule: Rule, q_columns: Columns, g_columns: Columns, rows: slice) -> np.ndarray | None:
+    """Ask ``rule`` about some query rows; a rule without ``needs`` excludes nothing and gives ``None``."""
+    if not rule.needs:
+        return None
+    return rule.permitted({name: column[rows] for name, column in q_columns.items()}, g_columns)
+
+
+def check_columns(columns: Columns, length: int, rule: Rule, side: str) -> dict[str, np.ndarray]:
+    """Return the columns as arrays, after checking their length and that the rule finds what it needs."""
+    columns = {name: np.asarray(column) for name, column in columns.items()}
+    for name, column in columns.items():
+        if len(column) != length:
+            raise ValueError(f"column '{name}' of the {side} has {len(column)} rows; expected {length}")
+    missing = [name for name in rule.needs if name not in columns]
+    if missing:
+        given = ", ".join(columns) or "none"
+        raise ValueError(f"rule {type(rule).__name__} needs column {missing} of the {side}; given: {given}")
+    return columns

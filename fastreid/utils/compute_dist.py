@@ -1,0 +1,43 @@
+"""fast-reid's names for distance matrices (Q, G), NumPy float32; prefer `fastreid.retrieval`, which streams."""
+
+import numpy as np
+
+from fastreid.retrieval.distance import METRICS, as_features, block_distances
+from fastreid.retrieval.rerank import JaccardDistances, encode_features, k_reciprocal
+from fastreid.utils.errors import require_choice
+
+
+def build_dist(feat_1, feat_2, metric: str = "euclidean", **kwargs) -> np.ndarray:
+    """Return distances (Q, G) of features (Q, D) and (G, D), tensors or arrays.
+
+    Args:
+        metric: "euclidean" (squared), "cosine" or "jaccard" (with ``k1`` and ``k2``).
+    """
+    require_choice("metric of build_dist", metric, (*METRICS, "jaccard"))
+    features = _array(feat_1), _array(feat_2)
+    if metric == "jaccard":
+        return k_reciprocal(*features, **kwargs)(slice(0, len(features[0])))
+    return block_distances(*features, metric)
+
+
+def compute_euclidean_distance(features, others) -> np.ndarray:
+    """Squared Euclidean distances (Q, G)."""
+    return build_dist(features, others, "euclidean")
+
+
+def compute_cosine_distance(features, others) -> np.ndarray:
+    """``1 - cos``, (Q, G)."""
+    return build_dist(features, others, "cosine")
+
+
+def compute_jaccard_distance(features, k1=20, k2=6, search_option=0, fp16=False) -> np.ndarray:
+    """k-reciprocal Jaccard distances (N, N) of features (N, D).
+
+    ``search_option`` and ``fp16`` chose among fast-reid's GPU paths and change nothing here.
+    """
+    encodings = encode_features(as_features(_array(features)), k1, k2)
+    return JaccardDistances(encodings, encodings)(slice(0, encodings.shape[0]))
+
+
+def _array(features) -> np.ndarray:
+    return features.detach().cpu().numpy() if hasattr(features, "detach") else np.asarray(features)
