@@ -1,0 +1,279 @@
+"""Checkpoints: whole-file writes, safe reading, a readable list of what did not fit."""
+
+import logging
+import os
+import pickle
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fastreid.utils.errors import nearest
+from fastreid.utils.files import atomic_write, cached_download
+
+logger = logging.getLogger(__name__)
+
+# names of old fast-reid files -> names of today
+RENAMED = (("heads.classifier.weight", "heads.weight"), ("heads.bnneck.", "heads.bottleneck.0."))
+# saved by old versions as part of the model; not weights
+NOT_WEIGHTS = ("pixel_mean", "pixel_std")
+
+
+class Checkpointer:
+    """Save and load a model together with optimiser, schedulers and whatever else has a ``state_dict``.
+
+    Args:
+        model: may be wrapped for distributed training; the file holds the names of the model inside.
+        save_dir: folder of the files and of ``last_checkpoint``, which names the newest of them.
+        save_to_disk: false in all processes but one.
+        checkpointables: objects with ``state_dict`` and ``load_state_dict``; their names are keys of the file.
+    """
+
+    def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True, **checkpointables: Any):
+        self.model = unwrap(model)
+        self.save_dir = str(save_dir)
+        self.save_to_disk = save_to_disk
+        self.checkpointables = dict(checkpointables)
+
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``save_dir/name.pth`` with the keys ``model``, those of the checkpointables, and ``extra``.
+
+        ``extra`` must be plain values or tensors, so that the file can be read with ``weights_only``.
+        """
+        if not (self.save_dir and self.save_to_disk):
+            return
+        state = {"model": self.model.state_dict()}
+        state.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
+        file_name = f"{name}.pth"
+        with atomic_write(Path(self.save_dir, file_name)) as file:
+            torch.save({**state, **extra}, file)
+        self.tag_last_checkpoint(file_name)
+        logger.info("Saved %s", Path(self.save_dir, file_name))
+
+    def load(self, path: str, checkpointables: Iterable[str] | None = None) -> dict[str, Any]:
+        """Load weights and the named ``checkpointables`` (``None``: all); return the rest of the file.
+
+        Args:
+            path: a file or an http(s) address; an empty string loads nothing.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is not a checkpoint, or none of its names belongs to the model.
+        """
+        if not path:
+            logger.info("No checkpoint given: the model keeps its initial weights")
+            return {}
+        path = str(cached_download(path)) if re.match(r"https?://", path) else path
+        state = read_checkpoint(path)
+        load_weights(self.model, state.pop("model"), path)
+        wanted = set(self.checkpointables if checkpointables is None else checkpointables)
+        for key in [key for key in self.checkpointables if key in state]:
+            saved = state.pop(key)
+            if key in wanted:
+                self._load_part(key, saved, path)
+        return state
+
+    def _load_part(self, key: str, saved: dict, path: str) -> None:
+        try:
+            self.checkpointables[key].load_state_dict(saved)
+        except ValueError as error:
+            # e.g. fast-reid's optimiser over flat buffers: one parameter per group
+            logger.warning("'%s' of %s does not fit and starts afresh: %s", key, path, error)
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """With ``resume`` and a ``last_checkpoint``, load all of it; otherwise only the weights in ``path``."""
+        if resume and self.has_checkpoint():
+            path = self.get_checkpoint_file()
+            logger.info("Resuming from %s", path)
+            return self.load(path)
+        return self.load(path, checkpointables=())
+
+    def has_checkpoint(self) -> bool:
+        return Path(self.save_dir, "last_checkpoint").is_file()
+
+    def get_checkpoint_file(self) -> str:
+        """Return the path of the newest checkpoint, or an empty string when there is none."""
+        if not self.has_checkpoint():
+            return ""
+        return str(Path(self.save_dir, Path(self.save_dir, "last_checkpoint").read_text(encoding="utf-8").strip()))
+
+    def get_all_checkpoint_files(self) -> list[str]:
+        return sorted(str(path) for path in Path(self.save_dir).glob("*.pth"))
+
+    def tag_last_checkpoint(self, file_name: str) -> None:
+        with atomic_write(Path(self.save_dir, "last_checkpoint"), "w") as file:
+            file.write(file_name)
+
+
+class PeriodicCheckpointer:
+    """Save ``model_NNNN`` every ``period`` epochs, ``model_final`` after the last one and ``model_best``.
+
+    ``model_best`` is written after each epoch whose own evaluation beats all earlier ones, whatever the period, so that
+    its metric always belongs to its weights. (fast-reid pairs the newest metric with the weights of the period.)
+
+    Args:
+        max_epoch: number of epochs; ``None`` means no end, and no ``model_final``.
+        keep: how many ``model_NNNN`` files stay; 0 keeps all, as fast-reid does.
+    """
+
+    def __init__(self, checkpointer: Checkpointer, period: int, max_epoch: int | None = None, keep: int = 0):
+        self.checkpointer = checkpointer
+        self.period = int(period)
+        self.max_epoch = max_epoch
+        self.keep = keep
+        self.best_metric = -float("inf")
+
+    def step(self, epoch: int, metric: float | None = None, **extra: Any) -> None:
+        """Save what is due after ``epoch`` (from 0). ``metric``: of an evaluation of these weights, if there was one."""
+        state = {"epoch": int(epoch), **extra}
+        is_best = metric is not None and metric > self.best_metric
+        if is_best:
+            self.best_metric = float(metric)
+        if metric is not None:
+            state["metric"] = float(metric)
+        state["best_metric"] = self.best_metric
+        if is_best:
+            self.checkpointer.save("model_best", **state)
+        if self.max_epoch is not None and epoch >= self.max_epoch - 1:
+            self.checkpointer.save("model_final", **state)
+        elif self.period > 0 and (epoch + 1) % self.period == 0:
+            self.checkpointer.save(f"model_{epoch:04d}", **state)
+            self._delete_old()
+
+    def save(self, name: str, **extra: Any) -> None:
+        self.checkpointer.save(name, **extra)
+
+    def _delete_old(self) -> None:
+        folder = self.checkpointer.save_dir
+        if self.keep > 0 and folder and self.checkpointer.save_to_disk:
+            numbered = sorted(p for p in Path(folder).glob("model_*.pth") if re.fullmatch(r"model_\d{4,}", p.stem))
+            for path in numbered[: -self.keep]:
+                path.unlink()
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside a wrapper for parallel training."""
+    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+    return model.module if isinstance(model, wrappers) else model
+
+
+def _numpy_globals() -> list:
+    """What files with NumPy arrays need on top of tensors; these reconstruct data and run nothing else."""
+    core = getattr(np, "_core", None) or np.core
+    dtypes = [type(np.dtype(name)) for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "bool")]
+    return [core.multiarray._reconstruct, core.multiarray.scalar, np.ndarray, np.dtype, *dtypes]
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a file into ``{"model": {name: tensor}, ...}``, without running any code in it.
+
+    A bare state dict, or one under ``state_dict``, is accepted too.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not a checkpoint, or a truncated one.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        names = [p.name for p in path.parent.glob("*.pth")] if path.parent.is_dir() else []
+        raise FileNotFoundError(f"No checkpoint {path}.{nearest(path.name, names)}")
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, UnicodeDecodeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, another format, or "
+            f"objects other than tensors and plain values inside ({reason})"
+        ) from error
+    return _with_model_key(state, path)
+
+
+def _with_model_key(state: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}, not a checkpoint")
+    if "model" not in state and isinstance(state.get("state_dict"), dict):
+        state = {"model": state["state_dict"], **{k: v for k, v in state.items() if k != "state_dict"}}
+    if "model" not in state and state and all(isinstance(v, (torch.Tensor, np.ndarray)) for v in state.values()):
+        state = {"model": state}
+    if not isinstance(state.get("model"), dict):
+        raise ValueError(f"{path} is not a checkpoint: no 'model' in it; it holds {sorted(map(str, state))[:8]}")
+    return state
+
+
+def load_weights(model: nn.Module, weights: dict[str, Any], source: str = "the checkpoint") -> None:
+    """Copy the fitting weights into ``model`` and log what is missing, unexpected or of another shape.
+
+    Raises:
+        ValueError: not a single name fits.
+    """
+    own = model.state_dict()
+    given = _modern_names({k: torch.as_tensor(v) for k, v in weights.items()}, own)
+    fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    shapes = [f"{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} in the model"
+              for k, v in given.items() if k in own and k not in fitting]
+    if own and not fitting:
+        raise ValueError(f"Nothing in {source} fits the model. {_explain_no_match(given, own, shapes)}")
+    model.load_state_dict(fitting, strict=False)
+    missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in given if k not in own and k not in NOT_WEIGHTS]
+    if missing:
+        logger.warning("%s: %s", source, get_missing_parameters_message(missing))
+    if unexpected:
+        logger.warning("%s: %s", source, get_unexpected_parameters_message(unexpected))
+    if shapes:
+        logger.warning("%s: skipped for their shape:\n  %s", source, "\n  ".join(shapes))
+
+
+def _modern_names(weights: dict[str, torch.Tensor], own: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Drop ``module.`` of a parallel wrapper; translate names of old fast-reid files unless the model has them."""
+    own = set(own)
+    if weights and all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    renamed = {}
+    for name, value in weights.items():
+        if name not in own:
+            for old, new in RENAMED:
+                if name.startswith(old) and name.replace(old, new, 1) not in weights:
+                    name = name.replace(old, new, 1)
+        renamed[name] = value
+    return renamed
+
+
+def _explain_no_match(given: Iterable[str], own: Iterable[str], shapes: list[str]) -> str:
+    given, own = sorted(given), sorted(own)
+    if shapes:
+        return f"Names agree, shapes do not, e.g. {shapes[0]}."
+    for name in given:
+        for mine in own:
+            if mine.endswith("." + name):
+                return f"Its names lack the prefix '{mine.removesuffix(name)}' ('{name}', the model has '{mine}')."
+            if name.endswith("." + mine):
+                return f"Its names carry the prefix '{name.removesuffix(mine)}' ('{name}', the model has '{mine}')."
+    return f"Its names are like {given[:3]}, those of the model like {own[:3]}: another architecture?"
+
+
+def _grouped(names: Iterable[str]) -> str:
+    """``a.b.{weight, bias}`` for the names below one module."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        prefix, _, leaf = name.rpartition(".")
+        groups.setdefault(prefix, []).append(leaf)
+    lines = []
+    for prefix, leaves in sorted(groups.items()):
+        leaf = leaves[0] if len(leaves) == 1 else f"{{{', '.join(leaves)}}}"
+        lines.append(f"{prefix}.{leaf}" if prefix else leaf)
+    return "\n  ".join(lines)
+
+
+def get_missing_parameters_message(keys: Iterable[str]) -> str:
+    """Say which weights of the model the file does not have."""
+    return f"not in the file, kept as initialised:\n  {_grouped(keys)}"
+
+
+def get_unexpected_parameters_message(keys: Iterable[str]) -> str:
+    """Say which weights of the file the model does not have."""
+    return f"not in the model, ignored:\n  {_grouped(keys)}"
