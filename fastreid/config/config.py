@@ -265,7 +265,7 @@ def configurable(init_func: Callable | None = None, *, from_config: Callable | N
         if not _called_with_cfg(args, kwargs):
             return init_func(self, *args, **kwargs)
         if not hasattr(type(self), "from_config"):
-            raise AttributeError(f"{type(self).__name__} is @configurable: it needs a class method from_config(cls, cfg)")
+            raise AttributeError(f"{type(self).__name__} is @configurable and needs from_config(cls, cfg)")
         return init_func(self, **_arguments(type(self).from_config, args, kwargs))
 
     return __init__

@@ -1,0 +1,66 @@
+import hashlib
+import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fastreid.utils.files import atomic_write, cached_download, data_root
+
+
+def test_an_error_inside_the_block_leaves_the_old_file(tmp_path):
+    path = tmp_path / "deep" / "x.txt"
+    with atomic_write(path, "w") as file:
+        file.write("old")
+    with pytest.raises(OSError, match="disk full"), atomic_write(path, "w") as file:
+        file.write("half")
+        raise OSError("disk full")
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["x.txt"]
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path):
+    with atomic_write(tmp_path / "a", "w") as file:
+        file.write("a")
+    (tmp_path / "b").write_text("b")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_the_data_root_follows_the_environment(monkeypatch):
+    monkeypatch.setenv("FASTREID_DATASETS", "/somewhere")
+    assert str(data_root()) == "/somewhere"
+    monkeypatch.delenv("FASTREID_DATASETS")
+    assert str(data_root()) == "datasets"
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "weights.pth").write_bytes(b"weights")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "site")
+    handler.log_message = lambda *args: None
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_is_fetched_once_and_checked(server, tmp_path):
+    digest = hashlib.sha256(b"weights").hexdigest()
+    path = cached_download(f"{server}/weights.pth", digest[:8], cache=tmp_path / "cache")
+    assert path.read_bytes() == b"weights"
+    (tmp_path / "site" / "weights.pth").unlink()
+    assert cached_download(f"{server}/weights.pth", digest[:8], cache=tmp_path / "cache") == path
+
+
+def test_a_wrong_checksum_is_refused(server, tmp_path):
+    with pytest.raises(ValueError, match=r"wrong checksum: expected SHA-256 00000000"):
+        cached_download(f"{server}/weights.pth", "00000000", cache=tmp_path / "cache")
+
+
+def test_a_failed_download_says_where_to_put_the_file(server, tmp_path):
+    with pytest.raises(ConnectionError, match=r"save it as .*gone\.pth"):
+        cached_download(f"{server}/gone.pth", cache=tmp_path / "cache")
+    assert os.listdir(tmp_path / "cache") == []

@@ -1,0 +1,58 @@
+import pytest
+
+from fastreid.config import get_cfg
+from fastreid.utils.registry import Registry, option_names
+
+
+class Triplet:
+    def __init__(self, margin=0.3, hard_mining=False, num_classes=0):
+        self.margin, self.num_classes = margin, num_classes
+
+
+def test_a_component_gets_the_lower_case_keys_of_its_node():
+    losses = Registry("LOSSES")
+    losses.register(Triplet, node="MODEL.LOSSES.TRI")
+    cfg = get_cfg()
+    cfg.MODEL.LOSSES.TRI.MARGIN = 0.7
+    built = losses.build("Triplet", cfg, num_classes=5)
+    assert (built.margin, built.num_classes) == (0.7, 5)
+
+
+def test_a_component_without_a_node_gets_the_whole_cfg():
+    heads = Registry("HEADS")
+
+    @heads.register()
+    def my_head(cfg):
+        return cfg.MODEL.DEVICE
+
+    assert heads.build("my_head", get_cfg()) == "cuda"
+
+
+def test_a_python_keyword_is_spelt_with_an_underscore():
+    registry = Registry("POST")
+
+    @registry.register(name="RERANK", node="TEST.RERANK")
+    def rerank(k1=20, lambda_=0.3):
+        return k1, lambda_
+
+    assert registry.build("RERANK", get_cfg()) == (20, 0.3)
+
+
+def test_an_unknown_name_shows_the_nearest_and_all_names():
+    losses = Registry("LOSSES")
+    losses.register(Triplet, name="TripletLoss")
+    with pytest.raises(KeyError, match=r"in the LOSSES registry. Did you mean 'TripletLoss'\? Registered: Tri"):
+        losses.get("tripletlos")
+
+
+def test_two_objects_cannot_share_a_name_but_one_may_register_twice():
+    registry = Registry("X")
+    registry.register(Triplet)
+    registry.register(Triplet)
+    with pytest.raises(KeyError, match="already registered"):
+        registry.register(object, name="Triplet")
+    assert len(registry) == 1
+
+
+def test_option_names_are_the_arguments_with_defaults():
+    assert option_names(Triplet) == ["margin", "hard_mining", "num_classes"]
