@@ -1,0 +1,252 @@
+"""Feature files: what a model made of a data set, and everything later stages need to know about it.
+
+Evaluation, submission, index and analysis start from such a file, so post-processing can be retried without a second
+pass over the images. The fingerprint says which weights, settings and images it was made of; a stale file is refused.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastreid.utils.files import atomic_write
+
+FORMAT = 1
+NUMBER_COLUMNS = ("pids", "camids", "dates")
+TEXT_COLUMNS = ("taxonomy", "text")
+
+# Input options that only training uses. Every other INPUT key counts as an input setting of the features, so that an
+# option added later makes old files stale instead of being overlooked.
+TRAIN_ONLY_INPUT = {
+    "SIZE_TRAIN", "FLIP", "PADDING", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "REA", "RPT", "ROTATION", "BLUR", "SCALE_CROP",
+}  # fmt: skip
+# Model options without influence on the features of given weights.
+TRAIN_ONLY_MODEL = {
+    "DEVICE", "WEIGHTS", "LOSSES", "FREEZE_LAYERS", "QUEUE_SIZE", "PRETRAIN", "PRETRAIN_PATH", "NUM_CLASSES",
+}  # fmt: skip
+
+
+class StaleFeatures(ValueError):
+    """A feature file was made of other weights, settings or images than the ones at hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """The queries or the gallery of a feature file: ``features`` (n, D), ``columns`` of length n, ``paths``."""
+
+    features: np.ndarray
+    columns: dict[str, np.ndarray]
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile:
+    """Features of a query list followed by those of a gallery list.
+
+    Args:
+        features: float32 (N, D), finite; rows ``0 .. num_query - 1`` are the queries, the others the gallery.
+        num_query: number of query rows, 0 <= num_query <= N.
+        columns: per row: ``pids`` and ``camids`` int64 (N,), optionally ``dates`` int64 as yyyymmdd (0 = unknown),
+            ``taxonomy`` and ``text`` str.
+        paths: the image of each row.
+        fingerprint: what the features were made of, as plain JSON values; see :func:`fingerprint_of`.
+        relevance_known: False when the rows have no true ``pids`` (a challenge's test set): no metric is possible.
+
+    Raises:
+        ValueError: lengths disagree, a required column is missing, or a feature is NaN or infinite.
+    """
+
+    features: np.ndarray
+    num_query: int
+    columns: dict[str, np.ndarray]
+    paths: list[str]
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    relevance_known: bool = True
+
+    def __post_init__(self):
+        features = np.ascontiguousarray(self.features, dtype=np.float32)
+        if features.ndim != 2:
+            raise ValueError(f"features of a FeatureFile must have shape (N, D); got {features.shape}")
+        columns = {name: _as_column(name, values, len(features)) for name, values in self.columns.items()}
+        for name in ("pids", "camids"):
+            if name not in columns:
+                raise ValueError(f"columns of a FeatureFile must contain '{name}'; got {sorted(columns)}")
+        if len(self.paths) != len(features):
+            raise ValueError(f"a FeatureFile of {len(features)} rows needs as many paths; got {len(self.paths)}")
+        if not 0 <= self.num_query <= len(features):
+            raise ValueError(f"num_query must be in 0..{len(features)}, the number of rows; got {self.num_query}")
+        _require_finite(features, self.paths)
+        for name, value in (("features", features), ("columns", columns), ("paths", list(self.paths))):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def query(self) -> FeatureRows:
+        return self._rows(slice(0, self.num_query))
+
+    @property
+    def gallery(self) -> FeatureRows:
+        return self._rows(slice(self.num_query, None))
+
+    def _rows(self, rows: slice) -> FeatureRows:
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return FeatureRows(self.features[rows], columns, self.paths[rows])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a ``.npz`` file (atomically). Texts are kept as JSON, so no pickle is ever needed to read it."""
+        described = {
+            "format": FORMAT,
+            "num_query": self.num_query,
+            "paths": self.paths,
+            "fingerprint": self.fingerprint,
+            "relevance_known": self.relevance_known,
+            "texts": {name: self.columns[name].tolist() for name in TEXT_COLUMNS if name in self.columns},
+        }
+        numbers = {name: self.columns[name] for name in NUMBER_COLUMNS if name in self.columns}
+        description = np.frombuffer(json.dumps(described, ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
+        with atomic_write(path) as file:
+            np.savez(file, features=self.features, description=description, **numbers)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "FeatureFile":
+        """Read a file written by :meth:`save`; anything else raises ``ValueError`` naming the path."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            described = json.loads(arrays.pop("description").tobytes().decode("utf-8", "surrogatepass"))
+        except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is not a feature file ({error}). Delete it to have it made again.") from error
+        if described["format"] != FORMAT:
+            raise StaleFeatures(f"{path} has feature file format {described['format']}; this version reads {FORMAT}")
+        features = arrays.pop("features")
+        columns = {**arrays, **described["texts"]}
+        return cls(
+            features, described["num_query"], columns, described["paths"], described["fingerprint"],
+            described["relevance_known"],
+        )  # fmt: skip
+
+    def check(self, fingerprint: Mapping[str, Any]) -> None:
+        """Raise :class:`StaleFeatures` naming every part in which ``fingerprint`` differs from the file's own."""
+        differences = compare(self.fingerprint, fingerprint)
+        if differences:
+            raise StaleFeatures("these features are stale: " + "; ".join(differences))
+
+
+def compare(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Describe in words where two fingerprints differ; empty when they agree."""
+    stored, wanted = _flatten(json.loads(json.dumps(stored))), _flatten(json.loads(json.dumps(wanted)))
+    absent = "nothing"
+    return [
+        f"{name} was {stored.get(name, absent)!r}, is now {wanted.get(name, absent)!r}"
+        for name in sorted(stored.keys() | wanted.keys())
+        if stored.get(name, absent) != wanted.get(name, absent)
+    ]
+
+
+def fingerprint_of(cfg, model, records: Sequence, num_query: int, dataset_name: str = "", flip: bool = False) -> dict:
+    """Plain values that change whenever the features of ``records`` under ``model`` and ``cfg`` could change.
+
+    Args:
+        model: a torch module; the content of its state dict is hashed (float16 or float32 weights differ).
+        records: the queries, then the gallery, in loader order.
+    """
+    import fastreid
+
+    return {
+        "weights": hash_weights(model.state_dict()),
+        "settings": {
+            **_plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT"),
+            **_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"),
+            "flip": bool(flip),
+        },
+        "images": hash_records(records, num_query),
+        "dataset": dataset_name,
+        "fastreid": fastreid.__version__,
+    }
+
+
+def hash_weights(state_dict: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and bytes of all tensors, independent of their order and device."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name]
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def hash_records(records: Sequence, num_query: int) -> str:
+    """SHA-256 over the ordered list of images, their labels and file sizes.
+
+    Sizes notice a data set that was made anew under the same names; modification times are left out, because a copied
+    folder holds the same images.
+    """
+    digest = hashlib.sha256(f"{num_query} of {len(records)}".encode())
+    for record in records:
+        labels = [getattr(record, name, None) for name in ("date", "taxonomy", "text")]
+        path, pid, camid = record[0], record[1], record[2]
+        row = [str(path), str(pid), str(camid), _size(path), *labels]
+        digest.update(json.dumps(row, default=str).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _size(path: str | os.PathLike) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _as_column(name: str, values: Any, rows: int) -> np.ndarray:
+    if name in NUMBER_COLUMNS:
+        values = np.asarray(values, dtype=np.int64)
+    elif name in TEXT_COLUMNS:
+        values = np.asarray(["" if value is None else str(value) for value in values], dtype=object)
+    else:
+        allowed = ", ".join(NUMBER_COLUMNS + TEXT_COLUMNS)
+        raise ValueError(f"columns of a FeatureFile must be among {allowed}; got '{name}'")
+    if values.shape != (rows,):
+        raise ValueError(f"column '{name}' of a FeatureFile must have shape ({rows},); got {values.shape}")
+    return values
+
+
+def _require_finite(features: np.ndarray, paths: Sequence[str]) -> None:
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        named = ", ".join(f"row {row} ({paths[row]})" for row in bad[:5])
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise ValueError(f"{len(bad)} of {len(features)} feature rows are NaN or infinite: {named}{more}")
+
+
+def _plain(node: Mapping, left_out: set[str], prefix: str) -> dict[str, Any]:
+    """Flatten a config node to ``{"INPUT.CROP.SIZE": value}``, without the keys named in ``left_out``."""
+    kept = {}
+    for key, value in node.items():
+        if key in left_out:
+            continue
+        name = f"{prefix}.{key}"
+        kept.update(_plain(value, left_out, name) if isinstance(value, Mapping) else {name: value})
+    return kept
+
+
+def _flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat.update(_flatten(value, f"{name} > ") if isinstance(value, Mapping) else {name: value})
+    return flat

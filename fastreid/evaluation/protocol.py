@@ -1,0 +1,164 @@
+"""How features are judged: metric, candidate rule, post-processors in order, and the metrics after each of them."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastreid.data.feature_file import FeatureFile
+from fastreid.retrieval import POSTPROCESSOR_REGISTRY, RetrievalMetrics, Search, evaluate_search, get_rule, topk_search
+from fastreid.retrieval.postprocess import ORDER
+from fastreid.retrieval.roc import tpr_at_fpr
+from fastreid.utils.errors import require_choice
+
+logger = logging.getLogger(__name__)
+
+PRIOR_ART_RULE = "granted_before"
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the result: the features as they are, or after one more post-processor.
+
+    Attributes:
+        name: "plain", then "+AQE", "+RERANK", ...: each row adds to the one above it.
+        metrics: ``None`` when the data set has no labels.
+    """
+
+    name: str
+    metrics: RetrievalMetrics | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of a protocol on one feature file.
+
+    Attributes:
+        stages: the plain features first, then after each post-processor.
+        indices, distances: int64 and float32 (Q, min(topk, G)), the first gallery rows of each query after the last
+            stage, nearest first; -1 and +inf where a query has fewer candidates.
+        settings: metric, rule and post-processors as plain values.
+        roc: true-positive rates of the last stage in percent; empty unless asked for.
+    """
+
+    stages: tuple[Stage, ...]
+    indices: np.ndarray
+    distances: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)
+    roc: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> RetrievalMetrics | None:
+        """Metrics after the last stage."""
+        return self.stages[-1].metrics
+
+    @property
+    def labelled(self) -> bool:
+        return self.metrics is not None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Metric, rule and post-processors; the same for evaluation and submission.
+
+    Args:
+        metric: "cosine" or "euclidean".
+        rule: name in RULE_REGISTRY, or names joined by "+".
+        postprocessors: (name, component) pairs in the order of application.
+        allow_noncausal: accept post-processors that look at items which rule "granted_before" hides; they are then
+            named as such in the result.
+        block_mib: memory for one block of distances, MiB.
+        roc: compute true-positive rates too.
+
+    Raises:
+        ValueError: unknown metric, or a non-causal post-processor under the prior-art rule.
+        KeyError: unknown rule.
+    """
+
+    metric: str = "cosine"
+    rule: str = "camera"
+    postprocessors: tuple[tuple[str, Any], ...] = ()
+    allow_noncausal: bool = False
+    block_mib: float = 256
+    roc: bool = False
+    topk: int = 10
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        require_choice("TEST.METRIC", self.metric, ("cosine", "euclidean"))
+        get_rule(self.rule)
+        noncausal = [name for name, component in self.postprocessors if self._leaks(component)]
+        if noncausal and not self.allow_noncausal:
+            raise ValueError(
+                f"TEST.{noncausal[0]} looks at gallery items that rule '{PRIOR_ART_RULE}' hides from the query (later "
+                f"grants), so the result would not be one of prior art. Switch it off, or set TEST.ALLOW_NONCAUSAL "
+                f"True; it is then named in the result."
+            )
+
+    @classmethod
+    def from_config(cls, cfg) -> "Protocol":
+        """Read the ``TEST`` node.
+
+        A post-processor takes part when its own config node says ``ENABLED``; the last part of the node's name is what
+        results call it. Those from outside come after the built-in ones, by name.
+        """
+        names = sorted(POSTPROCESSOR_REGISTRY.names(), key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+        enabled, options = [], {}
+        for name in names:
+            node = POSTPROCESSOR_REGISTRY.node(name)
+            if node is not None and cfg.get_node(node).ENABLED:
+                label = node.rsplit(".", 1)[-1]
+                enabled.append((label, POSTPROCESSOR_REGISTRY.build(name, cfg)))
+                options[label] = {key: value for key, value in cfg.get_node(node).items() if key != "ENABLED"}
+        return cls(
+            metric=cfg.TEST.METRIC,
+            rule=cfg.TEST.RULE,
+            postprocessors=tuple(enabled),
+            allow_noncausal=cfg.TEST.ALLOW_NONCAUSAL,
+            block_mib=cfg.TEST.BLOCK_MIB,
+            roc=cfg.TEST.ROC.ENABLED,
+            topk=max(10, cfg.TEST.REPORT.TOPK),
+            options=options,
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        names = [name for name, _ in self.postprocessors]
+        options = {name: self.options.get(name, {}) for name in names}
+        return {"metric": self.metric, "rule": self.rule, "post-processing": options}
+
+    def searches(self, features: FeatureFile) -> Iterator[tuple[str, Search]]:
+        """Yield (stage name, search): the plain one, then the one that each post-processor makes of it."""
+        query, gallery = features.query, features.gallery
+        search = Search(
+            query.features, gallery.features, query.columns, gallery.columns, self.metric, self.rule, self.block_mib
+        )
+        yield PLAIN, search
+        for name, component in self.postprocessors:
+            search = component.apply(search)
+            yield f"+{name} (non-causal)" if self._leaks(component) else f"+{name}", search
+
+    def rank(self, features: FeatureFile, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gallery rows int64 (Q, min(k, G)) and distances after the last stage, without any metric."""
+        *_, (_, search) = self.searches(features)
+        return topk_search(search, k)
+
+    def evaluate(self, features: FeatureFile) -> Evaluation:
+        """Measure the ranking at every stage and keep the first items of the last one.
+
+        Raises:
+            ValueError: no query has a permitted match.
+        """
+        stages, last = [], None
+        for name, last in self.searches(features):
+            stages.append(Stage(name, evaluate_search(last) if features.relevance_known else None))
+        indices, distances = topk_search(last, self.topk)
+        rates = tpr_at_fpr(last) if self.roc and features.relevance_known else {}
+        roc = {f"TPR@FPR={rate:.0e}": 100 * share for rate, share in rates.items()}
+        return Evaluation(tuple(stages), indices, distances, self.settings, roc)
+
+    def _leaks(self, component: Any) -> bool:
+        return PRIOR_ART_RULE in self.rule and not component.causal

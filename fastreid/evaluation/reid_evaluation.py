@@ -1,0 +1,36 @@
+"""The evaluator of re-identification: collect features, judge them under the protocol of the config."""
+
+from collections import OrderedDict
+
+from fastreid.evaluation.collector import FeatureCollector
+from fastreid.evaluation.results import evaluate, features_path, headline
+from fastreid.utils import comm
+
+
+class ReidEvaluator(FeatureCollector):
+    """Collects features and returns the metrics of the last stage under fast-reid's names, in percent.
+
+    Args:
+        num_query: number of leading images of the loader that are queries.
+        output_dir: receives ``features/<data set>.npz``, ``results.json`` and the report; ``None`` writes nothing.
+        dataset_name: default: the only one of ``DATASETS.TESTS``, or what the loader's data set is called.
+    """
+
+    def __init__(self, cfg, num_query: int, output_dir: str | None = None, dataset_name: str | None = None):
+        tests = tuple(cfg.DATASETS.TESTS)
+        super().__init__(num_query, cfg, dataset_name or (tests[0] if len(tests) == 1 else ""))
+        self.output_dir = output_dir
+
+    def begin(self, model, data_loader, flip_test: bool = False) -> None:
+        self.fingerprint = None  # weights change from one evaluation of a training to the next
+        self.dataset_name = self.dataset_name or getattr(getattr(data_loader, "dataset", None), "name", "")
+        super().begin(model, data_loader, flip_test)
+
+    def evaluate(self) -> OrderedDict[str, float]:
+        """Return the metrics; empty without labels, and in processes other than the main one."""
+        features = super().evaluate()
+        if not comm.is_main_process():
+            return OrderedDict()
+        if self.output_dir:
+            features.save(features_path(self.output_dir, self.dataset_name))
+        return headline(evaluate(self.cfg, features, self.dataset_name, self.output_dir))

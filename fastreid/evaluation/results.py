@@ -1,0 +1,119 @@
+"""What an evaluation leaves behind: a table in the log, ``results.json`` and ``report.html``."""
+
+import datetime
+import json
+import logging
+import os
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from fastreid.data.feature_file import FeatureFile
+from fastreid.evaluation.protocol import Evaluation, Protocol
+from fastreid.utils.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+UPSTREAM_NAMES = ("Rank-1", "Rank-5", "Rank-10", "mAP", "mINP", "metric")
+COUNTS = ("queries", "dropped queries")
+
+
+def evaluate(cfg, feature_file: FeatureFile, dataset_name: str, output_dir: str | os.PathLike | None) -> Evaluation:
+    """Evaluate under the protocol of ``cfg``, log the table and, with ``output_dir``, write results and report.
+
+    Returns:
+        the evaluation; without labels it holds a ranking but no metrics.
+    """
+    evaluation = Protocol.from_config(cfg).evaluate(feature_file)
+    logger.info("%s\n%s", describe(feature_file, dataset_name), metric_table(evaluation))
+    if evaluation.metrics is not None and evaluation.metrics.dropped:
+        dropped, total = evaluation.metrics.dropped, evaluation.metrics.num_queries
+        logger.warning("%d of %d queries have no permitted match and do not count", dropped, total)
+    if output_dir:
+        write_results(evaluation, feature_file, dataset_name, Path(output_dir) / "results.json")
+        if cfg.TEST.REPORT.ENABLED:
+            from fastreid.evaluation.report import write_report
+
+            alone = len(cfg.DATASETS.TESTS) <= 1
+            name = "report.html" if alone else f"report_{file_name(dataset_name)}.html"
+            write_report(cfg, evaluation, feature_file, dataset_name, Path(output_dir) / name)
+    return evaluation
+
+
+def file_name(dataset_name: str) -> str:
+    """Make a data set name safe as a part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", dataset_name) or "dataset"
+
+
+def features_path(output_dir: str | os.PathLike, dataset_name: str) -> Path:
+    """Where the feature file of a data set lies."""
+    return Path(output_dir) / "features" / f"{file_name(dataset_name)}.npz"
+
+
+def describe(feature_file: FeatureFile, dataset_name: str) -> str:
+    queries, gallery = feature_file.num_query, len(feature_file) - feature_file.num_query
+    return f"{dataset_name or 'Evaluation'}: {queries} queries against {gallery} gallery images"
+
+
+def metric_table(evaluation: Evaluation) -> str:
+    """Draw all stages as rows of a text table, in percent."""
+    from tabulate import tabulate
+
+    if not evaluation.labelled:
+        return "This data set has no labels, so there is a ranking but no metric."
+    rows = [{"stage": stage.name, **stage.metrics.table()} for stage in evaluation.stages]
+    table = tabulate(rows, headers="keys", tablefmt="simple", floatfmt=".2f")
+    roc = "".join(f"\n{name}: {value:.2f}" for name, value in evaluation.roc.items())
+    return table + roc
+
+
+def headline(evaluation: Evaluation) -> OrderedDict[str, float]:
+    """Metrics of the last stage under fast-reid's names and in its order; empty without labels."""
+    if not evaluation.labelled:
+        return OrderedDict()
+    table = evaluation.metrics.table()
+    return OrderedDict([*((name, table[name]) for name in UPSTREAM_NAMES), *evaluation.roc.items()])
+
+
+def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]:
+    """Return one data set's entry of ``results.json``: plain values, metrics in percent."""
+    stages = []
+    for stage in evaluation.stages:
+        table = stage.metrics.table() if stage.metrics else {}
+        stages.append({"stage": stage.name, "metrics": {k: v for k, v in table.items() if k not in COUNTS}})
+    metrics = evaluation.metrics
+    return {
+        "stages": stages,
+        "roc": evaluation.roc,
+        "counts": {
+            "queries": feature_file.num_query,
+            "gallery": len(feature_file) - feature_file.num_query,
+            "dropped queries": metrics.dropped if metrics else 0,
+        },
+        "labelled": evaluation.labelled,
+        "settings": evaluation.settings,
+        "features": feature_file.fingerprint,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def write_results(evaluation: Evaluation, feature_file: FeatureFile, dataset_name: str, path: str | os.PathLike) -> None:
+    """Put the entry of one data set into ``results.json``; those of other data sets stay."""
+    results = read_results(path)
+    results[dataset_name] = as_json(evaluation, feature_file)
+    with atomic_write(path, "w") as file:
+        json.dump(results, file, indent=2)
+        file.write("\n")
+
+
+def read_results(path: str | os.PathLike) -> dict[str, Any]:
+    """Return ``results.json`` as ``{data set: entry}``; empty when it is not there or not readable (said so)."""
+    try:
+        results = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        logger.warning("%s is not valid JSON (%s) and is written anew", path, error)
+        return {}
+    return results
