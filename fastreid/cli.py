@@ -1,0 +1,38 @@
+"""The console command ``fastreid``: one sub-command per script of ``tools/``, the same functions."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "train": ("fastreid.engine.commands:train", "train a model, or evaluate one with --eval-only"),
+    "test": ("fastreid.engine.commands:submit", "write result.npy for the test lists"),
+    "check-submission": ("fastreid.evaluation.submission:main", "say what is wrong with a result.npy"),
+    "minipatent": ("fastreid.data.synthetic.generate:main", "draw the MiniPatent data set"),
+    "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
+}
+
+
+def main(argv: list[str] | None = None) -> int | None:
+    """Run ``fastreid COMMAND ...``; returns the exit status of the command."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] == "--version":
+        from fastreid import __version__
+
+        print(f"fastreid {__version__}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if arguments[0] not in COMMANDS:
+        from fastreid.utils.errors import nearest
+
+        print(f"fastreid: no command '{arguments[0]}'.{nearest(arguments[0], COMMANDS)}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    module, _, function = COMMANDS[arguments[0]][0].partition(":")
+    sys.argv = [f"fastreid {arguments[0]}", *arguments[1:]]
+    return getattr(importlib.import_module(module), function)(arguments[1:])
+
+
+def _usage() -> str:
+    rows = "\n".join(f"  {name:18}{text}" for name, (_, text) in COMMANDS.items())
+    return f"usage: fastreid COMMAND [options]\n\ncommands:\n{rows}\n\n`fastreid COMMAND --help` shows the options."
