@@ -46,6 +46,7 @@ _C.MODEL.BACKBONE.PRETRAIN = False  # start from ImageNet weights
 _C.MODEL.BACKBONE.PRETRAIN_PATH = ""  # path or address of these weights; empty: the public file of this depth
 _C.MODEL.BACKBONE.IBN_TYPE = "a"  # (new) "a": half of the first norm; "b": instance norm after the residual sum
 _C.MODEL.BACKBONE.NL_CHANNELS = 1  # (new) inner channels of a non-local block; 1 is what fast-reid's checkpoints have
+_C.MODEL.BACKBONE.NL_LAYERS = []  # (new) non-local blocks of the four stages, e.g. [0, 2, 3, 0]; empty: the depth's own
 
 _C.MODEL.HEADS = CN()
 _C.MODEL.HEADS.NAME = "EmbeddingHead"  # name in REID_HEADS_REGISTRY
