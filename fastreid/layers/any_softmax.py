@@ -17,20 +17,19 @@ SOFTMAX_REGISTRY = Registry("SOFTMAX")
 _register = SOFTMAX_REGISTRY.register(node="MODEL.HEADS")
 
 
-@_register
-class Linear(nn.Module):
-    """Plain softmax: the logits times ``scale``. ``margin`` is accepted and has no effect.
+class _Softmax(nn.Module):
+    """What all share.
 
     Attributes:
         s, m: scale and margin.
+        cosine: whether the layer expects cosines, for which the head normalises features and class weights.
     """
+
+    cosine = True
 
     def __init__(self, num_classes: int, scale: float = 1, margin: float = 0.0):
         super().__init__()
         self.num_classes, self.s, self.m = num_classes, scale, margin
-
-    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return logits * self.s
 
     def is_target(self, targets: torch.Tensor) -> torch.Tensor:
         """(B, num_classes) bool: the target class of each row; no class where the target is -1."""
@@ -42,7 +41,17 @@ class Linear(nn.Module):
 
 
 @_register
-class CosSoftmax(Linear):
+class Linear(_Softmax):
+    """Plain softmax: the logits times ``scale``. ``margin`` is accepted and has no effect."""
+
+    cosine = False
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return logits * self.s
+
+
+@_register
+class CosSoftmax(_Softmax):
     """Additive cosine margin: ``s (cos - m)`` for the target class (CosFace, Wang et al., CVPR 2018, eq. 4)."""
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -50,7 +59,7 @@ class CosSoftmax(Linear):
 
 
 @_register
-class ArcSoftmax(Linear):
+class ArcSoftmax(_Softmax):
     """Additive angular margin in radians: ``s cos(angle + m)`` for the target (ArcFace, Deng et al., 2019, eq. 3).
 
     Cosines are kept 1e-7 away from -1 and 1, where the angle has no finite derivative.
@@ -62,7 +71,7 @@ class ArcSoftmax(Linear):
 
 
 @_register
-class CircleSoftmax(Linear):
+class CircleSoftmax(_Softmax):
     """Circle loss at class level (Sun et al., CVPR 2020, eq. 6): each cosine is weighted by its distance to its goal.
 
     Target: ``s [1 + m - cos]_+ (cos - (1 - m))``; others: ``s [cos + m]_+ (cos - m)``; no gradient through the weights.

@@ -9,7 +9,6 @@ from torch import nn
 from fastreid.utils.errors import require_choice
 
 
-
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm whose weight or bias can be kept from training, as the BN-neck needs it (Luo et al., 2019).
 
@@ -57,7 +56,7 @@ class GhostBatchNorm(BatchNorm):
             return super().forward(x)
         batch, channels, *size = x.shape
         if batch % self.num_splits:
-            raise ValueError(f"GhostBatchNorm: a batch of {batch} cannot be cut into num_splits={self.num_splits} parts")
+            raise ValueError(f"GhostBatchNorm: num_splits={self.num_splits} does not divide a batch of {batch}")
         self.num_batches_tracked.add_(1)
         # interleaved parts: rows 0..S-1 become the channels of one row
         folded = x.reshape(batch // self.num_splits, channels * self.num_splits, *size)

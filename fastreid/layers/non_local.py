@@ -6,7 +6,7 @@ from torch import nn
 from fastreid.layers.batch_norm import get_norm
 
 
-class Non_local(nn.Module):  # noqa: N801 (fast-reid's name)
+class Non_local(nn.Module):
     """Add to every position a sum over all positions, weighted by dot products: ``x + W(theta (phi^T g) / HW)``.
 
     The last norm starts at zero, so that a fresh block is the identity.

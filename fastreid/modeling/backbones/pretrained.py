@@ -1,0 +1,98 @@
+"""Loading of pretrained backbone weights from a file or an address."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fastreid.utils.files import cached_download
+
+logger = logging.getLogger(__name__)
+
+
+def load_pretrained(backbone: nn.Module, source: str) -> None:
+    """Load ``source`` into ``backbone`` and log which keys were missing, unexpected or of another shape.
+
+    A file may hold the state dict itself or under "model" or "state_dict", its keys with the prefixes "module." or
+    "backbone.". A first convolution for 3 channels is summed over them for a backbone with 1: a grey image gives the
+    same response as its three equal channels.
+
+    Args:
+        source: path, or http(s) address; eight or more hex digits before its suffix are checked as SHA-256 prefix.
+
+    Raises:
+        ConnectionError: the address cannot be reached.
+        FileNotFoundError: the path does not exist.
+        ValueError: not one tensor of the file fits the backbone.
+    """
+    weights = _strip_prefixes(_unwrap(torch.load(_local_file(source), map_location="cpu", weights_only=True)))
+    own = backbone.state_dict()
+    weights = {key: _fit_channels(value, own.get(key)) for key, value in weights.items()}
+    fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
+    if not fitting:
+        raise ValueError(
+            f"MODEL.BACKBONE.PRETRAIN_PATH: no weight in {source} fits {type(backbone).__name__}; the file has "
+            f"{_some(weights)}, the backbone {_some(own)}"
+        )
+    backbone.load_state_dict(fitting, strict=False)
+    _report(source, weights, own, fitting)
+
+
+def _local_file(source: str) -> Path:
+    if source.startswith(("http://", "https://")):
+        digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", source)
+        try:
+            return cached_download(source, digits.group(1) if digits else None)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"{error} Or name another file in MODEL.BACKBONE.PRETRAIN_PATH, or start from random weights with "
+                f"MODEL.BACKBONE.PRETRAIN False."
+            ) from error
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"MODEL.BACKBONE.PRETRAIN_PATH names '{source}', which does not exist. Leave it empty to download the "
+            f"public weights, or set MODEL.BACKBONE.PRETRAIN False."
+        )
+    return path
+
+
+def _unwrap(content: Mapping) -> Mapping:
+    for name in ("model", "state_dict"):
+        if isinstance(content.get(name), Mapping):
+            return content[name]
+    return content
+
+
+def _strip_prefixes(weights: Mapping) -> dict[str, torch.Tensor]:
+    """Drop what is no tensor, and the prefixes that wrappers add; of a whole re-id model keep the backbone."""
+    weights = {key.removeprefix("module."): value for key, value in weights.items() if isinstance(value, torch.Tensor)}
+    of_backbone = {key: value for key, value in weights.items() if key.startswith("backbone.")}
+    return {key.removeprefix("backbone."): value for key, value in (of_backbone or weights).items()}
+
+
+def _fit_channels(value: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:
+    if own is not None and own.dim() == 4 and own.shape[1] == 1 and value.shape[1:2] == (3,):
+        return value.sum(dim=1, keepdim=True)
+    return value
+
+
+def _report(source: str, weights: Mapping, own: Mapping, fitting: Mapping) -> None:
+    logger.info("Loaded %d of %d pretrained tensors of the backbone from %s", len(fitting), len(own), source)
+    # counters of batches seen are absent from old files and mean nothing at the start of a training
+    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    mismatched = [key for key in weights if key in own and key not in fitting]
+    unexpected = [key for key in weights if key not in own and not key.startswith(("fc.", "classifier."))]
+    for what, keys in (("missing", missing), ("of another shape", mismatched), ("unexpected", unexpected)):
+        if keys:
+            logger.warning("Pretrained backbone weights %s: %s", what, _some(keys))
+
+
+def _some(keys, limit: int = 6) -> str:
+    """Name some keys and count the rest."""
+    keys = list(keys)
+    rest = f" and {len(keys) - limit} more" if len(keys) > limit else ""
+    return ", ".join(keys[:limit]) + rest if keys else "none"

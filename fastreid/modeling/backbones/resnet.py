@@ -1,0 +1,197 @@
+"""ResNet (He et al., CVPR 2016) with IBN, non-local blocks and squeeze-and-excitation, under fast-reid's names."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from fastreid.layers import IBN, Non_local, SELayer, get_norm
+from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.resnet_urls import pretrained_url
+from fastreid.utils.errors import require_choice
+
+
+class _Block(nn.Module):
+    """What both residual blocks share: the sum, IBN-b's norm after it and the activation.
+
+    Args:
+        inplanes, planes: input channels; inner channels (the output has ``planes * expansion``).
+        bn_norm: name or callable for ``get_norm``.
+        ibn: "a" (split first norm), "b" (instance norm after the sum) or ``None``.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self, inplanes: int, planes: int, bn_norm: str | Callable = "BN", ibn: str | None = None,
+        with_se: bool = False, stride: int = 1, downsample: nn.Module | None = None, reduction: int = 16,
+    ):
+        super().__init__()
+        width = planes * self.expansion
+        first_norm = IBN(planes, bn_norm) if ibn == "a" else get_norm(bn_norm, planes)
+        self._build_convs(inplanes, planes, bn_norm, first_norm, stride)
+        self.relu = nn.ReLU(inplace=True)
+        self.se = SELayer(width, reduction) if with_se else nn.Identity()
+        self.IN = nn.InstanceNorm2d(width, affine=True) if ibn == "b" else nn.Identity()
+        self.downsample = downsample if downsample is not None else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.IN(self.se(self._residual(x)) + self.downsample(x)))
+
+
+class BasicBlock(_Block):
+    """Two 3 x 3 convolutions (ResNet-18 and 34)."""
+
+    def _build_convs(self, inplanes, planes, bn_norm, first_norm, stride):
+        self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = first_norm
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = get_norm(bn_norm, planes)
+
+    def _residual(self, x):
+        return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+
+
+class Bottleneck(_Block):
+    """1 x 1, 3 x 3 (with the stride) and 1 x 1 convolutions (ResNet-50 and deeper)."""
+
+    expansion = 4
+
+    def _build_convs(self, inplanes, planes, bn_norm, first_norm, stride):
+        self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
+        self.bn1 = first_norm
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
+        self.bn2 = get_norm(bn_norm, planes)
+        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
+        self.bn3 = get_norm(bn_norm, planes * self.expansion)
+
+    def _residual(self, x):
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.bn3(self.conv3(x))
+
+
+class ResNet(nn.Module):
+    """(B, in_channels, H, W) -> (B, ``feature_dim``, H / 16, W / 16) with ``last_stride`` 1, else H / 32.
+
+    Args:
+        block: ``BasicBlock`` or ``Bottleneck``.
+        layers: blocks of the four stages.
+        last_stride: stride of the fourth stage.
+        ibn: ``None``, "a" or "b". IBN-a splits the first norm of each block in stages 1 to 3; IBN-b puts an instance
+            norm into the stem and after the last block of stages 1 and 2, as the authors' released networks have it.
+        non_layers: non-local blocks of the four stages, each after one of the stage's last blocks.
+        nl_channels: their inner channels.
+    """
+
+    def __init__(
+        self, block: type[_Block], layers: Sequence[int], last_stride: int = 1, bn_norm: str | Callable = "BN",
+        ibn: str | None = None, with_se: bool = False, non_layers: Sequence[int] = (0, 0, 0, 0),
+        nl_channels: int = 1, in_channels: int = 3,
+    ):
+        super().__init__()
+        self.feature_dim = 512 * block.expansion
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.InstanceNorm2d(64, affine=True) if ibn == "b" else get_norm(bn_norm, 64)
+        self.relu = nn.ReLU(inplace=True)
+        # fast-reid pools without padding and rounds up; sizes are those of the usual stem
+        self.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        inplanes = 64
+        for stage, (planes, depth) in enumerate(zip((64, 128, 256, 512), layers, strict=True), start=1):
+            stride = (1, 2, 2, last_stride)[stage - 1]
+            kinds = _ibn_of_stage(ibn, stage, depth)
+            setattr(self, f"layer{stage}", _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se))
+            inplanes = planes * block.expansion
+        for stage, count in enumerate(non_layers, start=1):
+            width = 64 * 2 ** (stage - 1) * block.expansion
+            blocks = [Non_local(width, bn_norm, inter_channels=nl_channels) for _ in range(count)]
+            setattr(self, f"NL_{stage}", nn.ModuleList(blocks))
+        self._init_weights()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, 5):
+            blocks, non_locals = getattr(self, f"layer{stage}"), getattr(self, f"NL_{stage}")
+            first = len(blocks) - len(non_locals)
+            for index, block in enumerate(blocks):
+                x = block(x)
+                if index >= first:
+                    x = non_locals[index - first](x)
+        return x
+
+    def _init_weights(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and not name.startswith("NL_"):
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+                nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+
+
+def _ibn_of_stage(ibn: str | None, stage: int, depth: int) -> list[str | None]:
+    """The kind of each block of a stage."""
+    if ibn == "a" and stage <= 3:
+        return ["a"] * depth
+    if ibn == "b" and stage <= 2:
+        return [None] * (depth - 1) + ["b"]
+    return [None] * depth
+
+
+def _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se) -> nn.Sequential:
+    width = planes * block.expansion
+    shortcut = None
+    if stride != 1 or inplanes != width:
+        convolution = nn.Conv2d(inplanes, width, 1, stride, bias=False)
+        shortcut = nn.Sequential(convolution, get_norm(bn_norm, width))
+    blocks = [block(inplanes, planes, bn_norm, kinds[0], with_se, stride, shortcut)]
+    blocks += [block(width, planes, bn_norm, kind, with_se) for kind in kinds[1:]]
+    return nn.Sequential(*blocks)
+
+
+# depth: (block, blocks per stage, non-local blocks per stage). fast-reid has non-local blocks for 50x and 101x only;
+# the other rows are ours: as many as the twin with the same stages, two in the small one.
+DEPTHS = {
+    "18x": (BasicBlock, (2, 2, 2, 2), (0, 1, 1, 0)),
+    "34x": (BasicBlock, (3, 4, 6, 3), (0, 2, 3, 0)),
+    "50x": (Bottleneck, (3, 4, 6, 3), (0, 2, 3, 0)),
+    "101x": (Bottleneck, (3, 4, 23, 3), (0, 2, 9, 0)),
+    "152x": (Bottleneck, (3, 8, 36, 3), (0, 2, 9, 0)),
+}
+
+
+@BACKBONE_REGISTRY.register(node="MODEL.BACKBONE")
+def build_resnet_backbone(
+    depth: str = "50x", last_stride: int = 1, norm: str = "BN", with_ibn: bool = False, ibn_type: str = "a",
+    with_se: bool = False, with_nl: bool = False, nl_channels: int = 1, nl_layers: Sequence[int] = (),
+    pretrain: bool = False, pretrain_path: str = "", *, in_channels: int = 3,
+) -> ResNet:
+    """Build a ResNet from the keys of ``MODEL.BACKBONE``.
+
+    Args:
+        depth: a key of ``DEPTHS``.
+        nl_layers: non-local blocks of the four stages where ``with_nl``; empty: the row of ``DEPTHS``.
+        pretrain: load ImageNet weights from ``pretrain_path`` or, where that is empty, from the public address.
+
+    Raises:
+        ValueError: a value that is not allowed.
+        ConnectionError: the pretrained weights cannot be downloaded.
+    """
+    require_choice("MODEL.BACKBONE.DEPTH of build_resnet_backbone", depth, DEPTHS)
+    require_choice("MODEL.BACKBONE.LAST_STRIDE", last_stride, (1, 2))
+    require_choice("MODEL.BACKBONE.IBN_TYPE", ibn_type, ("a", "b"))
+    block, layers, non_layers = DEPTHS[depth]
+    ibn = ibn_type if with_ibn else None
+    non_layers = _check_nl_layers(nl_layers or non_layers, layers) if with_nl else (0, 0, 0, 0)
+    model = ResNet(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels)
+    if pretrain:
+        load_pretrained(model, pretrain_path or pretrained_url(depth, ibn, with_se))
+    return model
+
+
+def _check_nl_layers(nl_layers: Sequence[int], layers: Sequence[int]) -> tuple[int, ...]:
+    if len(nl_layers) != 4 or any(not 0 <= n <= depth for n, depth in zip(nl_layers, layers, strict=False)):
+        raise ValueError(
+            f"MODEL.BACKBONE.NL_LAYERS must give, for each of the four stages, at most its number of blocks "
+            f"{tuple(layers)}; got {nl_layers!r}"
+        )
+    return tuple(nl_layers)

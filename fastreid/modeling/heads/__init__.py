@@ -1,0 +1,7 @@
+"""Heads: from a feature map to a descriptor and, in training, to class logits."""
+
+from fastreid.modeling.heads.build import REID_HEADS_REGISTRY, build_heads
+from fastreid.modeling.heads.clas_head import ClasHead
+from fastreid.modeling.heads.embedding_head import EmbeddingHead
+
+__all__ = ["REID_HEADS_REGISTRY", "ClasHead", "EmbeddingHead", "build_heads"]

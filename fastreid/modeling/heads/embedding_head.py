@@ -1,0 +1,108 @@
+"""The re-identification head: pooling, reduction, BN-neck and classifier."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fastreid.config import configurable
+from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY, full_precision, get_norm, weights_init_kaiming
+from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
+from fastreid.utils.errors import require_choice
+
+
+@REID_HEADS_REGISTRY.register()
+class EmbeddingHead(nn.Module):
+    """Feature map (B, ``feat_dim``, h, w) -> descriptor (B, D), with a classifier for training.
+
+    In training it returns a dict: ``cls_outputs`` (B, C), the logits with margin and scale; ``pred_class_logits``
+    (B, C), the logits with scale only; ``features`` (B, D), what the metric losses see. In evaluation it returns the
+    (B, D) feature after the neck. D is ``embedding_dim``, or ``feat_dim`` where that is 0.
+
+    Args:
+        num_classes: training classes; 0 is possible for a model that only extracts features.
+        neck_feat: ``features`` from "before" or "after" the BN-neck (Luo et al., 2019).
+        pool_type: name in ``POOLING_REGISTRY``. cls_type: name in ``SOFTMAX_REGISTRY``.
+        scale, margin: of the classification layer.
+        with_bnneck: normalise the descriptor with a batch norm ``norm_type`` whose bias is frozen.
+    """
+
+    provides = ("cls_outputs", "pred_class_logits", "features")
+
+    @configurable
+    def __init__(
+        self, *, feat_dim: int, embedding_dim: int = 0, num_classes: int = 0, neck_feat: str = "before",
+        pool_type: str = "GlobalAvgPool", cls_type: str = "Linear", scale: float = 1, margin: float = 0.0,
+        with_bnneck: bool = False, norm_type: str = "BN",
+    ):
+        super().__init__()
+        require_choice("MODEL.HEADS.NECK_FEAT", neck_feat, ("before", "after"))
+        self.num_classes, self.neck_feat = num_classes, neck_feat
+        self.pool_layer = POOLING_REGISTRY.get(pool_type)()
+        neck, width = [], feat_dim
+        if embedding_dim > 0:
+            neck.append(nn.Conv2d(feat_dim, embedding_dim, 1, bias=False))
+            width = embedding_dim
+        if with_bnneck:
+            neck.append(get_norm(norm_type, width, bias_freeze=True))
+        self.bottleneck = nn.Sequential(*neck)
+        self.weight = nn.Parameter(torch.empty(num_classes, width))
+        self.cls_layer = SOFTMAX_REGISTRY.get(cls_type)(num_classes, scale, margin)
+        self.feature_dim = width
+        self.reset_parameters()
+
+    @classmethod
+    def from_config(cls, cfg, feat_dim: int | None = None) -> dict:
+        heads = cfg.MODEL.HEADS
+        return {
+            "feat_dim": feat_dim or cfg.MODEL.BACKBONE.FEAT_DIM,
+            "embedding_dim": heads.EMBEDDING_DIM,
+            "num_classes": heads.NUM_CLASSES,
+            "neck_feat": heads.NECK_FEAT,
+            "pool_type": heads.POOL_LAYER,
+            "cls_type": heads.CLS_LAYER,
+            "scale": heads.SCALE,
+            "margin": heads.MARGIN,
+            "with_bnneck": heads.WITH_BNNECK,
+            "norm_type": heads.NORM,
+        }
+
+    def reset_parameters(self) -> None:
+        self.bottleneck.apply(weights_init_kaiming)
+        if self.num_classes:
+            nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor | dict:
+        """Args: features: (B, feat_dim, h, w). targets: (B,) int64 class indices, needed in training."""
+        pooled, neck = self.embed(features)
+        if not self.training:
+            return neck
+        self.require_classes()
+        logits = self.classify(neck)
+        return {
+            "cls_outputs": self.cls_layer(logits, targets),
+            "pred_class_logits": logits * self.cls_layer.s,
+            "features": pooled if self.neck_feat == "before" else neck,
+        }
+
+    def embed(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the pooled vector and the one after the neck, (B, feat_dim) and (B, D)."""
+        pooled = self.pool_layer(features)
+        return pooled[..., 0, 0], self.bottleneck(pooled)[..., 0, 0]
+
+    def classify(self, neck: torch.Tensor) -> torch.Tensor:
+        """Return (B, C) logits: cosines, or plain products where the classification layer says ``cosine = False``."""
+        return _logits(neck, self.weight, getattr(self.cls_layer, "cosine", True))
+
+    def require_classes(self) -> None:
+        if self.num_classes < 1:
+            raise ValueError(
+                "MODEL.HEADS.NUM_CLASSES is 0: training needs the number of classes (the trainer takes it from the "
+                "training set; a model built by hand needs the key set)"
+            )
+
+
+@full_precision
+def _logits(features: torch.Tensor, weight: torch.Tensor, cosine: bool) -> torch.Tensor:
+    if cosine:
+        features, weight = F.normalize(features), F.normalize(weight)
+    return F.linear(features, weight)

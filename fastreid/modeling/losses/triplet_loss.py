@@ -1,0 +1,72 @@
+"""Triplet loss with batch-hard or softmax-weighted mining."""
+
+import torch
+import torch.nn.functional as F
+
+from fastreid.layers.precision import full_precision
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, cosine_dist, euclidean_dist, same_class
+
+
+def hard_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each anchor the farthest positive and the nearest negative distance (Hermans et al., 2017, eq. 5).
+
+    An anchor without negatives gets 1e9 as its negative distance, which makes its loss 0.
+
+    Args:
+        dist: (N, N) distances. is_pos: (N, N) bool, True on the diagonal.
+    """
+    return torch.where(is_pos, dist, 0.0).amax(1), torch.where(is_pos, 1e9, dist).amin(1)
+
+
+def weighted_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each anchor softmax-weighted means: far positives and near negatives count most (AGW, Ye et al., 2021)."""
+    dist_ap = torch.where(is_pos, dist, 0.0)
+    dist_an = torch.where(is_pos, 0.0, dist)
+    return (
+        (dist_ap * softmax_weights(dist_ap, is_pos)).sum(1),
+        (dist_an * softmax_weights(-dist_an, ~is_pos)).sum(1),
+    )
+
+
+def softmax_weights(dist: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Row-wise softmax of ``dist`` over the entries in ``mask``; a row with none has weights 0."""
+    # the largest entry with masked ones read as 0, as fast-reid takes it; any shift would do but for the 1e-6
+    shift = torch.where(mask, dist, 0.0).amax(1, keepdim=True)
+    weights = torch.where(mask, dist - shift, -torch.inf).exp()
+    return weights / (weights.sum(1, keepdim=True) + 1e-6)
+
+
+@full_precision
+def triplet_loss(
+    embedding: torch.Tensor, targets: torch.Tensor, margin: float, norm_feat: bool, hard_mining: bool
+) -> torch.Tensor:
+    """Mean over anchors of ``[margin + d_ap - d_an]_+``, or of ``log(1 + exp(d_ap - d_an))`` where ``margin`` is 0.
+
+    Args:
+        embedding: (N, D). targets: (N,) int64.
+        norm_feat: distance ``2 - 2 cos`` instead of Euclidean.
+        hard_mining: batch-hard, otherwise softmax-weighted.
+    """
+    dist = cosine_dist(embedding, embedding) if norm_feat else euclidean_dist(embedding, embedding)
+    mining = hard_example_mining if hard_mining else weighted_example_mining
+    dist_ap, dist_an = mining(dist, same_class(targets))
+    difference = dist_ap - dist_an
+    # softplus does not overflow, so fast-reid's fall-back for an infinite soft margin has no case left
+    return (F.relu(difference + margin) if margin > 0 else F.softplus(difference)).mean()
+
+
+@LOSS_REGISTRY.register(node="MODEL.LOSSES.TRI")
+class TripletLoss:
+    """``triplet_loss`` of the features."""
+
+    needs = ("features", "targets")
+    key = "loss_triplet"
+
+    def __init__(
+        self, margin: float = 0.3, norm_feat: bool = False, hard_mining: bool = False, scale: float = 1.0
+    ):
+        self.margin, self.norm_feat, self.hard_mining, self.scale = margin, norm_feat, hard_mining, scale
+
+    def __call__(self, table: dict) -> torch.Tensor:
+        loss = triplet_loss(table["features"], table["targets"], self.margin, self.norm_feat, self.hard_mining)
+        return self.scale * loss

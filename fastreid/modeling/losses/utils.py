@@ -1,0 +1,65 @@
+"""Distances within a batch, and what the losses share."""
+
+import torch
+import torch.nn.functional as F
+
+from fastreid.utils import comm
+from fastreid.utils.registry import Registry
+
+LOSS_REGISTRY = Registry("LOSS")
+LOSS_REGISTRY.__doc__ = """Losses by name.
+
+A loss is called with one table (the columns of the batch and what the head gives) and returns a scalar, already times
+its ``scale``. Its class says which columns it ``needs`` and under which ``key`` its value is logged.
+"""
+
+
+def normalize(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    """Scale to unit length along ``axis``; a zero vector stays zero."""
+    return x / (x.norm(dim=axis, keepdim=True) + 1e-12)
+
+
+def euclidean_dist(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(M, D), (N, D) -> (M, N) Euclidean distances, not squared, at least 1e-6 (the root's gradient stays finite)."""
+    squared = x.pow(2).sum(1)[:, None] + y.pow(2).sum(1)[None, :] - 2 * x @ y.t()
+    return squared.clamp(min=1e-12).sqrt()
+
+
+def cosine_dist(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(M, D), (N, D) -> (M, N) values of ``2 - 2 cos``, the squared distance of the normalised vectors."""
+    return 2 - 2 * normalize(x) @ normalize(y).t()
+
+
+def same_class(targets: torch.Tensor) -> torch.Tensor:
+    """(N,) -> (N, N) bool: do two samples have the same target? The diagonal is True."""
+    return targets[:, None] == targets[None, :]
+
+
+def pair_masks(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,) -> two (N, N) bool masks: pairs of one class without the diagonal, pairs of two classes."""
+    same = same_class(targets)
+    oneself = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
+    return same & ~oneself, ~same
+
+
+def pair_softplus(
+    positive: torch.Tensor, negative: torch.Tensor, is_positive: torch.Tensor, is_negative: torch.Tensor
+) -> torch.Tensor:
+    """Mean over rows of ``softplus(logsumexp(positive) + logsumexp(negative))`` over the marked pairs only.
+
+    A row without positives or without negatives adds 0 and no gradient.
+    """
+    # a large finite value instead of -inf, whose logsumexp over an empty row has NaN gradients
+    positive = torch.where(is_positive, positive, -1e8)
+    negative = torch.where(is_negative, negative, -1e8)
+    return F.softplus(positive.logsumexp(1) + negative.logsumexp(1)).mean()
+
+
+@torch.no_grad()
+def concat_all_gather(tensor: torch.Tensor) -> torch.Tensor:
+    """Concatenate ``tensor`` (B, ...) of all processes along the first axis, in rank order, without gradient."""
+    if comm.get_world_size() == 1:
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(comm.get_world_size())]
+    torch.distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
