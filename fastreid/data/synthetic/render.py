@@ -1,0 +1,135 @@
+"""From a surface and a camera to a drawing: hidden-line removal in vectors, strokes by Pillow."""
+
+import functools
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fastreid.data.synthetic.contours import contours
+from fastreid.data.synthetic.projection import Camera, Projected, project
+from fastreid.data.synthetic.shading import shade
+from fastreid.data.synthetic.style import Style
+from fastreid.data.synthetic.surface import Chains, Surface
+from fastreid.data.synthetic.visibility import DepthBuffer, fill_depth_buffer, runs, sample, visible
+
+SUPERSAMPLING = 4
+CREASE_TOLERANCE, CONTOUR_TOLERANCE = 0.004, 0.03
+# share of a pixel that must be inked for a black pixel of a bilevel drawing
+BILEVEL_COVERAGE = 0.42
+
+
+def render(
+    surface: Surface,
+    camera: Camera,
+    style: Style,
+    size: int = 256,
+    label: str = "",
+    rng: np.random.Generator | None = None,
+    bilevel: bool = True,
+) -> Image.Image:
+    """Draw one figure.
+
+    Args:
+        size: side of the square canvas in pixels.
+        label: text under the drawing, e.g. ``"FIG. 3"``.
+        rng: source of the stipple; needed for the shadings "stipple" and "glass".
+        bilevel: True for a 1-bit image, False for 8-bit gray with antialiased lines.
+
+    Returns:
+        Black lines on white, mode "1" or "L".
+    """
+    seen = project(surface, camera, size)
+    cells = int(np.clip(size, 384, 768))
+    buffer = fill_depth_buffer(seen.xyz, surface.triangles, np.flatnonzero(seen.front), size, cells)
+    # below 384 px lines are drawn relatively wider: one pixel is the least that a bilevel drawing can show
+    unit = size / 512
+    wide = max(unit, 0.75)
+    paper = _Paper(size)
+    for line in visible_lines(surface, seen, buffer, style, unit):
+        paper.stroke(line, style.stroke * wide)
+    strokes, dots = shade(surface, seen, buffer, style, unit, rng or np.random.default_rng(0))
+    for line in strokes:
+        paper.stroke(line, max(0.55 * style.stroke * wide, 0.85))
+    paper.dots(dots, max(0.55 * style.stroke * wide, 0.8))
+    if label:
+        paper.text(label, camera)
+    return paper.finish(bilevel)
+
+
+def visible_lines(
+    surface: Surface, seen: Projected, buffer: DepthBuffer, style: Style, unit: float
+) -> list[np.ndarray]:
+    """Return the visible creases and contours as polylines (n, 2) in canvas pixels, broken lines cut into dashes."""
+    creases, (points, smooth) = surface.chains, contours(surface, seen)
+    # a crease between two faces that are turned away is hidden whatever the depth buffer says
+    shown = seen.front[creases.faces].any(1)
+    lines = _seen_lines(seen.xyz[creases.points], creases, shown, seen, buffer, CREASE_TOLERANCE, style, unit)
+    if len(smooth.points):
+        shown = np.ones(len(smooth.points), bool)
+        lines += _seen_lines(points[smooth.points], smooth, shown, seen, buffer, CONTOUR_TOLERANCE, style, unit)
+    return lines
+
+
+def _seen_lines(
+    points: np.ndarray,
+    chains: Chains,
+    shown: np.ndarray,
+    seen: Projected,
+    buffer: DepthBuffer,
+    tolerance: float,
+    style: Style,
+    unit: float,
+) -> list[np.ndarray]:
+    samples = sample(points, chains.lines, 1.0 / buffer.scale)
+    # the last point of a polyline has no segment of its own: it goes with the one before
+    last = np.append(samples.line[1:] != samples.line[:-1], True)
+    segment = samples.seg - last
+    flags = shown[segment] & visible(samples, buffer, tolerance * seen.size)
+    lines = []
+    for start, stop in runs(flags, samples.line):
+        line = samples.xyz[start:stop, :2]
+        lines += _dashes(line, style, unit) if chains.broken[segment[start]] else [line]
+    return lines
+
+
+def _dashes(line: np.ndarray, style: Style, unit: float) -> list[np.ndarray]:
+    on, off = np.multiply(style.dash, max(unit, 0.6))
+    travelled = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    inked = travelled % (on + off) < on
+    pieces = runs(inked, (travelled // (on + off)).astype(np.int64), bridge=0, shortest=2)
+    return [line[start:stop] for start, stop in pieces]
+
+
+class _Paper:
+    """A supersampled canvas."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.image = Image.new("L", (size * SUPERSAMPLING, size * SUPERSAMPLING), 255)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def stroke(self, line: np.ndarray, width: float) -> None:
+        self.draw.line((line * SUPERSAMPLING).ravel().tolist(), fill=0, width=max(round(width * SUPERSAMPLING), 1))
+
+    def dots(self, places: np.ndarray, radius: float) -> None:
+        r = radius * SUPERSAMPLING / 1.6
+        for x, y in (places * SUPERSAMPLING).tolist():
+            self.draw.ellipse((x - r, y - r, x + r, y + r), fill=0)
+
+    def text(self, label: str, camera: Camera) -> None:
+        side = self.size * SUPERSAMPLING
+        x = side * np.clip(0.5 + camera.shift[0], 0.2, 0.8)
+        font = _font(round(side * 0.042))
+        self.draw.text((x, side * (1 - camera.bottom / 2)), label, fill=0, font=font, anchor="mm")
+
+    def finish(self, bilevel: bool) -> Image.Image:
+        gray = self.image.reduce(SUPERSAMPLING)
+        if not bilevel:
+            return gray
+        threshold = round(255 * (1 - BILEVEL_COVERAGE))
+        return gray.point(lambda value: 255 if value > threshold else 0).convert("1", dither=Image.Dither.NONE)
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
