@@ -261,4 +261,5 @@ _C.TEST.PRECISE_BN.NUM_ITER = 300
 _C.TEST.REPORT = CN()  # (new) report.html
 _C.TEST.REPORT.ENABLED = True
 _C.TEST.REPORT.NUM_QUERIES = 8  # of each kind: best, worst, random
-_C.TEST.REPORT.TOPK = 10
+_C.TEST.REPORT.TOPK = 10  # gallery images shown per query
+_C.TEST.REPORT.METRICS = ()  # metrics.json files of earlier training stages, drawn before the run's own
