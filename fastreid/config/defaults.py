@@ -108,7 +108,7 @@ _C.INPUT.INK_CROP.MARGIN = 0.02  # white border kept, as a share of the longer s
 # (new) Thicken dark lines before a strong reduction, which would lose them.
 _C.INPUT.THICKEN = CN()
 _C.INPUT.THICKEN.ENABLED = False
-_C.INPUT.THICKEN.SIZE = 3  # odd width of the minimum filter, pixels
+_C.INPUT.THICKEN.SIZE = 3  # odd width of the minimum filter, pixels; 0: the factor by which the image gets reduced
 
 _C.INPUT.CROP = CN()  # random resized crop
 _C.INPUT.CROP.ENABLED = False
@@ -172,7 +172,9 @@ _C.DATASETS.FILELIST.ROOT = ""  # folder of the images; ${VARIABLES} are expande
 _C.DATASETS.FILELIST.TRAIN = ()  # list files, absolute or relative to ROOT
 _C.DATASETS.FILELIST.QUERY = ()
 _C.DATASETS.FILELIST.GALLERY = ()
+_C.DATASETS.FILELIST.CAMERAS = False  # lines are `path identity camera`; without cameras no match is ever dropped
 _C.DATASETS.DEEPPATENT = CN()  # (new) the official lists
+_C.DATASETS.DEEPPATENT.ROOT = "DeepPatent"  # its folder: below the data root, or absolute; ${VARIABLES} are expanded
 _C.DATASETS.DEEPPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
 _C.DATASETS.MINIPATENT = CN()  # (new) drawings made on first use
 _C.DATASETS.MINIPATENT.NUM_TRAIN = 400  # designs

@@ -9,7 +9,7 @@ from typing import Any
 class Record:
     """One image of a data set.
 
-    Code written for fast-reid sees the tuple ``(path, pid, camid)``: a record unpacks, indexes and has length 3 like it.
+    Code written for fast-reid sees the tuple ``(path, pid, camid)``: a record unpacks and indexes like it.
 
     Attributes:
         pid: identity (for drawings: the patent); a string or an integer.

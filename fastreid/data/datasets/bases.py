@@ -93,7 +93,7 @@ class ImageDataset(Dataset):
 
 
 def _renamed(record: Record, name: str) -> Record:
-    """A test record as training record; labels restart per split, so its identity is one that no training label equals."""
+    """A test record as training record. Labels restart per split, so it gets an identity of its own."""
     return Record(
         record.path, f"{name}_test_{record.pid}", f"{name}_test_{record.camid}",
         record.date, record.taxonomy, record.text, record.source,

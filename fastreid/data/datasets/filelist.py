@@ -58,7 +58,8 @@ class FileList(ImageDataset):
                     f"DATASETS.FILELIST.{part}: list '{name}' not found at {path.absolute()}; lists are absolute or "
                     f"relative to DATASETS.FILELIST.ROOT, which lies below FASTREID_DATASETS unless absolute"
                 )
-            records += [self._record(fields, place, camera, prefix) for fields, place in read_list(path, 2 + self.cameras)]
+            for fields, place in read_list(path, 2 + self.cameras):
+                records.append(self._record(fields, place, camera, prefix))
         return records
 
     def _record(self, fields: tuple[str, ...], place: str, camera: int, prefix: str) -> Record:

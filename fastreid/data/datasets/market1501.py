@@ -42,6 +42,6 @@ class Market1501(ImageDataset):
         for path in sorted(folder.glob("*.jpg")):
             pid, camera = (int(number) for number in _NAME.match(path.name).groups())
             if pid != -1:
-                camid = camera - 1
-                records.append(Record(str(path), f"{prefix}{pid}" if prefix else pid, f"{prefix}{camid}" if prefix else camid))
+                labels = (pid, camera - 1)
+                records.append(Record(str(path), *([f"{prefix}{label}" for label in labels] if prefix else labels)))
         return records

@@ -34,7 +34,7 @@ class Patent(ImageDataset):
         def records(name: Path, camera: int, prefix: str = "") -> list:
             require_paths(
                 self.name, (base, images, name), root, DEEPPATENT_PAGE,
-                "train_data/patent_data/ beside train_data/train_patent_trn.txt, val_query_patent.txt, val_db_patent.txt",
+                f"train_data/patent_data/ and train_data/{{{','.join(self.lists)}}}",
             )  # fmt: skip
             return labelled_records([name], images, camera, prefix)
 

@@ -1,0 +1,206 @@
+"""Loaders: what training and evaluation iterate over."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastreid.config import configurable
+from fastreid.data.common import CommDataset
+from fastreid.data.datasets import build_dataset
+from fastreid.data.images import read_image
+from fastreid.data.loader import ReidLoader, StreamBatches
+from fastreid.data.records import Record, as_record
+from fastreid.data.samplers import InferenceSampler, build_train_sampler
+from fastreid.data.transforms import build_transforms
+from fastreid.utils import comm
+from fastreid.utils.errors import require_choice
+from fastreid.utils.files import data_root
+
+logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_root":  # fast-reid's name for the data root; read when asked for, not at import
+        return str(data_root())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _train_from_cfg(
+    cfg, *, train_set: CommDataset | None = None, transforms: Callable | None = None, sampler: Iterable | None = None,
+    **kwargs,
+) -> dict[str, Any]:  # fmt: skip
+    batch, seed = cfg.SOLVER.IMS_PER_BATCH, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    if train_set is None:
+        transforms = transforms or build_transforms(cfg, is_train=True)
+        train_set = _dataset(cfg, train_records(cfg, **kwargs), transforms, is_train=True)
+    if sampler is None:
+        sampler = build_train_sampler(cfg, train_set.img_items, per_process(batch), seed)
+        logger.info("Training sampler: %s", cfg.DATALOADER.SAMPLER_TRAIN)
+    return {
+        "train_set": train_set, "sampler": sampler, "total_batch_size": batch,
+        "num_workers": cfg.DATALOADER.NUM_WORKERS, "seed": seed,
+    }  # fmt: skip
+
+
+@configurable(from_config=_train_from_cfg)
+def build_reid_train_loader(
+    train_set: CommDataset, *, sampler: Iterable, total_batch_size: int, num_workers: int = 0, seed: int = 0
+) -> ReidLoader:
+    """Build the training loader: ``build_reid_train_loader(cfg)``, or with the arguments below.
+
+    Its batches are an endless stream that depends on the seed and the number of processes alone: not on the number of
+    workers, and not on where it was entered with ``loader.skip(num_batches)``. Keyword arguments beside ``cfg`` go to
+    the data sets (``combineall``...).
+
+    Args:
+        sampler: indices of this process.
+        total_batch_size: images per batch over all processes.
+
+    Raises:
+        ValueError: the batch does not divide among the processes, or does not suit the sampler.
+    """
+    batches = StreamBatches(sampler, per_process(total_batch_size), seed, comm.get_rank())
+    return ReidLoader(
+        train_set,
+        batch_sampler=batches,
+        epoch_length=max(1, len(train_set) // total_batch_size),
+        persistent_workers=num_workers > 0,
+        **_loader_options(num_workers, seed),
+    )
+
+
+def _test_from_cfg(
+    cfg, *, dataset_name: str | None = None, test_set: CommDataset | None = None, num_query: int = 0,
+    transforms: Callable | None = None, **kwargs,
+) -> dict[str, Any]:  # fmt: skip
+    if test_set is None:
+        if dataset_name is None:
+            raise ValueError("build_reid_test_loader(cfg) needs dataset_name or test_set")
+        data = build_dataset(cfg, dataset_name, **kwargs)
+        query, gallery = list(data.query), list(data.gallery)
+        _require_records(query, "query", dataset_name)
+        _require_records(gallery, "gallery", dataset_name)
+        if comm.is_main_process():
+            data.show_test()
+        transforms = transforms or build_transforms(cfg, is_train=False)
+        test_set, num_query = _dataset(cfg, query + gallery, transforms, is_train=False), len(query)
+    return {
+        "test_set": test_set, "test_batch_size": cfg.TEST.IMS_PER_BATCH, "num_query": num_query,
+        "num_workers": cfg.DATALOADER.NUM_WORKERS,
+    }  # fmt: skip
+
+
+@configurable(from_config=_test_from_cfg)
+def build_reid_test_loader(
+    test_set: CommDataset, test_batch_size: int, num_query: int, num_workers: int = 4
+) -> tuple[ReidLoader, int]:
+    """Build a test loader, queries first, and return it with the number of queries.
+
+    ``build_reid_test_loader(cfg, dataset_name="Market1501")``, or with the arguments below. Every record is read once,
+    in order; several processes have contiguous shares.
+
+    Args:
+        test_batch_size: images per batch over all processes.
+    """
+    loader = ReidLoader(
+        test_set,
+        batch_size=max(1, test_batch_size // comm.get_world_size()),
+        sampler=InferenceSampler(len(test_set)),
+        **_loader_options(num_workers, seed=0),
+    )
+    return loader, num_query
+
+
+def train_records(cfg, **kwargs) -> list[Record]:
+    """Training records of all ``DATASETS.NAMES``; where several are joined, none shares an identity with another."""
+    kwargs.setdefault("combineall", cfg.DATASETS.COMBINEALL)
+    records: list[Record] = []
+    for name in cfg.DATASETS.NAMES:
+        data = build_dataset(cfg, name, **kwargs)
+        items = [as_record(item) for item in data.train]
+        _require_records(items, "training", name)
+        if comm.is_main_process():
+            data.show_train()
+        records += [_own_labels(item, name) for item in items] if len(cfg.DATASETS.NAMES) > 1 else items
+    return records
+
+
+def _own_labels(record: Record, name: str) -> Record:
+    """Integers of two data sets mean different identities; strings carry their data set already."""
+    pid = record.pid if isinstance(record.pid, str) else f"{name}_{record.pid}"
+    camid = record.camid if isinstance(record.camid, str) else f"{name}_{record.camid}"
+    return Record(record.path, pid, camid, record.date, record.taxonomy, record.text, record.source)
+
+
+def _require_records(records: list, part: str, name: str) -> None:
+    if not records:
+        raise ValueError(f"The {part} part of data set '{name}' is empty")
+
+
+def _dataset(cfg, records: list[Record], transforms: Callable, is_train: bool) -> CommDataset:
+    policy = cfg.DATALOADER.ON_BAD_IMAGE
+    require_choice("DATALOADER.ON_BAD_IMAGE", policy, ("error", "skip"))
+    # grey images stay one plane until they are tensors, which is three times less work and the same result
+    channels = 1 if cfg.INPUT.CHANNELS == 1 else None
+    reader = functools.partial(read_image, grayscale=cfg.INPUT.GRAYSCALE, channels=channels)
+    if policy == "skip" and not is_train:
+        policy = "white"
+    return CommDataset(records, transforms, relabel=is_train, reader=reader, on_bad_image=policy)
+
+
+def per_process(total_batch_size: int) -> int:
+    """Images per batch of one process; ``ValueError`` when the batch does not divide among the processes."""
+    size, rest = divmod(total_batch_size, comm.get_world_size())
+    if rest or size < 1:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH must be a multiple of the number of processes; got {total_batch_size} "
+            f"and {comm.get_world_size()}"
+        )
+    return size
+
+
+def _loader_options(num_workers: int, seed: int) -> dict[str, Any]:
+    # a generator of its own: starting an iterator must not move the global one, which a resumed run restores
+    return {
+        "num_workers": num_workers,
+        "collate_fn": fast_batch_collator,
+        "pin_memory": torch.cuda.is_available(),
+        "worker_init_fn": _seed_worker,
+        "generator": torch.Generator().manual_seed(seed),
+    }
+
+
+def _seed_worker(worker_id: int) -> None:
+    """Seed NumPy's generator too, so that workers differ for data sets read without a ``StreamItem``."""
+    np.random.seed(torch.initial_seed() % 2**32)
+
+
+def trivial_batch_collator(batch: list) -> list:
+    """Return the items as they are."""
+    return batch
+
+
+def fast_batch_collator(batch: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join items to a batch: tensors are stacked, numbers become int64 or float64 tensors, anything else a list."""
+    bad = [message for item in batch for message in item.get("bad_images", ())] if isinstance(batch[0], dict) else []
+    joined = _collate([{k: v for k, v in item.items() if k != "bad_images"} for item in batch] if bad else batch)
+    return {**joined, "bad_images": bad} if bad else joined
+
+
+def _collate(values: list) -> Any:
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        return torch.stack(values)
+    if isinstance(first, dict):
+        return {key: _collate([value[key] for value in values]) for key in first}
+    if isinstance(first, (bool, int, np.integer, np.bool_)):
+        return torch.as_tensor([int(value) for value in values], dtype=torch.int64)
+    if isinstance(first, (float, np.floating)):
+        return torch.as_tensor([float(value) for value in values], dtype=torch.float64)
+    if isinstance(first, np.ndarray):
+        return torch.stack([torch.as_tensor(value) for value in values])
+    return values

@@ -1,0 +1,163 @@
+"""``CommDataset``: records to items of a batch, with seeded augmentation and a policy for bad images."""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from fastreid.data.images import BadImage, read_image
+from fastreid.data.records import Record, as_record
+from fastreid.utils.errors import require_choice
+
+# "error" raises; "skip" takes another image of the same identity; "white" gives a white page in its place
+BAD_IMAGE_POLICIES = ("error", "skip", "white")
+
+
+class StreamItem(NamedTuple):
+    """An index to read at one position of the training stream; ``key`` seeds its augmentation."""
+
+    index: int
+    key: tuple[int, ...]
+
+
+class CommDataset(Dataset):
+    """Items ``{"images", "targets", "camids", "img_paths"}`` from records, plus the columns that records have.
+
+    Args:
+        img_items: records or ``(path, pid, camid)``.
+        transform: called with the PIL image.
+        relabel: targets and cameras count from 0 in sorted order (training); otherwise integers stay as they are and
+            strings are counted in sorted order, so that targets are always integers.
+        reader: called as ``reader(path, source=...)``; returns a PIL image or raises ``BadImage``.
+        on_bad_image: "error", "skip" (training: another image of the same identity, or the next readable one) or
+            "white" (tests, where every row must stay). Items that replace a bad image carry ``bad_images``.
+
+    An item read at an index is random like any PyTorch data set; read at a ``StreamItem`` it depends on nothing but
+    the record and the key.
+    """
+
+    def __init__(
+        self,
+        img_items: Sequence[Any],
+        transform: Callable | None = None,
+        relabel: bool = True,
+        reader: Callable[..., Image.Image] = read_image,
+        on_bad_image: str = "error",
+    ):
+        require_choice("DATALOADER.ON_BAD_IMAGE", on_bad_image, BAD_IMAGE_POLICIES)
+        self.img_items = [as_record(item) for item in img_items]
+        self.transform, self.relabel, self.reader, self.on_bad_image = transform, relabel, reader, on_bad_image
+        self.pids = sorted({record.pid for record in self.img_items}, key=_order)
+        self.cams = sorted({record.camid for record in self.img_items}, key=_order)
+        self.pid_dict = self._labels(self.pids)
+        self.cam_dict = self._labels(self.cams)
+        self._columns = [c for c in _COLUMNS if any(getattr(record, c) is not None for record in self.img_items)]
+        self._same_identity: dict[Any, list[int]] | None = None
+
+    def _labels(self, names: list) -> dict:
+        if self.relabel or any(isinstance(name, str) for name in names):
+            return {name: label for label, name in enumerate(names)}
+        return {name: int(name) for name in names}
+
+    @property
+    def records(self) -> list[Record]:
+        return self.img_items
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.pids)
+
+    @property
+    def num_cameras(self) -> int:
+        return len(self.cams)
+
+    def targets_of(self, records: Sequence[Record]) -> np.ndarray:
+        """Targets, int64 (N,), of records of this data set."""
+        return np.asarray([self.pid_dict[record.pid] for record in records], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.img_items)
+
+    def __getitem__(self, index: int | StreamItem) -> dict[str, Any]:
+        if isinstance(index, StreamItem):
+            with seeded(index.key):
+                return self._item(index.index)
+        return self._item(index)
+
+    def _item(self, index: int) -> dict[str, Any]:
+        record, image, bad = self._read(index)
+        item = {
+            "images": self.transform(image) if self.transform is not None else image,
+            "targets": self.pid_dict[record.pid],
+            "camids": self.cam_dict[record.camid],
+            "img_paths": record.path,
+        }
+        for column in self._columns:
+            name, missing = _COLUMNS[column]
+            value = getattr(record, column)
+            item[name] = missing if value is None else value
+        if bad:
+            item["bad_images"] = bad
+        return item
+
+    def _read(self, index: int) -> tuple[Record, Image.Image, list[str]]:
+        """Return a record, its image and the messages of the bad images met on the way."""
+        bad: list[str] = []
+        for candidate in self._candidates(index):
+            record = self.img_items[candidate]
+            try:
+                return record, self.reader(record.path, source=record.source), bad
+            except BadImage as error:
+                if self.on_bad_image == "error":
+                    raise
+                bad.append(str(error))
+            if self.on_bad_image == "white":
+                return record, Image.new("L", (256, 256), 255), bad
+        raise BadImage(f"None of the {len(self)} images of the data set can be read; the first: {bad[0]}")
+
+    def _candidates(self, index: int) -> Iterator[int]:
+        """The index itself, then the others of its identity, then all others, each in cyclic order."""
+        yield index
+        if self._same_identity is None:
+            self._same_identity = {}
+            for number, record in enumerate(self.img_items):
+                self._same_identity.setdefault(record.pid, []).append(number)
+        pid = self.img_items[index].pid
+        same = self._same_identity[pid]
+        start = same.index(index)
+        yield from same[start + 1 :] + same[:start]
+        others = (number % len(self) for number in range(index + 1, index + len(self)))
+        yield from (number for number in others if self.img_items[number].pid != pid)
+
+
+# column of a record -> its name in a batch and what stands for a missing value
+_COLUMNS = {"date": ("dates", 0), "taxonomy": ("taxonomy", ""), "text": ("text", "")}
+
+
+def _order(name: Any) -> tuple[bool, Any]:
+    """Sort integers before strings, so that data sets of both kinds can be joined."""
+    return isinstance(name, str), name
+
+
+@contextlib.contextmanager
+def seeded(key: tuple[int, ...]) -> Iterator[None]:
+    """Seed the CPU generators of Python, NumPy and PyTorch from ``key``, and restore them afterwards.
+
+    All three are set because transforms from outside use any of them.
+    """
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    first, second = (int(word) for word in np.random.SeedSequence(key).generate_state(2, np.uint64))
+    random.seed(first)
+    np.random.seed(second % 2**32)
+    torch.default_generator.manual_seed(first % 2**63)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])

@@ -1,0 +1,81 @@
+"""The loader: a stream of batches that is a pure function of seed and position, and counts bad images."""
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from fastreid.data.common import StreamItem
+
+logger = logging.getLogger(__name__)
+
+MAX_PATHS_LOGGED = 10
+
+
+class StreamBatches:
+    """Batches of ``StreamItem`` from a sampler; an item's augmentation depends on seed, rank and position alone.
+
+    Args:
+        sampler: indices of this rank, usually without end. An incomplete last batch is dropped.
+        start: number of batches to leave out at the beginning.
+    """
+
+    def __init__(self, sampler: Iterable[int], batch_size: int, seed: int, rank: int = 0, start: int = 0):
+        self.sampler, self.batch_size, self.seed, self.rank, self.start = sampler, batch_size, seed, rank, start
+
+    def __iter__(self) -> Iterator[list[StreamItem]]:
+        first = self.start * self.batch_size
+        stream = itertools.islice(enumerate(self.sampler), first, None)
+        while len(batch := list(itertools.islice(stream, self.batch_size))) == self.batch_size:
+            yield [StreamItem(int(index), (self.seed, self.rank, position)) for position, index in batch]
+
+
+class ReidLoader(DataLoader):
+    """A PyTorch loader that reports bad images.
+
+    Attributes:
+        bad_images: how often each bad image (its message) was replaced so far.
+        epoch_length: batches between two reports.
+    """
+
+    def __init__(self, *args, epoch_length: int | None = None, **kwargs):
+        self.bad_images: Counter[str] = Counter()
+        self.epoch_length = epoch_length
+        super().__init__(*args, **kwargs)
+
+    def skip(self, num_batches: int) -> None:
+        """Let the next iterator start ``num_batches`` after the beginning of the stream; no image is read for them.
+
+        Raises:
+            TypeError: the loader has no such stream (test loaders, loaders with a batch sampler from outside).
+            ValueError: a negative number.
+        """
+        if not isinstance(self.batch_sampler, StreamBatches):
+            raise TypeError(f"Only a loader of build_reid_train_loader can skip; this one has {self.batch_sampler!r}")
+        if num_batches < 0:
+            raise ValueError(f"num_batches must not be negative; got {num_batches}")
+        self.batch_sampler.start = int(num_batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        met: Counter[str] = Counter()
+        for number, batch in enumerate(super().__iter__(), start=1):
+            met.update(batch.pop("bad_images", ()))
+            if self.epoch_length and number % self.epoch_length == 0:
+                met = self._report(met)
+            yield batch
+        self._report(met)
+
+    def _report(self, met: Counter) -> Counter:
+        """Log what was replaced since the last report; return an empty counter."""
+        self.bad_images.update(met)
+        if met:
+            lines = [f"  {message}" for message in itertools.islice(met, MAX_PATHS_LOGGED)]
+            more = [f"  ... and {len(met) - len(lines)} more"] if len(met) > len(lines) else []
+            logger.warning(
+                "%d bad images were replaced %d times (DATALOADER.ON_BAD_IMAGE: skip):\n%s",
+                len(met), met.total(), "\n".join(lines + more),
+            )  # fmt: skip
+        return Counter()

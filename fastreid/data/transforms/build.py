@@ -1,0 +1,72 @@
+"""The registry of transforms and the order in which they are applied."""
+
+import inspect
+from collections.abc import Callable
+
+from fastreid.utils.registry import Registry
+
+TRANSFORM_REGISTRY = Registry("TRANSFORM")
+
+# Names in the registry; each is used where `ENABLED` of its node is set. The order is fast-reid's; what is new stands
+# where it works on the fewest pixels. Steps in capitals are always there.
+PREPARE = ("InkCrop", "Thicken")
+TRAIN = (
+    *PREPARE, "AutoAugment", "RESIZE", "ScaleCrop", "RandomRotation", "RandomBlur", "RandomResizedCrop", "PadCrop",
+    "RandomFlip", "RandomColorJitter", "RandomAffine", "AugMix", "TENSOR", "RandomErasing", "RandomPatch",
+)  # fmt: skip
+TEST = (*PREPARE, "RESIZE", "CENTER_CROP", "TENSOR")
+
+
+class Compose:
+    """Apply transforms one after the other."""
+
+    def __init__(self, transforms: list[Callable]):
+        self.transforms = transforms
+
+    def __call__(self, image):
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(type(transform).__name__ for transform in self.transforms)})"
+
+
+def build_transforms(cfg, is_train: bool = True) -> Compose:
+    """Build the pipeline from PIL image (L or RGB) to float32 tensor (CHANNELS, height, width), values 0..255.
+
+    Raises:
+        ValueError: a setting of ``INPUT`` is out of range, naming it.
+    """
+    size = list(cfg.INPUT.SIZE_TRAIN if is_train else cfg.INPUT.SIZE_TEST)
+    steps: list[Callable] = []
+    for name in TRAIN if is_train else TEST:
+        steps += _fixed(cfg, name, size) if name.isupper() else _switched(cfg, name, size)
+    return Compose(steps)
+
+
+def enabled(cfg, name: str) -> bool:
+    """Whether the transform registered as ``name`` is switched on."""
+    return bool(cfg.get_node(TRANSFORM_REGISTRY.node(name)).ENABLED)
+
+
+def _fixed(cfg, step: str, size: list[int]) -> list[Callable]:
+    from fastreid.data.transforms.transforms import Channels, Resize, ToTensor
+
+    if step == "RESIZE":
+        return [Resize(size)] if size[0] > 0 else []
+    if step == "TENSOR":
+        return [ToTensor(), Channels(cfg.INPUT.CHANNELS)]
+    if not enabled(cfg, "RandomResizedCrop"):
+        return []
+    from torchvision.transforms import CenterCrop
+
+    crop = list(cfg.INPUT.CROP.SIZE)
+    return [CenterCrop(crop[0] if len(crop) == 1 else crop)]
+
+
+def _switched(cfg, name: str, size: list[int]) -> list[Callable]:
+    if not enabled(cfg, name):
+        return []
+    takes_target = "target" in inspect.signature(TRANSFORM_REGISTRY.get(name)).parameters
+    return [TRANSFORM_REGISTRY.build(name, cfg, **({"target": size} if takes_target else {}))]
