@@ -48,24 +48,27 @@ def write_submission(indices: np.ndarray, path: str | os.PathLike = "result.npy"
     return path, archive
 
 
-def check_submission(path: str | os.PathLike, query_list: str | os.PathLike, database_list: str | os.PathLike) -> list[str]:
+def check_submission(
+    path: str | os.PathLike, query_list: str | os.PathLike, database_list: str | os.PathLike
+) -> list[str]:
     """Return everything that is wrong with a submission, as sentences; an empty list means that it is valid.
 
     Args:
         path: a ``.npy`` file or a ``.zip`` archive that holds ``result.npy``.
         query_list, database_list: text files with one image per line (blank lines do not count).
     """
-    num_query, num_database = count_lines(query_list), count_lines(database_list)
-    problems = []
-    if num_query == 0:
-        problems.append(f"the query list {query_list} is empty")
-    if num_database == 0:
-        problems.append(f"the database list {database_list} is empty")
+    lists = {query_list: count_lines(query_list), database_list: count_lines(database_list)}
+    empty = [f"the list {path} is empty" for path, lines in lists.items() if not lines]
+    return empty or find_problems(path, *lists.values())
+
+
+def find_problems(path: str | os.PathLike, num_query: int, num_database: int) -> list[str]:
+    """As :func:`check_submission`, with the lengths of the lists."""
     try:
         ranks = _read(Path(path))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        return [*problems, f"cannot read {path}: {error}"]
-    return problems or [*_shape_problems(ranks, num_query, num_database), *_value_problems(ranks, num_database)]
+        return [f"cannot read {path}: {error}"]
+    return [*_shape_problems(ranks, num_query, num_database), *_value_problems(ranks, num_database)]
 
 
 def count_lines(path: str | os.PathLike) -> int:

@@ -1,0 +1,82 @@
+"""From images to feature files, without doing it twice."""
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fastreid.data.feature_file import FeatureFile, StaleFeatures, fingerprint_of
+from fastreid.evaluation.collector import FeatureCollector
+from fastreid.evaluation.evaluator import inference_on_dataset
+from fastreid.evaluation.results import features_path
+from fastreid.utils import comm
+
+logger = logging.getLogger(__name__)
+
+
+def extract_features(
+    model: nn.Module,
+    loader,
+    num_query: int,
+    flip: bool = False,
+    amp_dtype: torch.dtype | None = None,
+    progress: bool = True,
+    fingerprint: dict | None = None,
+) -> FeatureFile | None:
+    """Run ``model`` over a test loader (queries, then gallery) and return the features.
+
+    Args:
+        flip: average the features of an image and of its left-right mirror image.
+        amp_dtype: run the model under autocast in this type.
+        progress: show a bar on a terminal.
+        fingerprint: stored in the file, see :func:`fastreid.data.feature_file.fingerprint_of`.
+
+    Returns:
+        the feature file in the main process, ``None`` in the others (each runs its shard of the images).
+
+    Raises:
+        ValueError: a feature is NaN or infinite (names the images), or the loader is out of order.
+    """
+    collector = FeatureCollector(num_query, fingerprint=fingerprint)
+    features = inference_on_dataset(model, loader, collector, flip, amp_dtype, progress)
+    return features if isinstance(features, FeatureFile) else None
+
+
+def load_if_fresh(path: str | os.PathLike, fingerprint: dict) -> FeatureFile | None:
+    """Return the feature file at ``path`` when it has this fingerprint; otherwise say why not and return ``None``."""
+    if not Path(path).exists():
+        return None
+    try:
+        features = FeatureFile.load(path)
+        features.check(fingerprint)
+    except StaleFeatures as error:
+        logger.info("%s is not used: %s", path, error)
+        return None
+    except ValueError as error:
+        logger.warning("%s", error)
+        return None
+    logger.info("Features of %d images are read from %s", len(features), path)
+    return features
+
+
+def cached_features(
+    cfg, model: nn.Module, loader, num_query: int, dataset_name: str, output_dir: str | os.PathLike
+) -> FeatureFile | None:
+    """As :func:`extract_features`, kept in ``output_dir/features`` and read from there while it is fresh.
+
+    So a change of post-processing or metric needs no second pass over the images. Main process only; ``None`` elsewhere.
+    """
+    path, flip = features_path(output_dir, dataset_name), cfg.TEST.FLIP.ENABLED
+    features = fingerprint = None
+    if comm.is_main_process():
+        fingerprint = fingerprint_of(cfg, model, loader.dataset.records, num_query, dataset_name, flip)
+        features = load_if_fresh(path, fingerprint)
+    if any(comm.all_gather(features is not None)):
+        return features
+    features = extract_features(model, loader, num_query, flip, fingerprint=fingerprint)
+    if features is not None:
+        features.save(path)
+        logger.info("Features of %d images are kept in %s", len(features), path)
+    return features
