@@ -128,7 +128,7 @@ class PeriodicCheckpointer:
         self.best_metric = -float("inf")
 
     def step(self, epoch: int, metric: float | None = None, **extra: Any) -> None:
-        """Save what is due after ``epoch`` (from 0). ``metric``: of an evaluation of these weights, if there was one."""
+        """Save what is due after ``epoch`` (from 0); ``metric`` is that of an evaluation of just these weights."""
         state = {"epoch": int(epoch), **extra}
         is_best = metric is not None and metric > self.best_metric
         if is_best:

@@ -5,7 +5,10 @@ import os
 import platform
 import sys
 
-PACKAGES = "torch torchvision numpy faiss-cpu faiss-gpu scikit-learn pillow yacs Cython tensorboard timm manifold3d".split()
+PACKAGES = (
+    ["torch", "torchvision", "numpy", "faiss-cpu", "faiss-gpu", "scikit-learn", "pillow", "yacs", "Cython"]
+    + ["tensorboard", "timm", "manifold3d"]
+)
 
 
 def collect_env_info() -> str:
@@ -21,7 +24,7 @@ def collect_env_info() -> str:
         ("platform", platform.platform()),
         ("CPU cores", f"{os.cpu_count()} (torch uses {torch.get_num_threads()} threads)"),
         ("compiled part", _compiled_parts()),
-        ("CUDA", f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}" if torch.cuda.is_available() else "none"),
+        ("CUDA", torch.version.cuda if torch.cuda.is_available() else "none"),
     ]
     rows += [(f"GPU {i}", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
     rows += [(name, _version(name)) for name in PACKAGES]
@@ -46,5 +49,9 @@ def _compiled_parts() -> str:
     return ", ".join(names) or "none (pure Python, slower)"
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> None:
     print(collect_env_info())
+
+
+if __name__ == "__main__":
+    main()

@@ -82,7 +82,7 @@ def reduce_dict(values: dict[str, torch.Tensor], average: bool = True) -> dict[s
         names = sorted(values)
         stacked = torch.stack([values[name].detach().float() for name in names])
         dist.reduce(stacked, dst=0)
-        return dict(zip(names, stacked / world if average else stacked))
+        return dict(zip(names, stacked / world if average else stacked, strict=True))
 
 
 def average_buffers(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""fast-reid's names for distance matrices (Q, G), NumPy float32; prefer `fastreid.retrieval`, which streams."""
+"""fast-reid's names for distance matrices (Q, G); prefer `fastreid.retrieval`, which streams."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The environment of a run: versions, random seeds, device."""
+"""The environment of a run: versions and random seeds."""
 
 import logging
 import os
@@ -19,11 +19,3 @@ def seed_all_rng(seed: int | None = None) -> int:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     return seed
-
-
-def available_device(wanted: str) -> str:
-    """Return ``wanted`` ("cuda", "cuda:1", "cpu", ...), or "cpu" with a warning where there is no CUDA device."""
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        logging.getLogger(__name__).warning("MODEL.DEVICE is '%s', but no CUDA device is available: using the CPU", wanted)
-        return "cpu"
-    return wanted

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-COLORS = {logging.DEBUG: "\033[2m", logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITICAL: "\033[31m"}
+COLORS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITICAL: "\033[31m"}
 _counts: Counter = Counter()
 _last_times: dict[tuple, float] = {}
 

@@ -33,14 +33,14 @@ def update_bn_stats(model: nn.Module, data_loader: Iterable, num_iters: int = 20
             norm.momentum = 1.0  # the running statistics are then those of the last batch
         for count, batch in enumerate(itertools.islice(data_loader, num_iters), start=1):
             model(batch)
-            for norm, mean, variance in zip(norms, means, variances):
+            for norm, mean, variance in zip(norms, means, variances, strict=True):
                 mean += (norm.running_mean - mean) / count
                 variance += (norm.running_var - variance) / count
     finally:
-        for norm, momentum in zip(norms, momenta):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     if count == 0:
         raise ValueError("update_bn_stats got no batch from its data loader")
-    for norm, mean, variance in zip(norms, means, variances):
+    for norm, mean, variance in zip(norms, means, variances, strict=True):
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)

@@ -1,0 +1,58 @@
+"""What the scripts in ``tools/`` and the console command do."""
+
+import argparse
+from collections.abc import Sequence
+
+
+def train(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, start the processes, train or evaluate."""
+    from fastreid.engine.arguments import default_argument_parser
+
+    args = default_argument_parser().parse_args(argv)
+    from fastreid.engine import launch
+
+    launch(run_training, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+
+
+def setup(args: argparse.Namespace):
+    """Return the frozen config of a command line, after ``default_setup``."""
+    from fastreid.config import get_cfg
+    from fastreid.engine import default_setup
+
+    cfg = get_cfg()
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+def run_training(args: argparse.Namespace) -> dict | None:
+    """One process of a training, or of an evaluation with ``--eval-only``; return the last results."""
+    from fastreid.engine import DefaultTrainer
+
+    cfg = setup(args)
+    if args.eval_only:
+        return evaluate_only(cfg, DefaultTrainer)
+    trainer = DefaultTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def evaluate_only(cfg, trainer_class) -> dict:
+    """Evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TESTS``; features that still fit are not computed again."""
+    from fastreid.evaluation import verify_results
+    from fastreid.utils import comm
+    from fastreid.utils.checkpoint import Checkpointer
+
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False  # MODEL.WEIGHTS replace them
+    cfg.freeze()
+    model = trainer_class.build_model(cfg)
+    Checkpointer(model).load(cfg.MODEL.WEIGHTS)
+    results = trainer_class.test(cfg, model, reuse_features=True)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results

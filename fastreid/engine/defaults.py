@@ -1,0 +1,333 @@
+"""The default way to set up, train, evaluate and predict; each step is a class method to override."""
+
+import argparse
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fastreid.config import CfgNode
+from fastreid.data import build_reid_test_loader, build_reid_train_loader
+from fastreid.engine import hooks
+from fastreid.engine.arguments import default_argument_parser
+from fastreid.engine.settings import settings_without_effect
+from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
+from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
+from fastreid.modeling import build_model
+from fastreid.solver import build_lr_scheduler, build_optimizer
+from fastreid.utils import comm
+from fastreid.utils.checkpoint import Checkpointer, unwrap
+from fastreid.utils.collect_env import collect_env_info
+from fastreid.utils.env import seed_all_rng
+from fastreid.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from fastreid.utils.files import atomic_write
+from fastreid.utils.logger import setup_logger
+from fastreid.utils.precision_bn import get_bn_modules
+
+__all__ = ["DefaultPredictor", "DefaultTrainer", "default_argument_parser", "default_setup"]
+
+logger = logging.getLogger(__name__)
+
+
+def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
+    """Prepare a run: folder, log, environment and settings in it, ``config.yaml``, seeds.
+
+    A negative ``SEED`` is replaced in ``cfg`` by a random one, the same in all processes; a resumed run takes that of
+    the run it continues.
+    """
+    output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
+    setup_logger(output, rank)
+    _fix_seed(cfg, output, resume=getattr(args, "resume", False))
+    logger.info("Process %d of %d\n%s", rank, comm.get_world_size(), collect_env_info())
+    if args is not None:
+        logger.info("Command line: %s", args)
+    idle = settings_without_effect(cfg)
+    if idle:
+        logger.warning("%d settings have no effect:\n  %s", len(idle), "\n  ".join(idle))
+    if comm.is_main_process():
+        with atomic_write(output / "config.yaml", "w") as file:
+            file.write(cfg.dump())
+        logger.info("All settings are in %s", output / "config.yaml")
+    seed_all_rng(cfg.SEED + rank)
+    if not getattr(args, "eval_only", False):  # sizes of test batches vary
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+
+
+def _fix_seed(cfg: CfgNode, output: Path, resume: bool) -> None:
+    if cfg.SEED >= 0:
+        return
+    seed = int.from_bytes(os.urandom(4), "little") >> 1
+    if resume and (output / "config.yaml").is_file():
+        saved = CfgNode.load_cfg((output / "config.yaml").read_text(encoding="utf-8"))
+        seed = int(saved.get("SEED", seed))
+    frozen = cfg.is_frozen()
+    cfg.defrost()
+    cfg.SEED = comm.all_gather(seed)[0]
+    if frozen:
+        cfg.freeze()
+    logger.info("SEED drawn: %d", cfg.SEED)
+
+
+class DefaultPredictor:
+    """Features of image batches from ``MODEL.WEIGHTS``.
+
+    >>> features = DefaultPredictor(cfg)(images)  # images: (B, C, H, W), 0..255  -> (B, D) on the CPU
+    """
+
+    def __init__(self, cfg: CfgNode):
+        self.cfg = cfg.clone()
+        self.cfg.defrost()
+        self.cfg.MODEL.BACKBONE.PRETRAIN = False
+        self.model = build_model(self.cfg).eval()
+        Checkpointer(self.model).load(self.cfg.MODEL.WEIGHTS)
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            return self.model({"images": image.to(device)}).cpu()
+
+
+class DefaultTrainer(TrainerBase):
+    """Everything that a training needs, built from a config.
+
+    >>> trainer = DefaultTrainer(cfg)
+    >>> trainer.resume_or_load(resume=False)
+    >>> trainer.train()
+    """
+
+    def __init__(self, cfg: CfgNode):
+        super().__init__()
+        if not logging.getLogger("fastreid").handlers:
+            setup_logger()
+        data_loader = self.build_train_loader(cfg)
+        cfg = self.auto_scale_hyperparams(cfg, data_loader.dataset.num_classes)
+        self.cfg = cfg
+        self.iters_per_epoch = _iterations_per_epoch(cfg, len(data_loader.dataset))
+        model = self.build_model(cfg)
+        optimizer, param_wrapper = _as_pair(self.build_optimizer(cfg, model))
+        wrapped = _for_parallel_training(model)
+        if cfg.SOLVER.AMP.ENABLED:
+            self._trainer = AMPTrainer(wrapped, data_loader, optimizer, param_wrapper, dtype=cfg.SOLVER.AMP.DTYPE)
+        else:
+            self._trainer = SimpleTrainer(wrapped, data_loader, optimizer, param_wrapper)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
+        scaler = {"scaler": self.grad_scaler} if self.grad_scaler is not None else {}
+        self.checkpointer = Checkpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            save_to_disk=comm.is_main_process(),
+            optimizer=optimizer,
+            **self.scheduler,
+            **scaler,
+        )
+        self.start_epoch = 0
+        self.max_epoch = cfg.SOLVER.MAX_EPOCH
+        self.max_iter = self.max_epoch * self.iters_per_epoch
+        self.warmup_iters = cfg.SOLVER.WARMUP_ITERS
+        self.delay_epochs = cfg.SOLVER.DELAY_EPOCHS
+        self.images_per_step = cfg.SOLVER.IMS_PER_BATCH
+        self.register_hooks(self.build_hooks())
+
+    model = property(lambda self: self._trainer.model)
+    data_loader = property(lambda self: self._trainer.data_loader)
+    optimizer = property(lambda self: self._trainer.optimizer)
+    grad_scaler = property(lambda self: self._trainer.grad_scaler)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue from the last checkpoint in ``OUTPUT_DIR`` if ``resume`` and there is one; else load MODEL.WEIGHTS.
+
+        A resumed training gives the same losses as one that was never stopped: optimiser, schedules, loss scale, best
+        metric, smoothed figures and the place in the stream of batches are all restored.
+        """
+        resume = resume and self.checkpointer.has_checkpoint()
+        checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if not resume:
+            return
+        self.start_epoch = checkpoint.get("epoch", -1) + 1
+        self._resumed_events = checkpoint.get("events")
+        done = self.start_epoch * self.iters_per_epoch
+        if checkpoint.get("iteration", done) != done:
+            logger.warning(
+                "The checkpoint was made after %d iterations, %d epochs are %d now: data set or batch size changed",
+                checkpoint["iteration"], self.start_epoch, done,
+            )  # fmt: skip
+        for hook in self._hooks:
+            if isinstance(hook, hooks.PeriodicCheckpointer):
+                hook.best_metric = checkpoint.get("best_metric", checkpoint.get("metric", hook.best_metric))
+        self._skip_batches(done)
+
+    def _skip_batches(self, count: int) -> None:
+        if hasattr(self.data_loader, "skip"):
+            self.data_loader.skip(count)
+        elif count:
+            logger.warning("%s has no skip(): the stream of batches starts again", type(self.data_loader).__name__)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Return the hooks in the order of their calls."""
+        cfg = self.cfg
+        result: list[HookBase | None] = [
+            hooks.EpochSeed(max(cfg.SEED, 0)),
+            hooks.IterationTimer(),
+            hooks.LRScheduler(self.optimizer, self.scheduler),
+            hooks.BufferAverage(unwrap(self.model)),
+            self._precise_bn(),
+        ]
+        if cfg.MODEL.FREEZE_LAYERS and cfg.SOLVER.FREEZE_ITERS > 0:
+            result.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
+        result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
+        if comm.is_main_process():
+            period, keep = cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.CHECKPOINT_KEEP
+            result.append(hooks.PeriodicCheckpointer(self.checkpointer, period, keep=keep))
+            result.append(hooks.PeriodicWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD))
+        return result
+
+    def _precise_bn(self) -> HookBase | None:
+        options = self.cfg.TEST.PRECISE_BN
+        if not options.ENABLED or not get_bn_modules(self.model):
+            return None
+        loader = self.build_train_loader(self.cfg)  # its own, so that the training's stream is not disturbed
+        return hooks.PreciseBN(unwrap(self.model), loader, options.NUM_ITER, self.cfg.TEST.EVAL_PERIOD)
+
+    def _evaluate(self) -> dict:
+        self._last_eval_results = self.test(self.cfg, unwrap(self.model))
+        return self._last_eval_results
+
+    def build_writers(self) -> list[EventWriter]:
+        """Return the writers of the main process: console, ``metrics.json``, TensorBoard."""
+        output = self.cfg.OUTPUT_DIR
+        return [
+            CommonMetricPrinter(self.max_iter),
+            JSONWriter(os.path.join(output, "metrics.json")),
+            TensorboardXWriter(output),
+        ]
+
+    def train(self) -> dict | None:
+        """Train to ``SOLVER.MAX_EPOCH``; return the results of the last evaluation, checked against expectations.
+
+        Raises:
+            ValueError: ``TEST.EXPECTED_RESULTS`` are not reached.
+        """
+        if self.start_epoch >= self.max_epoch:
+            logger.info("Nothing left to train: %d of %d epochs are done", self.start_epoch, self.max_epoch)
+            return None
+        super().train(self.start_epoch, self.max_epoch, self.iters_per_epoch)
+        results = getattr(self, "_last_eval_results", None)
+        if results and comm.is_main_process():
+            verify_results(self.cfg, results)
+        return results
+
+    def run_step(self) -> None:
+        self._trainer.run_step()
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Build the model on its device; overridable."""
+        model = build_model(cfg)
+        logger.info("Model: %s, %.2f M parameters", type(model).__name__, _millions(model))
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer, iters_per_epoch: int) -> dict:
+        return build_lr_scheduler(cfg, optimizer, iters_per_epoch)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode):
+        """Return an endless loader; ``.dataset`` has ``num_classes`` and a length."""
+        return build_reid_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> tuple:
+        """Return ``(loader, num_query)``."""
+        return build_reid_test_loader(cfg, dataset_name=dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str, output_dir: str | None = None) -> tuple:
+        """Return ``(loader, evaluator)``."""
+        loader, num_query = cls.build_test_loader(cfg, dataset_name)
+        return loader, ReidEvaluator(cfg, num_query, output_dir or cfg.OUTPUT_DIR, dataset_name)
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, reuse_features: bool = False) -> dict:
+        """Evaluate ``model`` on each of ``DATASETS.TESTS``.
+
+        Args:
+            reuse_features: take the features in ``OUTPUT_DIR/features`` when they fit the model, images and settings.
+
+        Returns:
+            The metrics of the only data set, or ``{data set: metrics}``; empty in processes other than 0.
+        """
+        results = OrderedDict()
+        for name in cfg.DATASETS.TESTS:
+            loader, evaluator = cls.build_evaluator(cfg, name)
+            if reuse_features and type(evaluator) is ReidEvaluator:
+                metrics = _test_from_features(cfg, model, loader, evaluator, name)
+            else:
+                metrics = inference_on_dataset(model, loader, evaluator, flip_test=cfg.TEST.FLIP.ENABLED)
+            if comm.is_main_process():
+                results[name] = metrics
+        if comm.is_main_process() and any(results.values()):
+            print_csv_format(results)
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    @staticmethod
+    def auto_scale_hyperparams(cfg: CfgNode, num_classes: int) -> CfgNode:
+        """Return a copy of ``cfg`` with ``MODEL.HEADS.NUM_CLASSES`` 0 replaced by the number of training identities."""
+        frozen = cfg.is_frozen()
+        cfg = cfg.clone()
+        cfg.defrost()
+        if cfg.MODEL.HEADS.NUM_CLASSES == 0:
+            cfg.MODEL.HEADS.NUM_CLASSES = num_classes
+            logger.info("MODEL.HEADS.NUM_CLASSES is %d, the number of training identities", num_classes)
+        if frozen:
+            cfg.freeze()
+        return cfg
+
+
+def _test_from_features(cfg: CfgNode, model: nn.Module, loader, evaluator: ReidEvaluator, name: str) -> dict:
+    from fastreid.engine.extraction import cached_features
+    from fastreid.evaluation.results import evaluate, headline
+
+    features = cached_features(cfg, model, loader, evaluator.num_query, name, cfg.OUTPUT_DIR)
+    return headline(evaluate(cfg, features, name, cfg.OUTPUT_DIR)) if features is not None else {}
+
+
+def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:
+    batch, world = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch < 1 or batch % world:
+        raise ValueError(f"SOLVER.IMS_PER_BATCH is {batch}; it must be a multiple of the {world} processes")
+    if num_images < batch:
+        raise ValueError(
+            f"The training set has {num_images} images, fewer than SOLVER.IMS_PER_BATCH {batch}: not one iteration "
+            "per epoch. Lower SOLVER.IMS_PER_BATCH"
+        )
+    return num_images // batch
+
+
+def _as_pair(built) -> Sequence:
+    """Accept a bare optimiser from an overridden ``build_optimizer``."""
+    return built if isinstance(built, (tuple, list)) else (built, None)
+
+
+def _for_parallel_training(model: nn.Module) -> nn.Module:
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    return DistributedDataParallel(
+        model,
+        device_ids=[torch.cuda.current_device()] if on_gpu else None,
+        broadcast_buffers=False,  # BufferAverage does better, once per epoch
+        find_unused_parameters=True,  # frozen layers; classification weights in a training without cross-entropy
+    )
+
+
+def _millions(model: nn.Module) -> float:
+    return sum(p.numel() for p in model.parameters()) / 1e6

@@ -1,0 +1,85 @@
+"""Which settings of a config change nothing: keys of components that are not selected or not switched on."""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from fastreid.config import CfgNode, get_cfg
+from fastreid.config.config import flatten
+from fastreid.utils.registry import Registry, key_of, option_names
+
+# where a registry is, and the keys that select from it
+SELECTORS = (
+    ("fastreid.modeling.losses", "LOSS_REGISTRY", ("MODEL.LOSSES.NAME",)),
+    ("fastreid.modeling.backbones", "BACKBONE_REGISTRY", ("MODEL.BACKBONE.NAME",)),
+    ("fastreid.layers", "POOLING_REGISTRY", ("MODEL.HEADS.POOL_LAYER",)),
+    ("fastreid.layers", "SOFTMAX_REGISTRY", ("MODEL.HEADS.CLS_LAYER",)),
+    ("fastreid.solver", "OPTIMIZER_REGISTRY", ("SOLVER.OPT",)),
+    ("fastreid.solver", "SCHEDULER_REGISTRY", ("SOLVER.SCHED",)),
+    ("fastreid.data.samplers", "SAMPLER_REGISTRY", ("DATALOADER.SAMPLER_TRAIN",)),
+    ("fastreid.data.datasets", "DATASET_REGISTRY", ("DATASETS.NAMES", "DATASETS.TESTS")),
+)
+# key -> what must hold for it to matter, in words and as a test of the config
+CONDITIONS = {
+    "MODEL.FREEZE_LAYERS": ("SOLVER.FREEZE_ITERS is 0", lambda cfg: cfg.SOLVER.FREEZE_ITERS > 0),
+    "SOLVER.FREEZE_ITERS": ("MODEL.FREEZE_LAYERS is empty", lambda cfg: len(cfg.MODEL.FREEZE_LAYERS) > 0),
+    "SOLVER.WARMUP_FACTOR": ("SOLVER.WARMUP_ITERS is 0", lambda cfg: cfg.SOLVER.WARMUP_ITERS > 0),
+    "SOLVER.WARMUP_METHOD": ("SOLVER.WARMUP_ITERS is 0", lambda cfg: cfg.SOLVER.WARMUP_ITERS > 0),
+    "MODEL.BACKBONE.PRETRAIN_PATH": ("MODEL.BACKBONE.PRETRAIN is False", lambda cfg: cfg.MODEL.BACKBONE.PRETRAIN),
+    "MODEL.BACKBONE.IBN_TYPE": ("MODEL.BACKBONE.WITH_IBN is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_IBN),
+    "MODEL.BACKBONE.NL_CHANNELS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
+}
+
+
+def settings_without_effect(cfg: CfgNode) -> list[str]:
+    """Return a line ``KEY = value (why)`` for each key that differs from its default and changes nothing."""
+    defaults = flatten(get_cfg())
+    changed = {k: v for k, v in flatten(cfg).items() if k in defaults and _plain(v) != _plain(defaults[k])}
+    reasons: dict[str, str] = {}
+    for module, name, selectors in SELECTORS:
+        registry = getattr(importlib.import_module(module), name)
+        reasons.update(_unselected(registry, selectors, cfg))
+    for key in changed:
+        node = _switched_off(cfg, key)
+        if node:
+            reasons[key] = f"{node}.ENABLED is False"
+        if key in CONDITIONS and not CONDITIONS[key][1](cfg):
+            reasons[key] = CONDITIONS[key][0]
+    return [f"{key} = {value!r} ({reasons[key]})" for key, value in changed.items() if key in reasons]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _unselected(registry: Registry, selectors: tuple[str, ...], cfg: CfgNode) -> Iterator[tuple[str, str]]:
+    """Yield the keys that only unselected components of ``registry`` take, with the reason."""
+    selected: list[str] = []
+    for selector in selectors:
+        value = cfg.get_node(selector)
+        selected += [value] if isinstance(value, str) else list(value)
+    if any(name in registry and registry.node(name) is None and takes_cfg(registry) for name in selected):
+        return  # a component from outside that gets the whole config may read any key
+    takers: dict[str, list[str]] = {}
+    for name, component in registry:
+        node = registry.node(name)
+        for option in option_names(component) if node else ():
+            takers.setdefault(f"{node}.{key_of(option)}", []).append(name)
+    for key, names in takers.items():
+        if not set(names) & set(selected):
+            yield key, f"only for {', '.join(names)}; {selectors[0]} is {cfg.get_node(selectors[0])!r}"
+
+
+def takes_cfg(registry: Registry) -> bool:
+    """Data sets without a node get their root folder; every other component without one gets the config."""
+    return registry.name != "DATASET"
+
+
+def _switched_off(cfg: CfgNode, key: str) -> str:
+    """Return the outermost node around ``key`` whose ENABLED is False, or an empty string."""
+    parts = key.split(".")
+    for end in range(1, len(parts)):
+        node = ".".join(parts[:end])
+        if cfg.get_node(node).get("ENABLED") is False and parts[end] != "ENABLED":
+            return node
+    return ""

@@ -1,0 +1,189 @@
+"""The training loop, its hooks and one training step."""
+
+import logging
+import math
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+
+from fastreid.utils import comm
+from fastreid.utils.errors import require_choice
+from fastreid.utils.events import EventStorage, get_event_storage
+
+logger = logging.getLogger(__name__)
+
+
+class HookBase:
+    """Something done at certain points of a training. ``self.trainer`` is the trainer it is registered with."""
+
+    trainer: "TrainerBase"
+
+    def before_train(self) -> None: ...
+
+    def after_train(self) -> None:
+        """Called at the regular end only, not after an error."""
+
+    def before_epoch(self) -> None: ...
+
+    def after_epoch(self) -> None: ...
+
+    def before_step(self) -> None: ...
+
+    def after_step(self) -> None: ...
+
+
+class TrainerBase:
+    """A loop of epochs and iterations with hooks; subclasses give ``run_step``.
+
+    Attributes:
+        iter, epoch: both from 0 and over the whole training, also after a resume.
+        start_iter, max_iter, start_epoch, max_epoch, iters_per_epoch: set by ``train``.
+        storage: the open ``EventStorage``.
+        images_per_step: images of all processes in an iteration, if known.
+    """
+
+    images_per_step: int | None = None
+    grad_scaler = None
+
+    def __init__(self):
+        self._hooks: list[HookBase] = []
+        self._resumed_events: dict | None = None
+
+    def register_hooks(self, hooks: Iterable[HookBase | None]) -> None:
+        """Add hooks; they are called in the order of registration. ``None`` entries are left out."""
+        for hook in hooks:
+            if hook is not None:
+                hook.trainer = weakref.proxy(self)  # no circle: trainer -> hook -> trainer
+                self._hooks.append(hook)
+
+    def train(self, start_epoch: int, max_epoch: int, iters_per_epoch: int) -> None:
+        """Run the epochs ``start_epoch`` (from 0) to ``max_epoch - 1``."""
+        logger.info("Training from epoch %d to %d", start_epoch + 1, max_epoch)
+        self.start_epoch, self.max_epoch, self.iters_per_epoch = start_epoch, max_epoch, iters_per_epoch
+        self.iter = self.start_iter = start_epoch * iters_per_epoch
+        self.max_iter = max_epoch * iters_per_epoch
+        self.epoch = start_epoch
+        with EventStorage(self.start_iter) as self.storage:
+            if self._resumed_events:
+                self.storage.load_state_dict(self._resumed_events)
+            self._call("before_train")
+            for self.epoch in range(start_epoch, max_epoch):
+                self.storage.epoch = self.epoch
+                self._run_epoch()
+            self._call("after_train")
+
+    def _run_epoch(self) -> None:
+        self._call("before_epoch")
+        for _ in range(self.iters_per_epoch):
+            self.storage.iter = self.iter
+            self._call("before_step")
+            self.run_step()
+            self._call("after_step")
+            self.iter += 1
+        self._call("after_epoch")
+
+    def _call(self, point: str) -> None:
+        for hook in self._hooks:
+            getattr(hook, point)()
+
+    def run_step(self) -> None:
+        raise NotImplementedError
+
+
+class SimpleTrainer(TrainerBase):
+    """One step: a batch, a dict of losses, their sum, backward, the optimiser.
+
+    Args:
+        model: in training mode; called with the batch, it returns a dict of scalar losses.
+        data_loader: endless.
+        param_wrapper: accepted for fast-reid's callers and not used.
+    """
+
+    def __init__(self, model: nn.Module, data_loader: Iterable, optimizer: torch.optim.Optimizer, param_wrapper=None):
+        super().__init__()
+        del param_wrapper
+        model.train()
+        self.model = model
+        self.data_loader = data_loader
+        self.optimizer = optimizer
+        self._batches: Iterator | None = None
+
+    def next_batch(self) -> tuple[dict, float]:
+        """Return the next batch and the seconds spent waiting for it. The stream begins at the first call."""
+        start = time.perf_counter()
+        if self._batches is None:
+            self._batches = iter(self.data_loader)
+        return next(self._batches), time.perf_counter() - start
+
+    def run_step(self) -> None:
+        assert self.model.training, "The model was left in evaluation mode; a hook must restore it"
+        batch, data_time = self.next_batch()
+        losses = self.model(batch)
+        total = self.total_loss(losses, data_time)
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+
+    def total_loss(self, losses: dict[str, torch.Tensor], data_time: float) -> torch.Tensor:
+        """Record the losses, averaged over the processes, and return their sum.
+
+        Raises:
+            ValueError: the model gives no loss.
+            FloatingPointError: a loss is infinite or not a number.
+        """
+        if not losses:
+            raise ValueError("The model gives no loss: MODEL.LOSSES.NAME must name at least one")
+        total = sum(losses.values())
+        names = list(losses)
+        values = dict(zip(names, torch.stack([losses[n].detach().float() for n in names]).tolist(), strict=True))
+        if not all(map(math.isfinite, values.values())):
+            table = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+            raise FloatingPointError(
+                f"Loss not finite at iteration {get_event_storage().iter}: {table}. A lower SOLVER.BASE_LR, a longer "
+                "warm-up, SOLVER.CLIP_GRADIENTS.ENABLED True or SOLVER.AMP.DTYPE bfloat16 may help"
+            )
+        if comm.get_world_size() > 1:
+            values = {name: float(value) for name, value in comm.reduce_dict(losses).items()}
+        storage = get_event_storage()
+        storage.put_scalar("data_time", data_time)
+        storage.put_scalar("total_loss", sum(values.values()))
+        storage.put_scalars(**values)
+        return total
+
+
+class AMPTrainer(SimpleTrainer):
+    """A step in mixed precision.
+
+    Args:
+        grad_scaler: for float16 only; by default a new one.
+        dtype: "float16" (with loss scaling; CUDA only, on a CPU bfloat16 is used instead) or "bfloat16".
+    """
+
+    def __init__(self, model, data_loader, optimizer, param_wrapper=None, grad_scaler=None, dtype: str = "float16"):
+        super().__init__(model, data_loader, optimizer, param_wrapper)
+        require_choice("SOLVER.AMP.DTYPE", dtype, ("float16", "bfloat16"))
+        self.device_type = next(model.parameters()).device.type
+        if self.device_type == "cpu" and dtype == "float16":
+            logger.warning("SOLVER.AMP.DTYPE float16 is meant for GPUs: bfloat16 on this CPU")
+            dtype = "bfloat16"
+        self.dtype = getattr(torch, dtype)
+        if dtype == "float16":
+            self.grad_scaler = grad_scaler or torch.amp.GradScaler(self.device_type)
+
+    def run_step(self) -> None:
+        assert self.model.training, "The model was left in evaluation mode; a hook must restore it"
+        batch, data_time = self.next_batch()
+        with torch.autocast(self.device_type, self.dtype):
+            losses = self.model(batch)
+            total = self.total_loss(losses, data_time)
+        self.optimizer.zero_grad()
+        if self.grad_scaler is None:
+            total.backward()
+            self.optimizer.step()
+            return
+        self.grad_scaler.scale(total).backward()
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()

@@ -1,0 +1,162 @@
+"""Optimisers by name, with fast-reid's parameter groups, gradient clipping and freezing."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from fastreid.solver.freeze import frozen_parameters
+from fastreid.utils.errors import nearest, require_choice
+from fastreid.utils.registry import Registry
+
+OPTIMIZER_REGISTRY = Registry("OPTIMIZER")
+NORM_TYPES = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+)
+
+
+@OPTIMIZER_REGISTRY.register(node="SOLVER")
+def SGD(params: list[dict], momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
+    return torch.optim.SGD(params, momentum=momentum, nesterov=nesterov)
+
+
+@OPTIMIZER_REGISTRY.register(node="SOLVER")
+def Adam(params: list[dict]) -> Optimizer:
+    return torch.optim.Adam(params)
+
+
+@OPTIMIZER_REGISTRY.register(node="SOLVER")
+def AdamW(params: list[dict]) -> Optimizer:
+    return torch.optim.AdamW(params)
+
+
+def build_optimizer(cfg, model: nn.Module, contiguous: bool = True) -> tuple[Optimizer, None]:
+    """Build ``SOLVER.OPT`` over the parameters of ``model``.
+
+    Any class of ``torch.optim`` that works with parameter groups can be named as well; it gets the groups and its own
+    defaults for the rest.
+
+    Args:
+        contiguous: accepted for fast-reid's callers. Its flat buffers, which stop training with torch >= 2.0, are gone.
+
+    Returns:
+        The optimiser and ``None``, where fast-reid returned the owner of its buffers.
+    """
+    del contiguous
+    solver = cfg.SOLVER
+    groups = get_default_optimizer_params(
+        model,
+        base_lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        heads_lr_factor=solver.HEADS_LR_FACTOR,
+        freeze_layers=cfg.MODEL.FREEZE_LAYERS if solver.FREEZE_ITERS > 0 else (),
+    )
+    if solver.OPT in OPTIMIZER_REGISTRY:
+        optimizer = OPTIMIZER_REGISTRY.build(solver.OPT, cfg, params=groups)
+    else:
+        optimizer = _torch_optimizer(solver.OPT)(groups)
+    maybe_add_freeze_layer(cfg, optimizer)
+    return maybe_add_gradient_clipping(cfg, optimizer), None
+
+
+def _torch_optimizer(name: str) -> type[Optimizer]:
+    found = getattr(torch.optim, name, None)
+    if isinstance(found, type) and issubclass(found, Optimizer) and found is not Optimizer:
+        return found
+    names = [n for n, v in vars(torch.optim).items() if isinstance(v, type) and issubclass(v, Optimizer)]
+    known = sorted({*names, *OPTIMIZER_REGISTRY.names()} - {"Optimizer"})
+    raise KeyError(f"SOLVER.OPT: no optimiser named '{name}'.{nearest(name, known)} Known: {', '.join(known)}")
+
+
+def get_default_optimizer_params(
+    model: nn.Module,
+    base_lr: float,
+    weight_decay: float,
+    weight_decay_norm: float,
+    weight_decay_bias: float,
+    bias_lr_factor: float = 1.0,
+    heads_lr_factor: float = 1.0,
+    freeze_layers: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return parameter groups by learning rate, weight decay and whether they are frozen at first.
+
+    fast-reid's rules: weights of norms have their own decay; every ``bias`` (of norms too) its own factor and decay;
+    what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others.
+    """
+    frozen = {id(p) for p in frozen_parameters(model, freeze_layers)}
+    groups: dict[tuple, dict[str, Any]] = {}
+    seen: set[int] = set()
+    for module_name, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            lr, decay = base_lr, weight_decay
+            if isinstance(module, NORM_TYPES):
+                decay = weight_decay_norm
+            if name == "bias":
+                lr, decay = lr * bias_lr_factor, weight_decay_bias
+            if "heads" in module_name:
+                lr *= heads_lr_factor
+            key = (lr, decay, id(parameter) in frozen)
+            group = groups.setdefault(key, {"params": [], "lr": lr, "weight_decay": decay, "frozen": key[2]})
+            group["params"].append(parameter)
+    return list(groups.values())
+
+
+def maybe_add_freeze_layer(cfg, optimizer: Optimizer) -> Optimizer:
+    """Leave the groups marked ``frozen`` alone for the first ``SOLVER.FREEZE_ITERS`` steps.
+
+    The steps left are an entry of these groups, so that they are saved and restored with the optimiser.
+    """
+    frozen = [group for group in optimizer.param_groups if group.get("frozen")]
+    for group in frozen:
+        group["frozen_steps_left"] = cfg.SOLVER.FREEZE_ITERS
+    if frozen:
+        optimizer.register_step_pre_hook(_skip_frozen_groups)
+    return optimizer
+
+
+def _skip_frozen_groups(optimizer: Optimizer, args, kwargs) -> None:
+    for group in optimizer.param_groups:
+        if group.get("frozen_steps_left", 0) > 0:
+            group["frozen_steps_left"] -= 1
+            for parameter in group["params"]:
+                parameter.grad = None
+
+
+def maybe_add_gradient_clipping(cfg, optimizer: Optimizer | type[Optimizer]) -> Any:
+    """Clip the gradient of each parameter tensor before each step, if ``SOLVER.CLIP_GRADIENTS.ENABLED``.
+
+    Args:
+        optimizer: an optimiser, or as in fast-reid its class, for which a factory with the same arguments is returned.
+    """
+    if not cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
+        return optimizer
+    if isinstance(optimizer, type):
+        return lambda *args, **kwargs: maybe_add_gradient_clipping(cfg, optimizer(*args, **kwargs))
+    clip = _clipper(cfg.SOLVER.CLIP_GRADIENTS)
+
+    def clip_all(optimizer: Optimizer, args, kwargs) -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    clip(parameter)
+
+    optimizer.register_step_pre_hook(clip_all)
+    return optimizer
+
+
+def _clipper(options) -> Callable[[nn.Parameter], Any]:
+    require_choice("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", options.CLIP_TYPE, ("norm", "value"))
+    if options.CLIP_TYPE == "value":
+        return lambda parameter: nn.utils.clip_grad_value_(parameter, options.CLIP_VALUE)
+    return lambda parameter: nn.utils.clip_grad_norm_(parameter, options.CLIP_VALUE, options.NORM_TYPE)

@@ -1,0 +1,93 @@
+"""Learning-rate schedules: a warm-up per iteration, then a schedule per epoch."""
+
+import logging
+import math
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as torch_schedulers
+from torch.optim.lr_scheduler import LRScheduler
+
+from fastreid.utils.errors import require_choice
+from fastreid.utils.registry import Registry
+
+SCHEDULER_REGISTRY = Registry("SCHEDULER")
+logger = logging.getLogger(__name__)
+
+
+@SCHEDULER_REGISTRY.register(node="SOLVER")
+def MultiStepLR(optimizer: Optimizer, epochs: int, steps: Sequence[int] = (30, 55), gamma: float = 0.1) -> LRScheduler:
+    """Multiply the rate by ``gamma`` at each of ``steps`` (epochs since the end of warm-up and delay)."""
+    late = [step for step in steps if step >= epochs]
+    if late:
+        logger.warning("SOLVER.STEPS %s are never reached: %d epochs remain after the warm-up", late, max(epochs, 0))
+    return torch_schedulers.MultiStepLR(optimizer, milestones=sorted(steps), gamma=gamma)
+
+
+@SCHEDULER_REGISTRY.register(node="SOLVER")
+def CosineAnnealingLR(optimizer: Optimizer, epochs: int, eta_min_lr: float = 1e-7) -> LRScheduler:
+    """Half a cosine from the base rate to ``eta_min_lr`` over ``epochs``; ``ValueError`` where no epoch is left."""
+    if epochs < 1:
+        raise ValueError(
+            f"CosineAnnealingLR needs at least one epoch after warm-up and delay, got {epochs}: raise "
+            "SOLVER.MAX_EPOCH, or lower SOLVER.WARMUP_ITERS or SOLVER.DELAY_EPOCHS"
+        )
+    return torch_schedulers.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=eta_min_lr)
+
+
+class WarmupLR(LRScheduler):
+    """Raise the learning rate from ``warmup_factor`` times its base to the base within ``warmup_iters`` steps.
+
+    Args:
+        warmup_method: "linear" (equal additions), "exp" (equal factors) or "constant" (a jump at the end).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup_factor: float = 0.1,
+        warmup_iters: int = 1000,
+        warmup_method: str = "linear",
+        last_epoch: int = -1,
+    ):
+        require_choice("SOLVER.WARMUP_METHOD", warmup_method, ("linear", "constant", "exp"))
+        self.warmup_factor = warmup_factor
+        self.warmup_iters = warmup_iters
+        self.warmup_method = warmup_method
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return [base * self._factor(self.last_epoch) for base in self.base_lrs]
+
+    def _factor(self, step: int) -> float:
+        if step >= self.warmup_iters:
+            return 1.0
+        done = step / self.warmup_iters
+        if self.warmup_method == "constant":
+            return self.warmup_factor
+        if self.warmup_method == "exp":
+            return self.warmup_factor ** (1 - done)
+        return self.warmup_factor * (1 - done) + done
+
+
+def build_lr_scheduler(cfg, optimizer: Optimizer, iters_per_epoch: int) -> dict[str, LRScheduler]:
+    """Return ``{"lr_sched": per epoch, "warmup_sched": per iteration}``; the second only with a warm-up.
+
+    The caller steps ``warmup_sched`` after each of the first ``SOLVER.WARMUP_ITERS`` iterations, and ``lr_sched`` after
+    each epoch that ends behind both the warm-up and ``SOLVER.DELAY_EPOCHS``. So its epochs count from there.
+
+    Raises:
+        ValueError: no iteration in an epoch, or no epoch left for a cosine.
+        KeyError: unknown ``SOLVER.SCHED``.
+    """
+    solver = cfg.SOLVER
+    if iters_per_epoch < 1:
+        raise ValueError(f"iters_per_epoch must be at least 1, got {iters_per_epoch}")
+    warmup_epochs = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
+    epochs = solver.MAX_EPOCH - max(warmup_epochs, solver.DELAY_EPOCHS)
+    schedulers = {"lr_sched": SCHEDULER_REGISTRY.build(solver.SCHED, cfg, optimizer=optimizer, epochs=epochs)}
+    if solver.WARMUP_ITERS > 0:
+        schedulers["warmup_sched"] = WarmupLR(
+            optimizer, solver.WARMUP_FACTOR, solver.WARMUP_ITERS, solver.WARMUP_METHOD
+        )
+    return schedulers
