@@ -9,4 +9,6 @@ def aqe(query_feat, gallery_feat, qe_times: int = 1, qe_k: int = 10, alpha: floa
 
     arrays = (feat.detach().cpu().numpy() for feat in (query_feat, gallery_feat))
     expanded = joint_aqe(*arrays, qe_k, alpha, qe_times)
-    return tuple(torch.from_numpy(x).to(like) for x, like in zip(expanded, (query_feat, gallery_feat), strict=True))
+    return tuple(
+        torch.from_numpy(x).to(like) for x, like in zip(expanded, (query_feat, gallery_feat), strict=True)
+    )

@@ -9,7 +9,7 @@ from fastreid.retrieval.rank import evaluate_distances
 def evaluate_rank(
     distmat, q_pids, g_pids, q_camids, g_camids, max_rank=50, use_metric_cuhk03=False, use_cython=True
 ) -> tuple[np.ndarray, ...]:
-    """Return CMC float32 (max_rank,), AP (V,) and INP (V,) of the V queries with a match, for distances (Q, G)."""
+    """Return CMC float32 (max_rank,), AP (V,), INP (V,) of the V queries with a match; distances (Q, G)."""
     if use_metric_cuhk03:
         return eval_cuhk03(distmat, q_pids, g_pids, q_camids, g_camids, max_rank)
     columns = _columns(q_pids, q_camids), _columns(g_pids, g_camids)
@@ -19,7 +19,9 @@ def evaluate_rank(
 
 def evaluate_py(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, use_metric_cuhk03=False):
     """`evaluate_rank` without the compiled kernel."""
-    return evaluate_rank(distmat, q_pids, g_pids, q_camids, g_camids, max_rank, use_metric_cuhk03, use_cython=False)
+    return evaluate_rank(
+        distmat, q_pids, g_pids, q_camids, g_camids, max_rank, use_metric_cuhk03, use_cython=False
+    )
 
 
 def eval_market1501(distmat, q_pids, g_pids, q_camids, g_camids, max_rank):

@@ -5,8 +5,10 @@ import numpy as np
 from fastreid.retrieval.roc import pair_scores
 
 
-def evaluate_roc(distmat, q_pids, g_pids, q_camids, g_camids, use_cython=True) -> tuple[np.ndarray, np.ndarray]:
-    """Return (scores, labels) of all pairs without same-camera ones: label 0 is the same id, 1 a different one."""
+def evaluate_roc(
+    distmat, q_pids, g_pids, q_camids, g_camids, use_cython=True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (scores, labels) of all pairs but same-camera ones: label 0 is the same id, 1 another."""
     return pair_scores(distmat, {"pids": q_pids, "camids": q_camids}, {"pids": g_pids, "camids": g_camids})
 
 

@@ -1,6 +1,6 @@
 """Retrieval core: arrays in, arrays out. No config, no files, no model.
 
-`Search` is one retrieval problem; `evaluate` measures it, `topk` answers it, post-processors turn it into another.
+`Search` is one retrieval problem; `evaluate` measures it, `topk` answers it, a post-processor improves it.
 """
 
 from fastreid.retrieval.candidates import RULE_REGISTRY, get_rule

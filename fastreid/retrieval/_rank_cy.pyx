@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Ranks of the matches without sorting the gallery; same results as `_rank_py`.
 
-Only the R matches of a query are sorted. Each other permitted item is placed among them by bisection, and the number
-of items ahead of a match then follows from a running sum: G log R steps per query instead of G log G.
+Only the R matches of a query are sorted. Each other permitted item is placed among them by bisection, and the
+number of items ahead of a match then follows from a running sum: G log R steps per query, not G log G.
 """
 
 import numpy as np
@@ -26,7 +26,9 @@ cdef int compare(const void *left, const void *right) noexcept nogil:
     return (a.row > b.row) - (a.row < b.row)
 
 
-cdef inline Py_ssize_t matches_ahead(const Match *matches, Py_ssize_t count, double distance, Py_ssize_t row) noexcept nogil:
+cdef inline Py_ssize_t matches_ahead(
+    const Match *matches, Py_ssize_t count, double distance, Py_ssize_t row
+) noexcept nogil:
     """Number of sorted matches that come before the item (distance, row)."""
     cdef Py_ssize_t low = 0, high = count, middle
     while low < high:
@@ -41,10 +43,10 @@ cdef inline Py_ssize_t matches_ahead(const Match *matches, Py_ssize_t count, dou
 
 
 cdef void rank_one(
-    const real *distances, const unsigned char *relevant, const unsigned char *permitted, Py_ssize_t num_gallery,
-    Match *matches, Py_ssize_t count, long long *ranks,
+    const real *distances, const unsigned char *relevant, const unsigned char *permitted,
+    Py_ssize_t num_gallery, Match *matches, Py_ssize_t count, long long *ranks,
 ) noexcept nogil:
-    """Write the ``count`` ranks of one query; ``ranks`` first holds how many items stand just ahead of each match."""
+    """Write the ``count`` ranks of one query; ``ranks`` first counts the items just ahead of each match."""
     cdef Py_ssize_t j, n = 0
     cdef long long ahead = 0
     for j in range(num_gallery):
@@ -55,7 +57,9 @@ cdef void rank_one(
             n += 1
     qsort(matches, count, sizeof(Match), compare)
     for j in range(num_gallery):
-        if relevant[j] or (permitted != NULL and not permitted[j]) or distances[j] > matches[count - 1].distance:
+        if relevant[j] or (permitted != NULL and not permitted[j]):
+            continue
+        if distances[j] > matches[count - 1].distance:
             continue
         n = matches_ahead(matches, count, distances[j], j)
         if n < count:
@@ -94,8 +98,8 @@ def relevant_ranks(const real[:, ::1] distances, relevant, permitted=None):
                 if count[i] == 0:
                     continue
                 rank_one(
-                    &distances[i, 0], &is_relevant[i, 0], &is_permitted[i, 0] if masked else NULL, num_gallery,
-                    matches, count[i], &out[start],
+                    &distances[i, 0], &is_relevant[i, 0], &is_permitted[i, 0] if masked else NULL,
+                    num_gallery, matches, count[i], &out[start],
                 )
                 start += count[i]
     finally:

@@ -1,4 +1,4 @@
-"""Ranks of the matches by sorting: the reference of `_rank_cy`, and its stand-in where that is not compiled."""
+"""Ranks of the matches by sorting: the reference of `_rank_cy`, and its stand-in where it is not compiled."""
 
 import numpy as np
 

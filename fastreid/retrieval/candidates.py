@@ -1,7 +1,8 @@
 """Which gallery items may be shown to which query: one idea for ranking, expansion and search.
 
-A rule looks at the columns of a block of queries and of the gallery (dicts of arrays: "pids", "camids", "dates", ...)
-and answers with a bool mask (q, g) of the PERMITTED pairs. It never sees features, and never a full (Q, G) table.
+A rule looks at the columns of a block of queries and of the gallery (dicts of arrays: "pids", "camids",
+"dates", ...) and answers with a bool mask (q, g) of the PERMITTED pairs. It never sees features, and never a
+full (Q, G) table.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,11 @@ Columns = Mapping[str, np.ndarray]
 
 
 class Rule(Protocol):
-    """What ranking asks of a rule: the columns it reads, and the mask."""
+    """What ranking asks of a rule: the columns it reads, and the mask.
+
+    A rule with a true ``uses_truth`` reads what only an evaluation knows, the query's identity in the sense
+    of the labels; `at_query_time` leaves it out.
+    """
 
     needs: tuple[str, ...]
 
@@ -41,9 +46,10 @@ class AllItems:
 
 @RULE_REGISTRY.register(name="camera", node="TEST")
 class OtherCamera:
-    """The rule of Market-1501 (Zheng et al., ICCV 2015): an image of the same identity by the same camera is junk."""
+    """Market-1501 (Zheng et al., ICCV 2015): an image of the same identity by the same camera is junk."""
 
     needs = ("pids", "camids")
+    uses_truth = True
 
     def permitted(self, queries: Columns, gallery: Columns) -> np.ndarray:
         return ~(_equal(queries, gallery, "pids") & _equal(queries, gallery, "camids"))
@@ -88,11 +94,21 @@ class EveryRule:
 
 
 def get_rule(rule: str | Rule | None) -> Rule:
-    """Return the rule of a registered name, of names joined by "+" ("other_patent+granted_before"), or ``rule`` itself.
+    """Return the rule of a registered name, or ``rule`` itself; ``None`` is the rule "all".
 
-    ``None`` is the rule "all".
+    Names joined by "+", as in "other_patent+granted_before", mean that all of them hold.
     """
     if rule is None or isinstance(rule, str):
         rules = [RULE_REGISTRY.get(name.strip())() for name in (rule or "all").split("+")]
         return rules[0] if len(rules) == 1 else EveryRule(rules)
     return rule
+
+
+def at_query_time(rule: Rule) -> Rule:
+    """Return the part of ``rule`` that is known while a query is answered.
+
+    Query expansion goes by it: under the camera rule it would otherwise drop neighbours for being right.
+    """
+    parts = rule.rules if isinstance(rule, EveryRule) else [rule]
+    known = [part for part in parts if not getattr(part, "uses_truth", False)]
+    return EveryRule(known) if len(known) > 1 else next(iter(known), AllItems())

@@ -9,11 +9,16 @@ REPEATS = 10
 
 
 def evaluate_single_shot(
-    distances, q_columns: Columns, g_columns: Columns, max_rank: int = 50, rng: np.random.Generator | None = None
+    distances,
+    q_columns: Columns,
+    g_columns: Columns,
+    max_rank: int = 50,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the CMC (max_rank,) averaged over 10 random single-shot galleries, and the AP (V,) over the whole gallery.
+    """Return the CMC (max_rank,), averaged over 10 random single-shot galleries, and the AP (V,).
 
-    ``rng`` draws the galleries; the default is seeded with 0, so the result is the same every time.
+    The AP is over the whole gallery. ``rng`` draws the single-shot galleries; the default is seeded with 0,
+    so the result is the same every time.
     """
     metrics = evaluate_distances(distances, q_columns, g_columns, "camera", max_rank)
     rng = rng or np.random.default_rng(0)
@@ -25,7 +30,12 @@ def evaluate_single_shot(
 
 
 def _single_shot_cmc(
-    distances: np.ndarray, row: int, q_columns: Columns, g_columns: Columns, max_rank: int, rng: np.random.Generator
+    distances: np.ndarray,
+    row: int,
+    q_columns: Columns,
+    g_columns: Columns,
+    max_rank: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """CMC (max_rank,) of one query: its id's random representative against those of the other ids."""
     pid, camid = q_columns["pids"][row], q_columns["camids"][row]

@@ -50,7 +50,7 @@ def prepared_distances(q: np.ndarray, g: np.ndarray, metric: str) -> np.ndarray:
 
 
 def block_distances(q, g, metric: str = "cosine") -> np.ndarray:
-    """Distances (q, g) between raw features (q, D) and (g, D); meaning of ``metric`` as in `prepared_distances`."""
+    """Distances (q, g) between raw features (q, D) and (g, D); metrics as in `prepared_distances`."""
     q, g = prepare(q, metric), prepare(g, metric)
     if q.shape[1] != g.shape[1]:
         raise ValueError(f"queries have {q.shape[1]} feature columns but the gallery has {g.shape[1]}")
@@ -58,12 +58,14 @@ def block_distances(q, g, metric: str = "cosine") -> np.ndarray:
 
 
 def query_blocks(num_queries: int, num_gallery: int, block_mib: float = 256) -> Iterator[slice]:
-    """Cut the query rows so that the work on one block (`BYTES_PER_PAIR` per pair) stays within ``block_mib`` MiB.
+    """Cut the query rows so that work on a block (`BYTES_PER_PAIR` per pair) stays within ``block_mib`` MiB.
 
     A block has at least one row, however large the gallery is.
     """
     if block_mib <= 0:
-        raise ValueError(f"block_mib, the memory for one block of distances in MiB, must be positive; got {block_mib}")
+        raise ValueError(
+            f"block_mib, the memory for one block of distances in MiB, must be positive; got {block_mib}"
+        )
     rows = max(1, int(block_mib * 2**20) // (BYTES_PER_PAIR * max(1, num_gallery)))
     for start in range(0, num_queries, rows):
         yield slice(start, min(start + rows, num_queries))

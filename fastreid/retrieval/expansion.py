@@ -1,8 +1,8 @@
 """Feature expansion: a feature becomes a weighted mean of its neighbours, without an (N, N) similarity table.
 
-Three kinds that papers confuse: `joint_aqe` (what the DIRA 2022 system and fast-reid run: queries and gallery expand
-each other), `alpha_qe` (queries only) and `dba` (gallery only). The weight of a neighbour is its cosine similarity to
-the power ``alpha`` (Radenovic et al., TPAMI 2019).
+Three kinds that papers confuse: `joint_aqe` (what the DIRA 2022 system and fast-reid run: queries and gallery
+expand each other), `alpha_qe` (queries only) and `dba` (gallery only). The weight of a neighbour is its
+cosine similarity to the power ``alpha`` (Radenovic et al., TPAMI 2019).
 """
 
 import numpy as np
@@ -17,8 +17,9 @@ def joint_aqe(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Average every feature over its ``k`` nearest in the UNION of queries and gallery, itself included.
 
-    ``x_i' = (1/k) sum_j cos(x_i, x_j)^alpha x_j`` over the k largest cosines; x_j is the raw feature and the sum is
-    divided by k, not by the weights. The gallery changes with the queries, so the result depends on all of them.
+    ``x_i' = (1/k) sum_j cos(x_i, x_j)^alpha x_j`` over the k largest cosines; x_j is the raw feature and the
+    sum is divided by k, not by the weights. The gallery changes with the queries, so the result depends on
+    all of them.
 
     Args:
         q, g: features (Q, D) and (G, D).
@@ -46,9 +47,10 @@ def alpha_qe(
     g_columns: Columns | None = None,
     block_mib: float = 256,
 ) -> np.ndarray:
-    """Add to every query its ``k`` nearest permitted gallery items: ``q' = unit(q + sum_j cos(q, g_j)^alpha g_j)``.
+    """Add to every query its ``k`` nearest permitted gallery items.
 
-    All features count with unit length. With a rule that permits only the past, the result is causal too.
+    ``q' = unit(q + sum_j cos(q, g_j)^alpha g_j)``. All features count with unit length. With a rule that permits
+    only the past, the result is causal too.
 
     Returns:
         The new queries, (Q, D), rows of unit length.
@@ -81,8 +83,8 @@ class _OtherRow:
 def similarity_weights(similarity: np.ndarray, alpha: float) -> np.ndarray:
     """Return ``similarity ** alpha``, and 0 for the padding (-inf) of a short neighbour list.
 
-    A negative similarity counts as 0 when ``alpha`` is not an integer (the power would be NaN). An integer ``alpha``
-    keeps fast-reid's values, in which an even power makes a negative similarity positive.
+    A negative similarity counts as 0 when ``alpha`` is not an integer (the power would be NaN). An integer
+    ``alpha`` keeps fast-reid's values, in which an even power makes a negative similarity positive.
     """
     if alpha < 0:
         raise ValueError(f"alpha, the power of a similarity, must not be negative; got {alpha}")
@@ -94,7 +96,7 @@ def similarity_weights(similarity: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def weighted_sum(features: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return (N, D): row i is ``sum_j weights[i, j] * features[indices[i, j]]``; an index of -1 counts for nothing."""
+    """Return (N, D): row i = ``sum_j weights[i, j] * features[indices[i, j]]``; -1 counts for nothing."""
     from scipy.sparse import csr_matrix
 
     starts = np.arange(len(indices) + 1) * indices.shape[1]

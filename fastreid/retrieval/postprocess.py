@@ -1,15 +1,16 @@
 """Post-processors: each turns a `Search` into a better one.
 
-``processor.apply(search) -> Search``. Feature expansion returns other features, re-ranking other distances; whoever
-runs several applies them in the order of `ORDER` and may evaluate or search after each. ``causal`` says whether the
-answer to a query depends only on the gallery items that the search's rule permits for it; under a prior-art rule the
-others let later patents in.
+``processor.apply(search) -> Search``. Feature expansion returns other features, re-ranking other distances;
+whoever runs several applies them in the order of `ORDER` and may evaluate or search after each. ``causal``
+says whether the answer to a query depends only on the gallery items that the search's rule permits for it;
+under a prior-art rule the others let later patents in.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from fastreid.retrieval.candidates import at_query_time
 from fastreid.retrieval.distance import normalize
 from fastreid.retrieval.expansion import alpha_qe, dba, joint_aqe
 from fastreid.retrieval.rerank import check_lists, k_reciprocal
@@ -22,7 +23,7 @@ ORDER = ("AQE", "AlphaQE", "DBA", "KReciprocal")
 
 @POSTPROCESSOR_REGISTRY.register(node="TEST.AQE")
 class AQE:
-    """Joint expansion of queries and gallery, as the DIRA 2022 system and fast-reid compute it (`joint_aqe`)."""
+    """Joint expansion of queries and gallery (`joint_aqe`), as the DIRA 2022 system and fast-reid have it."""
 
     name = "AQE"
     causal = False
@@ -31,15 +32,18 @@ class AQE:
         self.qe_time, self.qe_k, self.alpha = qe_time, qe_k, alpha
 
     def apply(self, search: Search) -> Search:
-        features = joint_aqe(search.queries, search.gallery, self.qe_k, self.alpha, self.qe_time, search.block_mib)
+        features = joint_aqe(
+            search.queries, search.gallery, self.qe_k, self.alpha, self.qe_time, search.block_mib
+        )
         return search.with_features(*features)
 
 
 @POSTPROCESSOR_REGISTRY.register(node="TEST.QE")
 class AlphaQE:
-    """Expansion of the queries alone, over the gallery items which the rule permits (`alpha_qe`).
+    """Expansion of the queries alone (`alpha_qe`), over the gallery items the rule permits at query time.
 
-    Causal under a causal rule. Features become unit vectors, so a Euclidean ranking after it equals the cosine one.
+    Causal under a causal rule. Features become unit vectors, so a Euclidean ranking after it equals the
+    cosine one.
     """
 
     name = "AlphaQE"
@@ -49,14 +53,14 @@ class AlphaQE:
         self.k, self.alpha = k, alpha
 
     def apply(self, search: Search) -> Search:
-        scope = (search.rule, search.q_columns, search.g_columns, search.block_mib)
+        scope = (at_query_time(search.rule), search.q_columns, search.g_columns, search.block_mib)
         queries = alpha_qe(search.queries, search.gallery, self.k, self.alpha, *scope)
         return search.with_features(queries, normalize(search.gallery))
 
 
 @POSTPROCESSOR_REGISTRY.register(node="TEST.DBA")
 class DBA:
-    """Expansion of the gallery alone, by itself (`dba`); an old figure may gain from a later one, so not causal."""
+    """Expansion of the gallery alone (`dba`); an old figure may gain from a later one, so not causal."""
 
     name = "DBA"
     causal = False

@@ -1,7 +1,7 @@
 """Ranking metrics (mAP, CMC, mINP, AP@10), streamed over blocks of queries.
 
-Conventions of Market-1501 as fast-reid has them: a match is a permitted gallery item with the query's id, the rule
-removes items before anything is counted, and a query without a match is dropped (and counted).
+Conventions of Market-1501 as fast-reid has them: a match is a permitted gallery item with the query's id, the
+rule removes items before anything is counted, and a query without a match is dropped (and counted).
 """
 
 import logging
@@ -52,14 +52,17 @@ def evaluate(
         max_rank: length of the CMC curve (not beyond G).
 
     Raises:
-        ValueError: no gallery, no query with a match (with the likely cause), or a distance that is NaN or infinite.
+        ValueError: no gallery, no query with a match (with the likely cause), or a distance that is NaN or
+            infinite.
     """
     return evaluate_search(Search(q, g, q_columns, g_columns, metric, rule, block_mib), max_rank)
 
 
 def evaluate_search(search: Search, max_rank: int = 50, use_cython: bool = True) -> RetrievalMetrics:
     """As `evaluate`, for a `Search` (which may be re-ranked)."""
-    return _evaluate_blocks(search.blocks(), search.q_columns, search.g_columns, search.rule, max_rank, use_cython)
+    return _evaluate_blocks(
+        search.blocks(), search.q_columns, search.g_columns, search.rule, max_rank, use_cython
+    )
 
 
 def evaluate_distances(
@@ -75,7 +78,9 @@ def evaluate_distances(
     distances, rule = np.asarray(distances), get_rule(rule)
     q_columns = check_columns(q_columns, distances.shape[0], rule, "queries")
     g_columns = check_columns(g_columns, distances.shape[1], rule, "gallery")
-    return _evaluate_blocks(_blocks_of(distances, block_mib), q_columns, g_columns, rule, max_rank, use_cython)
+    return _evaluate_blocks(
+        _blocks_of(distances, block_mib), q_columns, g_columns, rule, max_rank, use_cython
+    )
 
 
 def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterator[tuple[slice, np.ndarray]]:
@@ -113,7 +118,9 @@ def _check_ids(q_columns: Columns, g_columns: Columns, max_rank: int) -> int:
     """Check what evaluation needs beyond search; return the number of gallery items."""
     for side, columns in (("queries", q_columns), ("gallery", g_columns)):
         if "pids" not in columns:
-            raise ValueError(f"evaluation needs the column 'pids' of the {side}; given: {', '.join(columns) or 'none'}")
+            raise ValueError(
+                f"evaluation needs the column 'pids' of the {side}; given: {', '.join(columns) or 'none'}"
+            )
         if not len(columns["pids"]):
             raise ValueError(f"evaluation needs at least one item; the {side} have none")
     if max_rank < 1:
@@ -127,7 +134,7 @@ def _why_no_match(q_pids: np.ndarray, g_pids: np.ndarray, rule: Rule) -> str:
         cause = f"the ids are disjoint: none of the query ids (such as {q_pids[0]}) occurs in the gallery"
     else:
         cause = (
-            f"{shared} queries have their id in the gallery, but rule {type(rule).__name__} excludes every such item"
-            " (under the camera rule: do queries and gallery carry the same camera id?)"
+            f"{shared} queries have their id in the gallery, but rule {type(rule).__name__} excludes all of"
+            " them (under the camera rule: do queries and gallery carry the same camera id?)"
         )
     return f"none of the {len(q_pids)} queries has a match: {cause}"

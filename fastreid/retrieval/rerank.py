@@ -1,12 +1,14 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017) with sparse rows instead of (N, N) tables.
 
-Over the union of N = Q + G features: the k-reciprocal neighbours of an item, widened by the neighbours of those,
-become its sparse encoding; encodings are averaged over the k2 nearest; the Jaccard distance of two encodings is
-``1 - S / (2 - S)`` with ``S = sum_c min(V_ic, V_jc)``. Two variants exist, as in fast-reid, and differ by up to 0.13:
+Over the union of N = Q + G features: the k-reciprocal neighbours of an item, widened by the neighbours of
+those, become its sparse encoding; encodings are averaged over the k2 nearest; the Jaccard distance of two
+encodings is ``1 - S / (2 - S)`` with ``S = sum_c min(V_ic, V_jc)``. Two variants exist, as in fast-reid, and
+differ by up to 0.13:
 
-* `k_reciprocal` starts from features: what fast-reid's evaluator runs. Lists have k1 entries, weights are a softmax.
-* `re_ranking` starts from the three distance matrices, as the paper's code. Lists have k1 + 1 entries, and distances
-  are squared and divided by their largest value.
+* `k_reciprocal` starts from features: what fast-reid's evaluator runs. Lists have k1 entries, weights are a
+  softmax.
+* `re_ranking` starts from the three distance matrices, as the paper's code. Lists have k1 + 1 entries, and
+  distances are squared and divided by their largest value.
 """
 
 from collections.abc import Callable
@@ -33,7 +35,7 @@ class JaccardDistances:
         return np.maximum(1 - shared / (2 - shared), 0).astype(np.float32)
 
     def _overlap(self, query: int) -> np.ndarray:
-        """``sum_c min(V_query,c, V_j,c)`` for every gallery item j, through the items which share a column c."""
+        """``sum_c min(V_query,c, V_j,c)`` for every gallery item j, by way of the columns c of the query."""
         entries = slice(*self.queries.indptr[query : query + 2])
         parts = []
         for column, weight in zip(self.queries.indices[entries], self.queries.data[entries], strict=True):
@@ -56,7 +58,10 @@ def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 256) -> Jac
 
 
 def encode_features(features: np.ndarray, k1: int, k2: int, block_mib: float = 256):
-    """Return the encodings of features (N, D), CSR float32 (N, N); weights are a softmax of minus squared distances."""
+    """Return the encodings of features (N, D), CSR float32 (N, N).
+
+    The weights of a set are the softmax of minus the squared distances.
+    """
     check_lists(k1, k2)
     neighbours, _ = topk(features, features, k1, "euclidean", block_mib=block_mib)
 
@@ -67,7 +72,9 @@ def encode_features(features: np.ndarray, k1: int, k2: int, block_mib: float = 2
     return encode(neighbours, k1, k2, weights_of)
 
 
-def re_ranking(q_g_dist, q_q_dist, g_g_dist, k1: int = 20, k2: int = 6, lambda_value: float = 0.3) -> np.ndarray:
+def re_ranking(
+    q_g_dist, q_q_dist, g_g_dist, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
+) -> np.ndarray:
     """Re-rank from distances (Q, G), (Q, Q) and (G, G); float32 (Q, G), smaller is nearer.
 
     Args:
@@ -116,7 +123,9 @@ def encode(neighbours: np.ndarray, k1: int, k2: int, weights_of: Callable[[int, 
     for item in range(len(neighbours)):
         weights = weights_of(item, others) if len(others := _entries(sets, item)) else np.zeros(0)
         values.append(weights / max(weights.sum(), np.finfo(np.float32).tiny))
-    encodings = csr_matrix((np.concatenate(values).astype(np.float32), sets.indices, sets.indptr), shape=sets.shape)
+    encodings = csr_matrix(
+        (np.concatenate(values).astype(np.float32), sets.indices, sets.indptr), shape=sets.shape
+    )
     if k2 == 1:
         return encodings
     nearest = membership(neighbours[:, :k2])
@@ -126,7 +135,7 @@ def encode(neighbours: np.ndarray, k1: int, k2: int, weights_of: Callable[[int, 
 def expanded_sets(neighbours: np.ndarray, k1: int):
     """Return the expanded k1-reciprocal neighbours R*, CSR (N, N), non-zero where an item belongs.
 
-    R* is R and, for each member c of R, the k1/2-reciprocal neighbours of c when over two thirds of them lie in R.
+    R* is R and, for each member c of R, the k1/2-reciprocal neighbours of c when over two thirds are in R.
     """
     reciprocal = reciprocal_sets(neighbours[:, : k1 + 1])
     halves = reciprocal_sets(neighbours[:, : int(np.around(k1 / 2)) + 1])

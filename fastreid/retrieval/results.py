@@ -12,8 +12,8 @@ SHOWN_RANKS = (1, 5, 10)
 class RetrievalMetrics:
     """Retrieval quality per query and on average.
 
-    The arrays of length V cover the queries that have a permitted match, in query order; a query without one is
-    dropped, and counted in `dropped`.
+    The arrays of length V cover the queries that have a permitted match, in query order; a query without one
+    is dropped, and counted in `dropped`.
 
     Attributes:
         rows: int64 (V,), the query row of each entry.
@@ -22,8 +22,8 @@ class RetrievalMetrics:
         first_hit: int64 (V,), 1-based rank of the first match.
         ap: float64 (V,), average precision over the whole ranking (not interpolated).
         inp: float64 (V,), inverse negative penalty R / rank of the last match (Ye et al., TPAMI 2021).
-        ap10_min, ap10_R: float64 (V,), precision summed over the matches in the first ten, divided by min(R, 10) and
-            by R: the two readings of the DIRA challenge's "mAP@10", whose scorer was not published.
+        ap10_min, ap10_R: float64 (V,), precision summed over the matches in the first ten, divided by
+            min(R, 10) and by R: the two readings of the DIRA challenge's "mAP@10" (scorer unpublished).
         cmc: float32 (max_rank,), share of queries with a match at rank <= k.
     """
 
@@ -38,9 +38,13 @@ class RetrievalMetrics:
     cmc: np.ndarray = field(repr=False)
 
     def __post_init__(self):
-        lengths = {len(column) for column in (self.rows, self.num_relevant, self.first_hit, self.ap, self.inp)}
+        lengths = {
+            len(column) for column in (self.rows, self.num_relevant, self.first_hit, self.ap, self.inp)
+        }
         if lengths != {len(self.rows)} or not len(self.rows) or len(self.rows) > self.num_queries:
-            raise ValueError(f"metrics per query have lengths {sorted(lengths)} for {self.num_queries} queries")
+            raise ValueError(
+                f"metrics per query have lengths {sorted(lengths)} for {self.num_queries} queries"
+            )
 
     @property
     def dropped(self) -> int:
@@ -52,7 +56,7 @@ class RetrievalMetrics:
         return float(self.ap.mean())
 
     def table(self) -> dict[str, float]:
-        """Return the averages in percent under fast-reid's names, then AP@10 and the two counts (not in percent)."""
+        """Return averages in percent under fast-reid's names, then AP@10 and two counts (not in percent)."""
         table = {f"Rank-{k}": 100 * float(self.cmc[min(k, len(self.cmc)) - 1]) for k in SHOWN_RANKS}
         table["mAP"] = 100 * self.mAP
         table["mINP"] = 100 * float(self.inp.mean())
@@ -63,11 +67,12 @@ class RetrievalMetrics:
 
     @classmethod
     def from_ranks(cls, counts: np.ndarray, ranks: np.ndarray, max_rank: int) -> "RetrievalMetrics":
-        """Compute everything from the ranks of the matches: the i-th best match at rank r has precision i / r.
+        """Compute all from the ranks of the matches: the i-th best match, at rank r, has precision i / r.
 
         Args:
             counts: int64 (Q,), number of matches of each query.
-            ranks: int64 (sum of counts,), 1-based ranks of the matches, ascending per query, query after query.
+            ranks: int64 (sum of counts,), 1-based ranks of the matches, ascending per query, query after
+                query.
             max_rank: length of the CMC curve.
         """
         rows = np.flatnonzero(counts)

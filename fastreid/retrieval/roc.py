@@ -12,8 +12,9 @@ from fastreid.retrieval.search import Search, check_columns, permitted_pairs
 def tpr_at_fpr(search: Search, fprs: Sequence[float] = (1e-4, 1e-3, 1e-2)) -> dict[float, float]:
     """Return the true positive rate at each false positive rate, over all permitted pairs.
 
-    A pair is accepted when its distance is at most a threshold; the threshold of a rate f is the largest that accepts
-    no more than the share f of the pairs of different ids. Only the nearest such pairs are kept, not the (Q, G) table.
+    A pair is accepted when its distance is at most a threshold; the threshold of a rate f is the largest that
+    accepts no more than the share f of the pairs of different ids. Only the nearest such pairs are kept, not
+    the (Q, G) table.
     """
     budget = 1 + int(max(fprs) * len(search.queries) * len(search.gallery))
     genuine, impostors, num_impostors = [], np.zeros(0, dtype=np.float32), 0
@@ -27,8 +28,10 @@ def tpr_at_fpr(search: Search, fprs: Sequence[float] = (1e-4, 1e-3, 1e-2)) -> di
         impostors = _smallest(np.concatenate([impostors, different]), budget)
     genuine, impostors = np.concatenate(genuine), np.sort(impostors)
     if not len(genuine) or not num_impostors:
-        raise ValueError(f"TPR at FPR needs pairs of both kinds; got {len(genuine)} same, {num_impostors} different")
-    # The first impostor beyond the allowed ones must stay out, so everything strictly nearer than it is accepted.
+        raise ValueError(
+            f"TPR at FPR needs pairs of both kinds; got {len(genuine)} same, {num_impostors} different"
+        )
+    # The first impostor beyond the allowed ones must stay out: accept what is strictly nearer than it.
     first_out = {fpr: int(fpr * num_impostors) for fpr in fprs}
     thresholds = {fpr: impostors[i] if i < len(impostors) else np.inf for fpr, i in first_out.items()}
     return {fpr: float(np.mean(genuine < threshold)) for fpr, threshold in thresholds.items()}
@@ -41,8 +44,8 @@ def _smallest(values: np.ndarray, count: int) -> np.ndarray:
 def pair_scores(distances, q_columns: Columns, g_columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Return fast-reid's (scores, labels) of all pairs under the camera rule.
 
-    Scores are the distances (n,), same ids first; label 0 is the same id, 1 a different one. Beware: fast-reid fed
-    them to a ROC curve as if 1 were the same id.
+    Scores are the distances (n,), same ids first; label 0 is the same id, 1 a different one. Beware:
+    fast-reid fed them to a ROC curve as if 1 were the same id.
     """
     distances, rule = np.asarray(distances), get_rule("camera")
     q_columns = check_columns(q_columns, distances.shape[0], rule, "queries")

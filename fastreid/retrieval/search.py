@@ -1,4 +1,4 @@
-"""One retrieval problem as a value: queries against a gallery under a metric and a rule, read block by block."""
+"""One retrieval problem as a value: queries against a gallery under a metric and a rule, by blocks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,14 +17,16 @@ class Search:
     """Queries (Q, D) against a gallery (G, D). Post-processors turn one Search into another.
 
     Attributes:
-        q_columns, g_columns: columns of length Q and G, such as "pids", "camids" (int64) and "dates" (int64, yyyymmdd).
+        q_columns, g_columns: columns of length Q and G, such as "pids", "camids" (int64) and "dates" (int64,
+            yyyymmdd).
         metric: "cosine" (1 - cos) or "euclidean" (squared L2).
         rule: a rule of `candidates`, its name, or ``None`` for all items.
         block_mib: memory for one block of queries, MiB.
         rescore: ``f(rows, distances (b, G)) -> distances (b, G)``, set by re-ranking.
 
     Raises:
-        ValueError: shapes that do not fit, an unknown metric, or a column which the rule needs and nobody gave.
+        ValueError: shapes that do not fit, an unknown metric, or a column which the rule needs and nobody
+        gave.
     """
 
     queries: np.ndarray
@@ -39,7 +41,9 @@ class Search:
     def __post_init__(self):
         queries, gallery = as_features(self.queries, "queries"), as_features(self.gallery, "gallery")
         if queries.shape[1] != gallery.shape[1]:
-            raise ValueError(f"queries have {queries.shape[1]} feature columns but the gallery has {gallery.shape[1]}")
+            raise ValueError(
+                f"queries have {queries.shape[1]} feature columns but the gallery has {gallery.shape[1]}"
+            )
         rule = get_rule(self.rule)
         values = {
             "queries": queries,
@@ -75,7 +79,7 @@ class Search:
         return permitted_pairs(self.rule, self.q_columns, self.g_columns, rows)
 
     def with_features(self, queries: np.ndarray, gallery: np.ndarray) -> "Search":
-        """The same search over other features; refused after re-ranking, whose distances belong to the old ones."""
+        """The same search over other features; refused after re-ranking, which belongs to the old ones."""
         if self.rescore is not None:
             raise ValueError("feature expansion must run before re-ranking, not after it")
         return replace(self, queries=queries, gallery=gallery)

@@ -22,8 +22,8 @@ def topk(
         q, g: features (Q, D) and (G, D).
 
     Returns:
-        indices int64 (Q, min(k, G)) and distances float32 of the same shape. A query with fewer permitted items has
-        -1 and +inf in the columns left over.
+        indices int64 (Q, min(k, G)) and distances float32 of the same shape. A query with fewer permitted
+        items has -1 and +inf in the columns left over.
     """
     return topk_search(Search(q, g, q_columns or {}, g_columns or {}, metric, rule, block_mib), k)
 
