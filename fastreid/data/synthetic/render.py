@@ -63,33 +63,29 @@ def visible_lines(
     creases, (points, smooth) = surface.chains, contours(surface, seen)
     # a crease between two faces that are turned away is hidden whatever the depth buffer says
     shown = seen.front[creases.faces].any(1)
-    lines = _seen_lines(seen.xyz[creases.points], creases, shown, seen, buffer, CREASE_TOLERANCE, style, unit)
+    tolerance = np.multiply(seen.size, (CREASE_TOLERANCE, CONTOUR_TOLERANCE))
+    lines = _seen_lines(seen.xyz[creases.points], creases, shown, buffer, tolerance[0], 4)
     if len(smooth.points):
         shown = np.ones(len(smooth.points), bool)
-        lines += _seen_lines(points[smooth.points], smooth, shown, seen, buffer, CONTOUR_TOLERANCE, style, unit)
-    return lines
+        # a very short contour is a ripple of the facets, not a form
+        lines += _seen_lines(points[smooth.points], smooth, shown, buffer, tolerance[1], 8)
+    drawn = []
+    for line, broken in lines:
+        drawn += _dashes(line, style, unit) if broken else [line]
+    return drawn
 
 
 def _seen_lines(
-    points: np.ndarray,
-    chains: Chains,
-    shown: np.ndarray,
-    seen: Projected,
-    buffer: DepthBuffer,
-    tolerance: float,
-    style: Style,
-    unit: float,
-) -> list[np.ndarray]:
+    points: np.ndarray, chains: Chains, shown: np.ndarray, buffer: DepthBuffer, tolerance: float, shortest: int
+) -> list[tuple[np.ndarray, bool]]:
+    """Visible runs (n, 2) of polylines and whether they are drawn broken."""
     samples = sample(points, chains.lines, 1.0 / buffer.scale)
     # the last point of a polyline has no segment of its own: it goes with the one before
     last = np.append(samples.line[1:] != samples.line[:-1], True)
     segment = samples.seg - last
-    flags = shown[segment] & visible(samples, buffer, tolerance * seen.size)
-    lines = []
-    for start, stop in runs(flags, samples.line):
-        line = samples.xyz[start:stop, :2]
-        lines += _dashes(line, style, unit) if chains.broken[segment[start]] else [line]
-    return lines
+    flags = shown[segment] & visible(samples, buffer, tolerance)
+    found = runs(flags, samples.line, shortest=shortest)
+    return [(samples.xyz[start:stop, :2], bool(chains.broken[segment[start]])) for start, stop in found]
 
 
 def _dashes(line: np.ndarray, style: Style, unit: float) -> list[np.ndarray]:

@@ -31,19 +31,22 @@ def table(draws: Draws) -> list[Part]:
         for x in (-0.8 * w, 0.8 * w):
             parts += [s.rod((x, -d, 1.5), (x, 0.1 * d, top), 2.2, segments=4), s.rod((x, d, 1.5), (x, -0.1 * d, top), 2.2, segments=4)]
             parts.append(s.box(5, 1.2 * d, 4, (x, 0, z - 3)))
-        parts.append(s.rod((-0.8 * w, 0, 0.83 * z), (0.8 * w, 0, 0.83 * z), 2.0, segments=4))
+        crossing = top / 1.1
+        parts.append(s.rod((-0.8 * w, 0, crossing), (0.8 * w, 0, crossing), 2.0, segments=4))
         return [Part(s.union(parts))]
     if base == "panels":
         parts += [s.box(thickness, 2 * d, top, (x, 0, 0)) for x in (-w, w)]
         parts.append(s.box(2 * w, 1.5, draws.between("web", 0.2, 0.7) * z, (0, 0.4 * d, 0.15 * z)))
-    else:
-        radius, splay = draws.between("leg radius", 2, 4), draws.choice("splay", (0.0, 0.0, 0.12))
+    splay = draws.choice("splay", (0.0, 0.0, 0.12)) if base == "legs" else 0.0
+    if base == "legs":
+        radius = draws.between("leg radius", 2, 4)
         parts += legs(draws.choice("leg", LEG_KINDS), corners, radius, top, splay)
         parts += stretchers(draws.choice("stretcher", ("none", "none", "box", "h")), corners, 1.4, top, splay, 0.2 * z)
         if draws.chance("apron", 0.5):
             parts += [s.box(2 * w, 1.6, 9, (0, y, z - 8)) for y in (-d, d)] + [s.box(1.6, 2 * d, 9, (x, 0, z - 8)) for x in (-w, w)]
     if draws.chance("shelf", 0.35):
-        parts.append(s.box(2 * w, 2 * d, 2, (0, 0, 0.35 * z)))
+        reach = 2 * (1 + 0.65 * splay)
+        parts.append(s.box(reach * w, reach * d, 2, (0, 0, 0.35 * z)))
     return [Part(s.union(parts))]
 
 
@@ -178,7 +181,8 @@ def loudspeaker(draws: Draws) -> list[Part]:
         body = s.prism(s.rectangle(width, depth), height, scale_top=(0.75, 0.75))
     else:
         body = s.cylinder(width / 2, height) - s.box(width, width, 2 * height, (0, -0.88 * width, -0.5 * height))
-    face = {"taper": -0.42 * depth, "cylinder": -0.38 * width}.get(kind, -depth / 2)
+    face, slope = (-0.38 * width if kind == "cylinder" else -depth / 2), (0.125 * depth if kind == "taper" else 0.0)
+    upright = (90 - np.degrees(np.arctan2(slope, height)), 0, 0)
     drivers, parts = draws.integer("drivers", 1, 3), []
     room = height / drivers
     for k in range(drivers):
@@ -186,9 +190,9 @@ def loudspeaker(draws: Draws) -> list[Part]:
         if kind == "taper":
             radius *= 0.75
         ring, cut = _driver(draws.choice("driver", ("cone", "dome", "flat")), radius)
-        place = (0, face, (k + 0.5) * room)
-        body -= cut.rotate((90, 0, 0)).translate(place)
-        parts += [solid.rotate((90, 0, 0)).translate(place) for solid in ring]
+        place = (0, face + slope * (k + 0.5) / drivers, (k + 0.5) * room)
+        body -= cut.rotate(upright).translate(place)
+        parts += [solid.rotate(upright).translate(place) for solid in ring]
     parts.append(body)
     if kind != "taper" and draws.chance("rear plate", 0.6):
         rear = {"cylinder": width / 2}.get(kind, depth / 2)

@@ -10,22 +10,29 @@ from fastreid.data.synthetic.solids import Part
 LENGTH = 28.0
 
 
-def _half_width(toe: float) -> tuple[np.ndarray, np.ndarray]:
-    """Half width of a sole along its length (0 = toe tip, 1 = heel end)."""
-    where = np.array([0, 0.02, 0.08, 0.2, 0.34, 0.55, 0.75, 0.9, 0.98, 1.0])
-    return where, np.array([0.15, 1.6 * toe, 3.0 * toe, 4.5, 4.9, 3.8, 3.4, 3.2, 2.0, 0.15])
+_WAIST = s.spline([(0, 4.8), (0.3, 4.9), (0.44, 4.4), (0.6, 3.6), (0.8, 3.5), (1, 3.4)], 60)
 
 
-def _last(toe: float, widen: float, low, high, count: int = 26):
+def _half_width(share: np.ndarray | float, toe: float) -> np.ndarray:
+    """Half width of a foot at ``share`` of its length (0 = toe tip, 1 = heel end); ``toe``: 1.6 pointed ... 3 boxy."""
+    nose = (1 - (1 - np.clip(np.divide(share, 0.3), 0, 1)) ** toe) ** (1 / toe)
+    tail = (1 - (1 - np.clip((1 - np.asarray(share)) / 0.15, 0, 1)) ** 2.2) ** (1 / 2.2)
+    return np.maximum(np.interp(share, *_WAIST.T) * nose * tail, 0.05)
+
+
+def _along(count: int) -> np.ndarray:
+    """Places along the foot, dense at both ends where the outline is round."""
+    return (1 - np.cos(np.linspace(0.03, np.pi - 0.03, count))) / 2
+
+
+def _last(toe: float, widen: float, low, high, count: int = 32):
     """Skin of a shoe: super-elliptic sections from z = low(t) to high(t) along the length, toe at -y."""
-    where, width = _half_width(toe)
-    t = (1 - np.cos(np.linspace(0.02, np.pi - 0.02, count))) / 2
     rings = []
-    for share in t:
-        half = np.interp(share, where, width) * widen
+    for share in _along(count):
+        half = _half_width(share, toe) * widen
         bottom, top = low(share), high(share)
         section = s.ellipse(2 * half, 2 * (top - bottom), 36, 2.3)
-        z = np.where(section[:, 1] > 0, section[:, 1], 0.12 * section[:, 1]) + bottom
+        z = np.where(section[:, 1] > 0, section[:, 1], 0.05 * section[:, 1]) + bottom
         rings.append(np.column_stack([section[:, 0], np.full(36, (share - 0.5) * LENGTH), z]))
     return s.loft(np.array(rings))
 
@@ -33,7 +40,7 @@ def _last(toe: float, widen: float, low, high, count: int = 26):
 @family("0204", "Shoe")
 def shoe(draws: Draws) -> list[Part]:
     kind = draws.choice("kind", ("sneaker", "loafer", "boot", "heel", "clog"))
-    toe, sole = draws.choice("toe", (0.62, 0.85, 1.05)), draws.between("sole", 1.2, 3.2)
+    toe, sole = draws.choice("toe", (1.5, 2.0, 2.8)), draws.between("sole", 1.2, 3.2)
     instep = draws.between("instep", 6.5, 8.5)
     heel = {"heel": draws.between("heel", 3.5, 6.5), "boot": 2.0}.get(kind, 0.0)
 
@@ -53,24 +60,23 @@ def shoe(draws: Draws) -> list[Part]:
     opening = s.sphere(1, (0, 0, 0)).scale((2.7, 0.24 * LENGTH, 5.5)).translate((0, 0.2 * LENGTH, collar + sole + heel + 1.2))
     if kind == "boot":
         tall = draws.choice("shaft", (9, 15))
-        top, half = sole + heel + tall + 6, 4.3
-        shaft = s.prism(s.ellipse(7.4, 10), tall, (0, back - 1.2, sole + heel + 5.5), scale_top=(1.1, 1.12))
-        opening = s.prism(s.ellipse(2 * half - 1.2, 8.6), tall, (0, back - 1.2, top - 4))
+        top, half = sole + heel + tall + 5, 4.4
+        shaft = s.prism(s.ellipse(7.2, 11.4), tall + 1, (0, back + 0.2, sole + heel + 4), scale_top=(1.1, 1.1))
+        opening = s.prism(s.ellipse(2 * half - 2.0, 10.4), tall, (0, back + 0.2, top - 4))
         parts.append(shaft)
     body = s.union(parts) - opening
     claimed_sole = not draws.chance("unclaimed sole", 0.25)
-    details = _details(draws, kind, curve, sole, lift)
+    details = _details(draws, kind, toe, curve, sole, lift)
     solid = s.union([body, *details])
     if claimed_sole or heel:
         return [Part(solid)]
-    cut = s.box(40, 60, sole + 0.05, (0, 0, -0.02))
+    cut = s.box(40, 60, sole + 4.95, (0, 0, -5))
     return [Part(solid - cut), Part(base, False)]
 
 
 def _last_sole(draws: Draws, toe: float, sole: float, lift):
-    where, width = _half_width(toe)
-    y = np.linspace(0, 1, 70)
-    half = np.interp(y, where, width) * draws.choice("sole width", (1.03, 1.1))
+    y = _along(56)
+    half = _half_width(y, toe) * draws.choice("sole width", (1.03, 1.1))
     side = np.column_stack([half, (y - 0.5) * LENGTH * 1.03])
     outline = np.vstack([side, (side * (-1, 1))[::-1]])
     slab = s.prism(outline, sole, n_divisions=1)
@@ -87,7 +93,7 @@ def _last_sole(draws: Draws, toe: float, sole: float, lift):
 def _bent(side: np.ndarray, thickness: float, lift):
     """Sole of constant thickness that follows the raised heel; ``side`` (N, 2): half width and place along y."""
     rings = []
-    for half, y in side[1:-1]:
+    for half, y in side:
         bottom = lift(y / LENGTH / 1.03 + 0.5)
         rings.append([(-half, y, bottom), (half, y, bottom), (half, y, bottom + thickness), (-half, y, bottom + thickness)])
     return s.loft(np.array(rings))
@@ -103,25 +109,27 @@ def _heel(kind: str, heel: float, sole: float) -> list:
     return [s.prism(s.ellipse(2 * low, 2.2 * low), top, (0, 0.37 * LENGTH, 0), scale_top=(ratio, min(ratio, 2.2)))]
 
 
-def _details(draws: Draws, kind: str, curve: np.ndarray, sole: float, lift) -> list:
-    def top(share: float) -> float:
-        return np.interp(share, curve[:, 0], curve[:, 1]) + sole + lift(share)
-
-    if kind == "sneaker" or kind == "boot":
-        laces = []
-        for share in np.linspace(0.33, 0.5, draws.integer("laces", 3, 5)):
-            y, z = (share - 0.5) * LENGTH, top(share)
-            arc = [(x, y, z - 0.25 - 0.1 * x * x) for x in np.linspace(-2.4, 2.4, 9)]
-            laces.append(s.tube(np.array(arc), 0.42, segments=8))
-        return laces
+def _details(draws: Draws, kind: str, toe: float, curve: np.ndarray, sole: float, lift) -> list:
+    """Laces or a strap on the instep."""
+    if kind in ("sneaker", "boot"):
+        return [_lace(share, toe, curve, sole + lift(share)) for share in np.linspace(0.3, 0.42, draws.integer("laces", 3, 5))]
     if kind in ("loafer", "clog") or draws.chance("strap", 0.4):
-        width = draws.choice("strap width", (1.6, 3.0))
-        share = draws.choice("strap place", (0.36, 0.44))
-        low, high = share - width / LENGTH / 2, share + width / LENGTH / 2
-        band = _last(0.85, 1.05, lambda t: sole + lift(t), lambda t: top(t) + 0.35)
-        slab = s.box(40, (high - low) * LENGTH, 60, (0, (share - 0.5) * LENGTH, sole + 0.2))
-        return [band ^ slab]
+        share, width = draws.choice("strap place", (0.3, 0.36)), draws.choice("strap width", (1.6, 3.0))
+
+        def top(t: float) -> float:
+            return np.interp(t, curve[:, 0], curve[:, 1]) + sole + lift(t) + 0.35
+
+        band = _last(toe, 1.05, lambda t: sole + lift(t), top)
+        return [band ^ s.box(40, width, 60, (0, (share - 0.5) * LENGTH, sole + 0.2))]
     return []
+
+
+def _lace(share: float, toe: float, curve: np.ndarray, bottom: float):
+    """A cord across the instep, half sunk into the skin of ``_last``."""
+    half, rise = float(_half_width(share, toe)), np.interp(share, curve[:, 0], curve[:, 1])
+    x = np.linspace(-0.55, 0.55, 13) * half
+    z = bottom + rise * (1 - np.abs(x / half) ** 2.3) ** (1 / 2.3)
+    return s.tube(np.column_stack([x, np.full(13, (share - 0.5) * LENGTH), z - 0.1]), 0.42, segments=8)
 
 
 @family("0301", "Handbag")

@@ -67,6 +67,15 @@ def _arms(draws: Draws, width: float, depth: float, z: float) -> list:
     return parts
 
 
+def _sled(corners: list, top: float) -> list:
+    """Two bent bars, each from a front corner down, along the floor and up to the rear corner."""
+    bars = []
+    for (x, front), (x_rear, rear) in (corners[:2], corners[2:]):
+        loop = [(x, front, top), (x, front, 3), (x, front + 2, 1.4), (x_rear, rear - 2, 1.4), (x_rear, rear, 3), (x_rear, rear, top)]
+        bars.append(s.tube(s.spline(loop, 40), 1.3, segments=12))
+    return bars
+
+
 @family("0601", "Chair")
 def chair(draws: Draws) -> list[Part]:
     kind = draws.choice("seat", ("square", "rounded", "trapezoid", "round", "cushion"))
@@ -85,10 +94,7 @@ def chair(draws: Draws) -> list[Part]:
     elif base == "pedestal":
         parts += pedestal(draws.child("pedestal"), top, 0.5 * width, 2.6)
     else:
-        for side in (-1, 1):
-            x, y = side * 0.4 * width, 0.42 * depth
-            loop = [(x, -y, top - 1), (x, -y, 3), (x, -y + 2, 1.4), (x, y - 2, 1.4), (x, y, 3), (x, y, top - 1)]
-            parts.append(s.tube(s.spline(loop, 40), 1.3, segments=12))
+        parts += _sled(corners, top - 1)
     reach = width * {"round": 0.52, "trapezoid": 0.66}.get(kind, 0.84)
     y = depth * (0.36 if kind == "round" else 0.43)
     backs = ("panel", "ladder", "slats", "splat", "hoop")
