@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fastreid.layers.precision import full_precision
 from fastreid.utils.registry import Registry
 
 POOLING_REGISTRY = Registry("POOLING")
@@ -61,9 +62,9 @@ class GeneralizedMeanPooling(nn.Module):
             raise ValueError(f"p of {type(self).__name__} must be positive; got {p!r}")
         self.p, self.output_size, self.eps = float(p), output_size, eps
 
+    @full_precision  # a cube overflows 16 bits from 41 on
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # a cube overflows 16 bits from 41 on
-        powers = x.float().clamp(min=self.eps).pow(self.p)
+        powers = x.clamp(min=self.eps).pow(self.p)
         return F.adaptive_avg_pool2d(powers, self.output_size).pow(1.0 / self.p)
 
     def extra_repr(self) -> str:

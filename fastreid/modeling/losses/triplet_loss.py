@@ -19,7 +19,11 @@ def hard_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[torch
 
 
 def weighted_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each anchor softmax-weighted means: far positives and near negatives count most (AGW, Ye et al., 2021)."""
+    """For each anchor softmax-weighted means: far positives and near negatives count most (AGW, Ye et al., 2021).
+
+    As in fast-reid, negatives that are all farther than about 10 lose their weight (see ``softmax_weights``), and
+    their mean tends to 0; batch-hard mining or ``norm_feat`` has no such limit.
+    """
     dist_ap = torch.where(is_pos, dist, 0.0)
     dist_an = torch.where(is_pos, 0.0, dist)
     return (
@@ -29,8 +33,11 @@ def weighted_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[t
 
 
 def softmax_weights(dist: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Row-wise softmax of ``dist`` over the entries in ``mask``; a row with none has weights 0."""
-    # the largest entry with masked ones read as 0, as fast-reid takes it; any shift would do but for the 1e-6
+    """Row-wise softmax of ``dist`` over the entries in ``mask``; a row with none has weights 0.
+
+    The exponentials are relative to the largest entry with masked ones read as 0, and 1e-6 is added to their sum. For
+    the negated distances of negatives the shift is therefore 0: kept, because it is what published AGW models used.
+    """
     shift = torch.where(mask, dist, 0.0).amax(1, keepdim=True)
     weights = torch.where(mask, dist - shift, -torch.inf).exp()
     return weights / (weights.sum(1, keepdim=True) + 1e-6)

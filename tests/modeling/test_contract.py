@@ -1,0 +1,67 @@
+"""What holds for every registered component of the model."""
+
+import inspect
+
+import pytest
+import torch
+
+from fastreid.config import get_cfg
+from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY
+from fastreid.modeling import BACKBONE_REGISTRY, LOSS_REGISTRY
+from fastreid.modeling.losses.build import BATCH_TABLES
+from fastreid.utils.registry import key_of, option_names
+
+REGISTRIES = [LOSS_REGISTRY, POOLING_REGISTRY, SOFTMAX_REGISTRY, BACKBONE_REGISTRY]
+WITH_NODE = [(r, name) for r in REGISTRIES for name in r.names() if r.node(name)]
+
+
+@pytest.mark.parametrize(("registry", "name"), WITH_NODE, ids=[name for _, name in WITH_NODE])
+def test_defaults_equal_those_of_the_config(registry, name):
+    node = get_cfg().get_node(registry.node(name))
+    parameters = inspect.signature(registry.get(name)).parameters
+    for option in option_names(registry.get(name)):
+        if key_of(option) in node:
+            default, key = parameters[option].default, node[key_of(option)]
+            assert default == (tuple(key) if isinstance(key, list) else key)
+
+
+@pytest.mark.parametrize("name", LOSS_REGISTRY.names())
+def test_options_of_a_loss_are_exactly_its_node(name):
+    node = get_cfg().get_node(LOSS_REGISTRY.node(name))
+    assert {key_of(option) for option in option_names(LOSS_REGISTRY.get(name))} == set(node)
+
+
+@pytest.mark.parametrize("name", LOSS_REGISTRY.names())
+def test_loss_is_a_finite_scalar_with_gradient_times_its_scale(name):
+    cfg = get_cfg()
+    features = torch.randn(8, 16, requires_grad=True)
+    logits = features @ torch.randn(16, 4)
+    table = {"features": features, "cls_outputs": logits, "pred_class_logits": logits, "targets": torch.arange(8) // 2}
+    loss = LOSS_REGISTRY.build(name, cfg)
+    assert set(loss.needs) <= {*table, *BATCH_TABLES} and loss.key.startswith("loss_")
+    value = loss(table)
+    value.backward()
+    assert value.shape == () and torch.isfinite(value) and torch.isfinite(features.grad).all()
+    assert features.grad.abs().sum() > 0
+    cfg.get_node(LOSS_REGISTRY.node(name)).SCALE = 2.0
+    assert torch.allclose(LOSS_REGISTRY.build(name, cfg)(table), 2 * value)
+
+
+@pytest.mark.parametrize("name", SOFTMAX_REGISTRY.names())
+def test_softmax_layer_has_finite_output_and_gradient(name):
+    cosines = (torch.rand(6, 5) * 2 - 1).requires_grad_(True)
+    out = SOFTMAX_REGISTRY.build(name, get_cfg(), num_classes=5)(cosines, torch.arange(6) % 5)
+    out.square().sum().backward()
+    assert out.shape == (6, 5) and torch.isfinite(out).all() and torch.isfinite(cosines.grad).all()
+
+
+@pytest.mark.parametrize("name", BACKBONE_REGISTRY.names())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_backbone_states_the_width_of_its_output(name, channels):
+    if BACKBONE_REGISTRY.node(name) is None:
+        pytest.skip("takes the whole config")
+    backbone = BACKBONE_REGISTRY.build(name, get_cfg(), in_channels=channels)
+    out = backbone(torch.randn(2, channels, 64, 32))
+    out.mean().backward()
+    assert out.shape[1] == backbone.feature_dim and torch.isfinite(out).all()
+    assert all(torch.isfinite(p.grad).all() for p in backbone.parameters() if p.grad is not None)

@@ -1,0 +1,184 @@
+"""Losses against loops over samples and pairs, and on the batches where masks go wrong."""
+
+import math
+
+import pytest
+import torch
+
+from fastreid.modeling import losses as L
+from fastreid.modeling.losses.utils import concat_all_gather, cosine_dist, euclidean_dist, normalize
+from fastreid.utils.events import EventStorage
+
+TARGETS = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3])  # class 2 has one sample
+EMBEDDING = torch.randn(8, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+LOGITS = 3 * torch.randn(8, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+PAIR_LOSSES = {
+    "triplet hard": lambda x, t: L.triplet_loss(x, t, 0.3, False, True),
+    "triplet soft margin": lambda x, t: L.triplet_loss(x, t, 0.0, False, True),
+    "triplet weighted": lambda x, t: L.triplet_loss(x, t, 0.3, False, False),
+    "triplet cosine": lambda x, t: L.triplet_loss(x, t, 0.3, True, True),
+    "circle": lambda x, t: L.pairwise_circleloss(x, t, 0.25, 64),
+    "cosface": lambda x, t: L.pairwise_cosface(x, t, 0.25, 64),
+}
+
+
+def distance(i: int, j: int, norm_feat: bool) -> float:
+    a, b = EMBEDDING[i], EMBEDDING[j]
+    if norm_feat:
+        return float(2 - 2 * (a / a.norm()) @ (b / b.norm()))
+    return max(float((a - b).norm()), 1e-6)
+
+
+def weighted_mean(values: list[float], sign: int) -> float:
+    """Mean with weights softmax(sign * value), exponentials relative to the largest positive one, 1e-6 in the sum."""
+    weights = [math.exp(sign * v - max(sign * max(values), 0)) for v in values]
+    return sum(w * v for w, v in zip(weights, values, strict=True)) / (sum(weights) + 1e-6)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize("norm_feat", [False, True])
+@pytest.mark.parametrize("hard_mining", [False, True])
+def test_triplet_against_loops(margin, norm_feat, hard_mining):
+    expected = []
+    for i in range(8):
+        positives = [distance(i, j, norm_feat) for j in range(8) if TARGETS[j] == TARGETS[i]]
+        negatives = [distance(i, j, norm_feat) for j in range(8) if TARGETS[j] != TARGETS[i]]
+        if hard_mining:
+            difference = max(positives) - min(negatives)
+        else:
+            difference = weighted_mean(positives, 1) - weighted_mean(negatives, -1)
+        expected.append(max(difference + margin, 0) if margin else math.log1p(math.exp(difference)))
+    loss = L.triplet_loss(EMBEDDING, TARGETS, margin, norm_feat, hard_mining)
+    assert float(loss) == pytest.approx(sum(expected) / 8, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["circle", "cosface"])
+def test_pair_losses_against_loops(name):
+    margin, gamma, expected = 0.25, 64, []
+    unit = EMBEDDING / EMBEDDING.norm(dim=1, keepdim=True)
+    for i in range(8):
+        positive = negative = 0.0
+        for j in range(8):
+            s = float(unit[i] @ unit[j])
+            if i != j and TARGETS[i] == TARGETS[j]:
+                goal = max(1 + margin - s, 0) * (s - 1 + margin) if name == "circle" else s
+                positive += math.exp(-gamma * goal)
+            elif TARGETS[i] != TARGETS[j]:
+                limit = max(s + margin, 0) * (s - margin) if name == "circle" else s + margin
+                negative += math.exp(gamma * limit)
+        expected.append(math.log1p(positive * negative))
+    assert float(PAIR_LOSSES[name](EMBEDDING, TARGETS)) == pytest.approx(sum(expected) / 8, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+@pytest.mark.parametrize(
+    "targets",
+    [torch.zeros(8, dtype=torch.long), torch.arange(8), torch.tensor([0] * 7 + [1])],
+    ids=["no negatives", "no positives", "one alone"],
+)
+def test_finite_without_positives_or_negatives(name, targets):
+    x = EMBEDDING.float().requires_grad_(True)
+    loss = PAIR_LOSSES[name](x, targets)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_finite_for_equal_and_for_huge_features(name):
+    for x in (torch.ones(8, 6), torch.zeros(8, 6), 1e4 * EMBEDDING.float()):
+        x = x.clone().requires_grad_(True)
+        loss = PAIR_LOSSES[name](x, TARGETS)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("name", ["circle", "cosface"])
+def test_pair_loss_of_singletons_is_zero(name):
+    assert float(PAIR_LOSSES[name](EMBEDDING, torch.arange(8))) == 0
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_full_precision_under_autocast(name):
+    x = EMBEDDING.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(PAIR_LOSSES[name](x, TARGETS), PAIR_LOSSES[name](x, TARGETS).float())
+        inside = PAIR_LOSSES[name](x, TARGETS)
+    assert torch.equal(inside, PAIR_LOSSES[name](x, TARGETS))
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1, -1])
+def test_cross_entropy_against_loops(eps):
+    targets, total = TARGETS, 0.0
+    for row, target in zip(LOGITS.tolist(), targets.tolist(), strict=True):
+        log_sum = math.log(sum(math.exp(v) for v in row))
+        smooth = eps if eps >= 0 else 0.2 * math.exp(row[target] - log_sum)
+        for j, value in enumerate(row):
+            total -= (1 - smooth if j == target else smooth / 3) * (value - log_sum)
+    assert float(L.cross_entropy_loss(LOGITS, targets, eps, 0.2)) == pytest.approx(total / 8, rel=1e-9)
+
+
+def test_cross_entropy_without_smoothing_is_that_of_torch():
+    expected = torch.nn.functional.cross_entropy(LOGITS, TARGETS)
+    assert torch.allclose(L.cross_entropy_loss(LOGITS, TARGETS, 0.0), expected)
+
+
+def test_cross_entropy_ignores_samples_of_loss_zero_in_the_mean():
+    logits = torch.tensor([[1000.0, 0.0], [0.0, 0.0]])
+    assert float(L.cross_entropy_loss(logits, torch.tensor([0, 0]), 0.0)) == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1, -1])
+def test_cross_entropy_of_one_class_is_zero(eps):
+    logits = torch.randn(3, 1, requires_grad=True)
+    loss = L.cross_entropy_loss(logits, torch.zeros(3, dtype=torch.long), eps)
+    loss.backward()
+    assert float(loss.detach()) == 0 and torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_against_loops(gamma):
+    values = []
+    for row, target in zip(LOGITS.tolist(), TARGETS.tolist(), strict=True):
+        p = math.exp(row[target]) / sum(math.exp(v) for v in row)
+        values.append(-0.25 * (1 - p) ** gamma * math.log(p))
+    assert torch.allclose(L.focal_loss(LOGITS, TARGETS, 0.25, gamma, "none"), torch.tensor(values, dtype=torch.float64))
+    assert float(L.focal_loss(LOGITS, TARGETS, 0.25, gamma, "sum")) == pytest.approx(sum(values))
+    assert float(L.focal_loss(LOGITS, TARGETS, 0.25, gamma)) == pytest.approx(sum(values) / 8)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_is_finite_for_saturated_logits(gamma):
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
+    loss = L.focal_loss(logits, torch.tensor([0, 0]), 0.25, gamma)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+
+
+def test_focal_names_a_wrong_reduction():
+    with pytest.raises(ValueError, match="reduction of focal_loss must be one of .* got 'means'. Did you mean 'mean'"):
+        L.focal_loss(LOGITS, TARGETS, 0.25, 2.0, "means")
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_gradients_are_those_of_finite_differences(name):
+    if name == "circle":
+        pytest.skip("its weights are constants for the gradient")
+    x = EMBEDDING.clone().requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda e: PAIR_LOSSES[name](e, TARGETS), (x,))
+
+
+def test_distances():
+    x, y = torch.randn(3, 5), torch.randn(4, 5)
+    assert torch.allclose(euclidean_dist(x, y), torch.cdist(x, y), atol=1e-5)
+    assert torch.allclose(cosine_dist(x, y), 2 - 2 * torch.cosine_similarity(x[:, None], y[None], dim=2), atol=1e-5)
+    assert torch.equal(normalize(torch.zeros(2, 3)), torch.zeros(2, 3))
+    assert torch.equal(concat_all_gather(x), x)
+
+
+def test_accuracy_goes_to_the_open_storage_and_needs_none():
+    logits, targets = torch.eye(4), torch.tensor([0, 1, 2, 0])
+    L.log_accuracy(logits, targets)
+    with EventStorage(0) as storage:
+        L.log_accuracy(logits, targets)
+    assert storage.latest()["cls_accuracy"][0] == 0.75

@@ -1,0 +1,120 @@
+import hashlib
+import shutil
+
+import pytest
+import torch
+
+from fastreid.config import get_cfg
+from fastreid.modeling.backbones import build_backbone, build_resnet_backbone, pretrained, resnet_urls
+from fastreid.modeling.backbones.pretrained import load_pretrained
+
+
+@pytest.fixture(scope="module")
+def weights():
+    torch.manual_seed(0)
+    return build_resnet_backbone("18x").state_dict()
+
+
+def save(path, content):
+    torch.save(content, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda w: w,
+        lambda w: {"model": {f"backbone.{k}": v for k, v in w.items()} | {"heads.weight": torch.zeros(2, 512)}},
+        lambda w: {"state_dict": {f"module.{k}": v for k, v in w.items()}},
+        lambda w: w | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)},
+    ],
+    ids=["plain", "re-id checkpoint", "DataParallel", "classifier"],
+)
+def test_loads_every_usual_wrapping(tmp_path, weights, wrap, caplog):
+    model = build_resnet_backbone(depth="18x", pretrain=True, pretrain_path=save(tmp_path / "w.pth", wrap(weights)))
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    assert "Pretrained backbone weights" not in caplog.text
+
+
+def test_grey_input_sums_the_first_convolution(tmp_path, weights):
+    path = save(tmp_path / "w.pth", weights)
+    grey, colour = (build_resnet_backbone("18x", pretrain=True, pretrain_path=path, in_channels=c).eval() for c in (1, 3))
+    x = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(grey(x), colour(x.expand(1, 3, 32, 32)), atol=1e-4)
+
+
+def test_reports_what_did_not_fit(tmp_path, weights, caplog):
+    changed = dict(weights, extra=torch.zeros(1))
+    changed["layer1.0.bn1.weight"] = torch.zeros(32)
+    del changed["layer4.1.conv2.weight"], changed["bn1.num_batches_tracked"]
+    load_pretrained(build_resnet_backbone("18x"), save(tmp_path / "w.pth", changed))
+    warnings = [record.getMessage() for record in caplog.records]
+    assert warnings == [
+        "Pretrained backbone weights missing: layer4.1.conv2.weight",
+        "Pretrained backbone weights of another shape: layer1.0.bn1.weight",
+        "Pretrained backbone weights unexpected: extra",
+    ]
+
+
+def test_refuses_a_file_without_one_fitting_weight(tmp_path):
+    path = save(tmp_path / "w.pth", {"a": torch.zeros(3)})
+    with pytest.raises(ValueError, match="no weight in .*w.pth fits ResNet; the file has a, the backbone .* more"):
+        load_pretrained(build_resnet_backbone("18x"), path)
+
+
+def test_missing_file_says_what_to_do():
+    with pytest.raises(FileNotFoundError, match="PRETRAIN_PATH names '/nowhere.pth', which does not exist. Leave it empty"):
+        build_resnet_backbone("18x", pretrain=True, pretrain_path="/nowhere.pth")
+
+
+def test_offline_says_what_to_do(monkeypatch):
+    def refuse(url, digits):
+        raise ConnectionError(f"Cannot download {url}.")
+
+    monkeypatch.setattr(pretrained, "cached_download", refuse)
+    cfg = get_cfg()
+    cfg.MODEL.BACKBONE.PRETRAIN = True
+    with pytest.raises(ConnectionError, match="resnet50-0676ba61.pth.*PRETRAIN_PATH.*MODEL.BACKBONE.PRETRAIN False"):
+        build_backbone(cfg)
+
+
+def test_digits_of_the_file_name_are_the_checksum(monkeypatch, tmp_path, weights):
+    path = save(tmp_path / "w.pth", weights)
+    asked = []
+    monkeypatch.setattr(pretrained, "cached_download", lambda url, digits: asked.append((url, digits)) or path)
+    load_pretrained(build_resnet_backbone("18x"), "https://example.org/resnet18-f37072fd.pth")
+    load_pretrained(build_resnet_backbone("18x"), "https://example.org/mine.pth")
+    assert [digits for _, digits in asked] == ["f37072fd", None]
+
+
+def test_a_cached_file_is_checked(monkeypatch, tmp_path, weights):
+    monkeypatch.setenv("FASTREID_CACHE", str(tmp_path))
+    path = save(tmp_path / "resnet18-00000000.pth", weights)
+    with pytest.raises(ValueError, match="wrong checksum: expected SHA-256 00000000"):
+        load_pretrained(build_resnet_backbone("18x"), "https://example.org/resnet18-00000000.pth")
+    digits = hashlib.sha256(open(path, "rb").read()).hexdigest()[:8]
+    shutil.copy(path, tmp_path / f"resnet18-{digits}.pth")
+    load_pretrained(build_resnet_backbone("18x"), f"https://example.org/resnet18-{digits}.pth")
+
+
+def test_public_addresses_cover_the_usual_variants():
+    assert resnet_urls.pretrained_url("101x", "a", False).endswith("resnet101_ibn_a-59ea0ac6.pth")
+    assert resnet_urls.pretrained_url("50x", "b", False).endswith("resnet50_ibn_b-9ca61e85.pth")
+
+
+def test_a_variant_without_public_weights_is_named():
+    with pytest.raises(ValueError, match="no public weights are known for 50x SE.*PRETRAIN False"):
+        build_resnet_backbone("50x", with_se=True, pretrain=True)
+
+
+def test_code_in_a_weights_file_is_not_run(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    path = save(tmp_path / "evil.pth", {"a": Evil()})
+    with pytest.raises(pickle.UnpicklingError):
+        load_pretrained(build_resnet_backbone("18x"), path)
