@@ -23,7 +23,8 @@ TEXT_COLUMNS = ("taxonomy", "text")
 # Input options that only training uses. Every other INPUT key counts as an input setting of the features, so that an
 # option added later makes old files stale instead of being overlooked.
 TRAIN_ONLY_INPUT = {
-    "SIZE_TRAIN", "FLIP", "PADDING", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "REA", "RPT", "ROTATION", "BLUR", "SCALE_CROP",
+    "SIZE_TRAIN", "FLIP", "PADDING", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "REA", "RPT", "ROTATION",
+    "BLUR", "SCALE_CROP",
 }  # fmt: skip
 # Model options without influence on the features of given weights.
 TRAIN_ONLY_MODEL = {
@@ -113,9 +114,9 @@ class FeatureFile:
             "texts": {name: self.columns[name].tolist() for name in TEXT_COLUMNS if name in self.columns},
         }
         numbers = {name: self.columns[name] for name in NUMBER_COLUMNS if name in self.columns}
-        description = np.frombuffer(json.dumps(described, ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
+        text = json.dumps(described, ensure_ascii=False).encode("utf-8", "surrogatepass")
         with atomic_write(path) as file:
-            np.savez(file, features=self.features, description=description, **numbers)
+            np.savez(file, features=self.features, description=np.frombuffer(text, np.uint8), **numbers)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "FeatureFile":

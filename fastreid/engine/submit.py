@@ -3,34 +3,36 @@
 import argparse
 import logging
 import os
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 logger = logging.getLogger(__name__)
 
 
-def submission_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/test.py``: that of training, and ``--output``."""
-    from fastreid.engine import default_argument_parser
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line (that of training, and ``--output``), start the processes, write the submission."""
+    from fastreid.engine.arguments import default_argument_parser
 
     parser = default_argument_parser()
+    parser.description = "Write result.npy and result.zip for the first of DATASETS.TESTS."
     parser.add_argument("--output", default="result.npy", metavar="FILE", help="file to write (default: %(default)s)")
-    return parser
+    args = parser.parse_args(argv)
+    from fastreid.engine import launch
+
+    launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
 
 
-def main(args: argparse.Namespace) -> np.ndarray | None:
-    """Build config and model from the command line, then :func:`submit`."""
-    from fastreid.config import get_cfg
-    from fastreid.engine import DefaultTrainer, default_setup
+def run(args: argparse.Namespace) -> np.ndarray | None:
+    """One process of ``tools/test.py``: config and model from the command line, then :func:`submit`."""
+    from fastreid.engine import DefaultTrainer
+    from fastreid.engine.commands import setup
     from fastreid.utils.checkpoint import Checkpointer
 
-    cfg = get_cfg()
-    cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
-    cfg.MODEL.BACKBONE.PRETRAIN = False  # the checkpoint holds all weights
+    cfg = setup(args).clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False  # MODEL.WEIGHTS replace them
     cfg.freeze()
-    default_setup(cfg, args)
     model = DefaultTrainer.build_model(cfg)
     Checkpointer(model).load(cfg.MODEL.WEIGHTS)
     return submit(cfg, model, args.output)
@@ -65,7 +67,7 @@ def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray |
     problems = find_problems(path, num_query, len(features.gallery))
     if problems:
         raise ValueError(f"{path} is not a valid submission: " + "; ".join(problems))
-    rows, columns = indices.shape
-    logger.info("%s: the first %d of %d database images for each of %d queries", Path(path).resolve(), columns, len(features.gallery), rows)  # fmt: skip
-    logger.info("%s: the same, to upload", Path(archive).resolve())
+    shape = (indices.shape[1], len(features.gallery), len(indices))
+    logger.info("Wrote %s: the first %d of %d database images for each of %d queries", path.resolve(), *shape)
+    logger.info("Wrote %s, the same to upload", archive.resolve())
     return indices

@@ -1,23 +1,31 @@
-"""Evaluation: evaluators, the protocol (rule, post-processors, metrics), results, report, submission."""
+"""Evaluation: evaluators, the protocol (rule, post-processors, metrics), results, report, submission.
 
-from fastreid.evaluation.clas_evaluator import ClasEvaluator
-from fastreid.evaluation.collector import FeatureCollector
-from fastreid.evaluation.evaluator import DatasetEvaluator, inference_context, inference_on_dataset
-from fastreid.evaluation.protocol import Evaluation, Protocol
-from fastreid.evaluation.reid_evaluation import ReidEvaluator
-from fastreid.evaluation.results import evaluate
-from fastreid.evaluation.testing import print_csv_format, verify_results
+Names are imported on first use: checking a submission needs no torch.
+"""
 
-__all__ = [
-    "ClasEvaluator",
-    "DatasetEvaluator",
-    "Evaluation",
-    "FeatureCollector",
-    "Protocol",
-    "ReidEvaluator",
-    "evaluate",
-    "inference_context",
-    "inference_on_dataset",
-    "print_csv_format",
-    "verify_results",
-]
+import importlib
+from typing import Any
+
+_HOME = {
+    "ClasEvaluator": "clas_evaluator",
+    "FeatureCollector": "collector",
+    "DatasetEvaluator": "evaluator",
+    "inference_context": "evaluator",
+    "inference_on_dataset": "evaluator",
+    "Evaluation": "protocol",
+    "Protocol": "protocol",
+    "ReidEvaluator": "reid_evaluation",
+    "evaluate": "results",
+    "print_csv_format": "testing",
+    "verify_results": "testing",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

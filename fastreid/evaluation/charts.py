@@ -111,7 +111,8 @@ def _axes(frame: _Frame, x_label: str) -> str:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
     for tick in nice_ticks(frame.low_x, frame.high_x, 6):
-        parts.append(f'<text class="tick" x="{frame.x(tick):.1f}" y="{bottom + 17}" text-anchor="middle">{_number(tick)}</text>')
+        at = frame.x(tick)
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 17}" text-anchor="middle">{_number(tick)}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     parts.append(f'<text class="note" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>')
     return "".join(parts)

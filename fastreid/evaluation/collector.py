@@ -1,6 +1,5 @@
 """Gather what a model gives, batch by batch and over all processes, into a feature file."""
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,6 @@ from fastreid.data.feature_file import TEXT_COLUMNS, FeatureFile, fingerprint_of
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
 
-logger = logging.getLogger(__name__)
-
 
 class FeatureCollector(DatasetEvaluator):
     """An evaluator whose result is the :class:`FeatureFile` of the data set (main process; ``None`` elsewhere).
@@ -19,7 +16,7 @@ class FeatureCollector(DatasetEvaluator):
     Args:
         num_query: number of leading rows that are queries.
         cfg: with it the feature file gets a fingerprint.
-        dataset_name: part of that fingerprint.
+        dataset_name: part of that fingerprint; a registered name also says whether the set has labels.
         fingerprint: taken instead of a computed one.
     """
 
@@ -35,11 +32,10 @@ class FeatureCollector(DatasetEvaluator):
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
         dataset = getattr(data_loader, "dataset", None)
         self.records = getattr(dataset, "records", None)
-        self.relevance_known = getattr(dataset, "relevance_known", True)
+        self.relevance_known = _relevance_known(dataset, self.dataset_name)
         if self.fingerprint is None and self.cfg is not None and self.records is not None and comm.is_main_process():
-            self.fingerprint = fingerprint_of(
-                self.cfg, model, self.records, self.num_query, self.dataset_name, flip_test
-            )
+            named = (self.records, self.num_query, self.dataset_name, flip_test)
+            self.fingerprint = fingerprint_of(self.cfg, model, *named)
 
     def reset(self) -> None:
         self._features: list[np.ndarray] = []
@@ -70,9 +66,7 @@ class FeatureCollector(DatasetEvaluator):
         features = np.concatenate(blocks)
         paths = columns.pop("paths", None) or [f"row {row}" for row in range(len(features))]
         self._check_order(features, paths)
-        return FeatureFile(
-            features, self.num_query, columns, paths, self.fingerprint or {}, bool(self.relevance_known)
-        )
+        return FeatureFile(features, self.num_query, columns, paths, self.fingerprint or {}, self.relevance_known)
 
     def _check_order(self, features: np.ndarray, paths: list[str]) -> None:
         """Rows are meaningful by their order only, so a sampler that shuffles or pads must not pass."""
@@ -86,6 +80,14 @@ class FeatureCollector(DatasetEvaluator):
             raise ValueError(
                 f"the test loader is out of order: row {wrong} is {paths[wrong]}, the list has {expected[wrong]}"
             )
+
+
+def _relevance_known(dataset: Any, name: str) -> bool:
+    """Whether the pids of a data set are true labels: what a loader's data set says, else its registered class."""
+    from fastreid.data.datasets import DATASET_REGISTRY
+
+    registered = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY else None
+    return bool(getattr(dataset, "relevance_known", getattr(registered, "relevance_known", True)))
 
 
 def _as_list(values: Any) -> list:

@@ -26,7 +26,9 @@ CMC_RANKS = 20
 PATENT_FIGURE = re.compile(r"(USD\d+)(?:-\d{8})?-([A-Z]\d+)")
 
 
-def write_report(cfg, evaluation: Evaluation, features: FeatureFile, dataset_name: str, path: str | os.PathLike) -> None:
+def write_report(
+    cfg, evaluation: Evaluation, features: FeatureFile, dataset_name: str, path: str | os.PathLike
+) -> None:
     """Write the report of one data set to ``path``.
 
     Training curves are read from ``metrics.json`` beside it, after those named in ``TEST.REPORT.METRICS``.
@@ -98,7 +100,7 @@ def _result_section(evaluation: Evaluation) -> str:
     tables = [stage.metrics.table() for stage in evaluation.stages]
     head = "".join(f"<th scope=col>{escape(name)}</th>" for name in ("Stage", *TABLE_COLUMNS))
     rows = []
-    for number, (stage, table) in enumerate(zip(evaluation.stages, tables, strict=True)):
+    for number, stage in enumerate(evaluation.stages):
         cells = "".join(_cell([t[name] for t in tables], number) for name in TABLE_COLUMNS)
         rows.append(f"<tr><th scope=row>{escape(stage.name)}</th>{cells}</tr>")
     roc = "".join(f"<p>{escape(name)}: {value:.2f} %</p>" for name, value in evaluation.roc.items())
@@ -142,9 +144,8 @@ def _training_section(logs: Sequence[Path]) -> str:
     if not stages:
         return ""
     starts = np.cumsum([0, *(rows[-1]["iteration"] + 1 for rows in stages)])[:-1].tolist()
-    rows = [
-        {**row, "iteration": row["iteration"] + start} for start, stage in zip(starts, stages, strict=True) for row in stage
-    ]
+    shifted = zip(starts, stages, strict=True)
+    rows = [{**row, "iteration": row["iteration"] + start} for start, stage in shifted for row in stage]
     dividers = [(start, f"stage {number}") for number, start in enumerate(starts, start=1)] if len(stages) > 1 else []
     names = dict.fromkeys(name for row in rows for name in row)
     losses = [name for name in names if name == "total_loss" or re.match(r"loss_\w+$", name)]
@@ -216,11 +217,11 @@ def _query_section(evaluation: Evaluation, features: FeatureFile, count: int, to
         body += f"<h3>{escape(group.title)}<small>{escape(group.note)}</small></h3>"
         body += "\n".join(_case(evaluation, query, gallery, row, topk) for row in group.queries)
     key = '<span class="key"><span class="right">same patent</span><span class="wrong">another one</span></span>'
-    key = f"<br>{key}" if evaluation.labelled else ""
-    faded = " A faded one comes after the last right figure: there was none left to find." if evaluation.labelled else ""
+    faded = "A faded one comes after the last right figure: there was none left to find."
+    key = f" {faded}<br>{key}" if evaluation.labelled else ""
     return (
         f"<section><h2>Queries and their first {topk}</h2><p>The query stands on the left, the nearest gallery images "
-        f"beside it with their rank and distance.{faded}{key}</p>\n{body}</section>"
+        f"beside it with their rank and distance.{key}</p>\n{body}</section>"
     )
 
 
@@ -236,7 +237,9 @@ def _case(evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row:
     return f'<article class="card case"><p>{_case_title(evaluation, query, row)}</p>{shown}{shots}</article>'
 
 
-def _verdicts(evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row: int, items: list[int]) -> list[str]:
+def _verdicts(
+    evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row: int, items: list[int]
+) -> list[str]:
     """Class names of a query's hits: "right", "wrong", or "wrong spent" once no right figure is left to find."""
     if not evaluation.labelled:
         return [""] * len(items)
@@ -262,16 +265,16 @@ def _case_title(evaluation: Evaluation, query: FeatureRows, row: int) -> str:
 
 def _shot(path: str, verdict: str, alt: str, score: str) -> str:
     """One image in its frame; what ``verdict`` says ("query", "right", "wrong", "") is never told by colour alone."""
-    address = thumbnail(path)
     kind = verdict.split()[0] if verdict else ""
     sign = {"right": "✓", "wrong": "✗"}.get(kind, "")
-    word = {"right": ", right", "wrong": ", wrong"}.get(kind, "")
-    caption = "".join(f'<span class="{"id" if n == 0 else "figure"}">{escape(t)}</span>' for n, t in enumerate(label(path)))
-    image = (
-        f'<img src="{address}" alt="{escape(f"{alt}{word}: {Path(path).name}")}">'
-        if address
-        else f'<span class="missing" role="img" aria-label="{escape(f"{alt}{word}, image missing: {Path(path).name}")}">image<br>missing</span>'
-    )
+    alt = escape(f"{alt}, {kind}: {Path(path).name}" if sign else f"{alt}: {Path(path).name}")
+    address = thumbnail(path)
+    if address:
+        image = f'<img src="{address}" alt="{alt}">'
+    else:
+        image = f'<span class="missing" role="img" aria-label="{alt} (missing)">image<br>missing</span>'
+    first, *others = (escape(line) for line in label(path))
+    caption = f'<span class="id">{first}</span>' + "".join(f"<span>{line}</span>" for line in others)
     badge = f'<span class="badge" aria-hidden="true">{sign}</span>' if sign else ""
     return (
         f'<figure class="{f"shot {verdict}".strip()}" title="{escape(path)}"><div class="frame">{image}{badge}</div>'

@@ -98,7 +98,9 @@ def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]
     }
 
 
-def write_results(evaluation: Evaluation, feature_file: FeatureFile, dataset_name: str, path: str | os.PathLike) -> None:
+def write_results(
+    evaluation: Evaluation, feature_file: FeatureFile, dataset_name: str, path: str | os.PathLike
+) -> None:
     """Put the entry of one data set into ``results.json``; those of other data sets stay."""
     results = read_results(path)
     results[dataset_name] = as_json(evaluation, feature_file)

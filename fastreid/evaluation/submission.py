@@ -4,8 +4,11 @@ An integer array (Q, min(10, N)): row i answers line i of the query list, the va
 list, nearest first.
 """
 
+import argparse
 import os
+import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,8 @@ def write_submission(indices: np.ndarray, path: str | os.PathLike = "result.npy"
     """
     indices = np.asarray(indices)
     if indices.ndim != 2 or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(f"indices of a submission must be integers of shape (Q, k); got {indices.dtype} {indices.shape}")
+        given = f"{indices.dtype} {indices.shape}"
+        raise ValueError(f"indices of a submission must be integers of shape (Q, k); got {given}")
     if indices.size and indices.min() < 0:
         row = int(np.flatnonzero((indices < 0).any(axis=1))[0])
         raise ValueError(
@@ -82,7 +86,8 @@ def _read(path: Path) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
             if names != ["result.npy"]:
-                raise ValueError(f"the archive must hold result.npy and nothing else; it holds {', '.join(names) or 'no file'}")
+                held = ", ".join(names) or "no file"
+                raise ValueError(f"the archive must hold result.npy and nothing else; it holds {held}")
             with archive.open("result.npy") as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
     with open(path, "rb") as file:
@@ -116,10 +121,10 @@ def _value_problems(ranks: np.ndarray, num_database: int) -> list[str]:
     if (ranks < 0).any():
         problems.append(f"{_rows(ranks < 0)}: negative values (-1 marks a missing item and is not allowed)")
     if (ranks >= num_database).any():
-        highest = int(ranks.max())
-        problems.append(f"{_rows(ranks >= num_database)}: values above {num_database - 1}, the last 0-based database line")
-        if highest == num_database and ranks.min() >= 1:
-            problems.append("the values run from 1 to the number of database lines: they look 1-based, but must be 0-based")
+        last = num_database - 1
+        problems.append(f"{_rows(ranks > last)}: values above {last}, the last 0-based database line")
+        if ranks.max() == num_database and ranks.min() >= 1:
+            problems.append(f"the values run from 1 to {num_database}: they look 1-based, but must be 0-based")
     ordered = np.sort(ranks, axis=1)
     repeated = ordered[:, 1:] == ordered[:, :-1]
     if repeated.any():
@@ -133,3 +138,21 @@ def _rows(mask: np.ndarray) -> str:
     named = ", ".join(str(row + 1) for row in rows[:LISTED_PROBLEMS])
     more = f" and {len(rows) - LISTED_PROBLEMS} more" if len(rows) > LISTED_PROBLEMS else ""
     return f"query line{'s' if len(rows) > 1 else ''} {named}{more}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the check; returns the exit status, 1 when something is wrong."""
+    parser = argparse.ArgumentParser(description="Check a submission; the exit status is 1 when something is wrong.")
+    parser.add_argument("result", help="result.npy or result.zip")
+    parser.add_argument("--queries", required=True, metavar="LIST", help="text file with one query image per line")
+    parser.add_argument("--database", required=True, metavar="LIST", help="text file with one database image per line")
+    args = parser.parse_args(argv)
+    try:
+        problems = check_submission(args.result, args.queries, args.database)
+    except OSError as error:
+        problems = [f"cannot read the lists: {error}"]
+    if problems:
+        print("\n".join(f"wrong: {problem}" for problem in problems), file=sys.stderr)
+        return 1
+    print(f"valid: {count_lines(args.queries)} queries against {count_lines(args.database)} database images")
+    return 0
