@@ -1,0 +1,208 @@
+"""Transforms: contract over all registered ones, and each drawing-specific one against a plain reference."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastreid.config import get_cfg
+from fastreid.data.common import seeded
+from fastreid.data.transforms import TRANSFORM_REGISTRY, Resize, build_transforms, to_tensor
+from fastreid.data.transforms.build import TEST, TRAIN
+from fastreid.data.transforms.functional import min_filter
+from fastreid.utils.registry import key_of, option_names
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    cfg.INPUT.SIZE_TRAIN = cfg.INPUT.SIZE_TEST = [40, 32]
+    cfg.INPUT.CROP.SIZE = [40, 32]
+    return cfg
+
+
+def image(mode="RGB", seed=0, size=(64, 80)):
+    values = np.random.default_rng(seed).integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def switch_on(cfg, name):
+    node = cfg.get_node(TRANSFORM_REGISTRY.node(name))
+    node.ENABLED = True
+    if "PROB" in node:
+        node.PROB = 1.0
+    return cfg
+
+
+NAMES = TRANSFORM_REGISTRY.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_and_defaults_are_those_of_the_config(name):
+    node = get_cfg().get_node(TRANSFORM_REGISTRY.node(name))
+    assert {key_of(option) for option in option_names(TRANSFORM_REGISTRY.get(name))} == set(node) - {"ENABLED"}
+    for option, parameter in inspect.signature(TRANSFORM_REGISTRY.get(name)).parameters.items():
+        if parameter.default is not parameter.empty:
+            given = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            assert given == node[key_of(option)], option
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_registered_transform_has_a_place_in_the_order(name):
+    assert name in TRAIN
+    assert [step for step in TEST if not step.isupper()] == ["InkCrop", "Thicken"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_range_and_seed(cfg, name, mode, channels):
+    cfg.INPUT.CHANNELS = channels
+    plain, pipeline = build_transforms(cfg), build_transforms(switch_on(cfg, name))
+    picture, before = image(mode), image(mode).tobytes()
+    if name == "RandomPatch":
+        for seed in range(110):
+            pipeline(image(mode, seed))
+    outputs = []
+    for seed in range(6):
+        with seeded((seed,)):
+            outputs.append(pipeline(picture))
+    for output in outputs:
+        assert output.shape == (channels, 40, 32)
+        assert output.dtype == torch.float32
+        assert 0 <= output.min() <= output.max() <= 255
+    assert picture.tobytes() == before
+    if name not in ("InkCrop", "AutoAugment", "RandomFlip"):
+        assert any(not torch.equal(output, plain(picture)) for output in outputs)
+    if name != "RandomPatch":
+        with seeded((5,)):
+            assert torch.equal(pipeline(picture), outputs[5])
+
+
+@pytest.mark.parametrize("name", ["AutoAugment", "AugMix", "RandomErasing", "PadCrop", "RandomFlip", "RandomRotation"])
+def test_gray_plane_gives_what_three_equal_channels_give(cfg, name):
+    pipeline = build_transforms(switch_on(cfg, name))
+    gray = image("L")
+    for seed in range(8):
+        with seeded((seed,)):
+            one = pipeline(gray)
+        with seeded((seed,)):
+            three = pipeline(gray.convert("RGB"))
+        assert (one - three).abs().max() <= 1.0 or name == "RandomErasing"
+        assert torch.equal(one, three) or name in ("AutoAugment", "AugMix")
+
+
+def test_nothing_switched_on_is_resize_and_tensor(cfg):
+    expected = to_tensor(image().resize((32, 40), Image.Resampling.BICUBIC))
+    assert torch.equal(build_transforms(cfg, is_train=False)(image()), expected)
+
+
+def test_resize_of_one_number_is_the_shorter_side():
+    assert Resize([32])(image(size=(64, 80))).size == (32, 40)
+    assert Resize(32)(image(size=(80, 64))).size == (40, 32)
+
+
+def test_strong_reduction_is_close_to_the_exact_one():
+    page = image("L", size=(640, 800))
+    exact = np.asarray(page.resize((32, 40), Image.Resampling.BICUBIC), float)
+    assert np.abs(np.asarray(Resize([40, 32])(page), float) - exact).mean() < 2
+
+
+def test_to_tensor_of_bilevel_and_arrays():
+    bilevel = Image.fromarray(np.array([[True, False]]))
+    assert to_tensor(bilevel).tolist() == [[[255.0, 0.0]]]
+    assert to_tensor(np.arange(6, dtype=np.uint8).reshape(2, 3)).shape == (1, 2, 3)
+    with pytest.raises(ValueError, match="got shape"):
+        to_tensor(np.zeros(3))
+
+
+def drawing(width=60, height=50):
+    page = np.full((height, width), 255, np.uint8)
+    page[10:31, 20:41] = 0
+    return Image.fromarray(page)
+
+
+def test_ink_crop_keeps_a_margin_and_is_white_beyond_the_page():
+    crop = TRANSFORM_REGISTRY.get("InkCrop")
+    assert crop(margin=0)(drawing()).size == (21, 21)
+    assert np.asarray(crop(margin=0)(drawing())).max() == 0
+    wide = np.asarray(crop(margin=1.0)(drawing()))
+    assert wide.shape == (63, 63)
+    assert (wide == 0).sum() == 21 * 21
+    assert wide[21:42, 21:42].max() == 0
+    assert crop()(drawing().convert("RGB")).mode == "RGB"
+
+
+def test_ink_crop_of_an_empty_page_and_light_gray():
+    crop = TRANSFORM_REGISTRY.get("InkCrop")
+    assert crop()(Image.new("L", (30, 20), 255)).size == (30, 20)
+    light = Image.fromarray(np.maximum(np.asarray(drawing()), 200))
+    assert crop(threshold=128)(light).size == light.size
+    assert crop(threshold=201, margin=0)(light).size == (21, 21)
+    with pytest.raises(ValueError, match=r"INPUT\.INK_CROP"):
+        crop(threshold=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9, 15])
+def test_min_filter_against_loops(size):
+    values = np.random.default_rng(size).integers(0, 256, (13, 17), dtype=np.uint8)
+    size = size // 2 * 2 + 1
+    reach = size // 2
+    for y in range(13):
+        for x in range(17):
+            window = values[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+            assert min_filter(values, size)[y, x] == window.min()
+
+
+def test_thicken_fixed_and_by_the_reduction():
+    thicken = TRANSFORM_REGISTRY.get("Thicken")
+    line = np.full((64, 64), 255, np.uint8)
+    line[:, 30] = 0
+    ink = lambda picture: int((np.asarray(picture)[5] == 0).sum())  # noqa: E731
+    assert ink(thicken(size=3, target=None)(Image.fromarray(line))) == 3
+    assert ink(thicken(size=0, target=[8, 8])(Image.fromarray(line))) == 9
+    assert ink(thicken(size=0, target=[64, 64])(Image.fromarray(line))) == 1
+    with pytest.raises(ValueError, match=r"INPUT\.THICKEN\.SIZE must be odd"):
+        thicken(size=4, target=None)
+
+
+def test_drawing_steps_are_in_training_and_test(cfg):
+    switch_on(switch_on(cfg, "InkCrop"), "Thicken")
+    assert torch.equal(build_transforms(cfg, True)(drawing()), build_transforms(cfg, False)(drawing()))
+    assert repr(build_transforms(cfg, False)) == "Compose(InkCrop, Thicken, Resize, ToTensor, Channels)"
+
+
+def test_white_options(cfg):
+    switch_on(switch_on(cfg, "PadCrop"), "RandomErasing")
+    cfg.INPUT.PADDING.VALUE, cfg.INPUT.REA.VALUE = 255, [255.0, 255.0, 255.0]
+    pipeline = build_transforms(cfg)
+    for seed in range(10):
+        with seeded((seed,)):
+            assert pipeline(Image.new("L", (50, 50), 255)).min() == 255
+
+
+def test_rotation_fills_with_its_value(cfg):
+    cfg.INPUT.ROTATION.DEGREES = 45.0
+    pipeline = build_transforms(switch_on(cfg, "RandomRotation"))
+    for seed in range(5):
+        with seeded((seed,)):
+            assert pipeline(Image.new("RGB", (50, 50), "white")).min() == 255
+
+
+def test_random_patch_memory_is_bounded(cfg):
+    patch = TRANSFORM_REGISTRY.get("RandomPatch")(prob=1.0)
+    for _ in range(400):
+        patch(torch.zeros(1, 20, 20))
+    assert len(patch.pool) == patch.POOL_SIZE
+    assert all(piece.untyped_storage().nbytes() <= 400 for piece in patch.pool)
+
+
+def test_wrong_values_name_their_key(cfg):
+    cfg.INPUT.CHANNELS = 2
+    with pytest.raises(ValueError, match=r"INPUT\.CHANNELS must be 1 or 3; got 2"):
+        build_transforms(cfg)
+    cfg.INPUT.CHANNELS, cfg.INPUT.SCALE_CROP.SCALE = 3, [0.5, 1.0]
+    with pytest.raises(ValueError, match=r"INPUT\.SCALE_CROP\.SCALE"):
+        build_transforms(switch_on(cfg, "ScaleCrop"))
