@@ -1,4 +1,4 @@
-"""The hooks of a training. Their order in ``DefaultTrainer.build_hooks`` matters: evaluate, then save, then write."""
+"""The hooks of a training. Their order in ``DefaultTrainer.build_hooks`` matters: evaluate, then write, then save."""
 
 import logging
 import time

@@ -1,0 +1,105 @@
+"""A killed training continues to the same losses; two processes train one model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+# everything with a state that a resume must restore: freeze, warm-up, cosine, momentum, dropout-free randomness of data
+STATEFUL = ["MODEL.FREEZE_LAYERS", "['backbone.layer1']", "SOLVER.FREEZE_ITERS", "5", "SOLVER.AMP.ENABLED", "True"]
+
+
+def command(repo, options, *flags):
+    return [sys.executable, str(repo / "tools" / "train_net.py"), *flags, *options]
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def with_output(options, folder):
+    return [*options, "OUTPUT_DIR", str(folder)]
+
+
+def metrics(folder):
+    return {row["iteration"]: row for row in map(json.loads, (folder / "metrics.json").read_text().splitlines())}
+
+
+def run(arguments):
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def kill_after(arguments, words):
+    """Start a process, kill it with SIGKILL as soon as a line with ``words`` appears on its console."""
+    process = subprocess.Popen(arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if words in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL, "".join(seen)[-3000:]
+
+
+@pytest.mark.slow
+def test_killed_training_resumes_to_the_same_losses(repo, tiny_options, tmp_path):
+    options = [*tiny_options, *STATEFUL]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(command(repo, with_output(options, whole)))
+    kill_after(command(repo, with_output(options, broken)), "model_0000.pth")
+    assert not (broken / "model_final.pth").exists()
+    output = run(command(repo, with_output(options, broken), "--resume"))
+    assert "Resuming from" in output
+    expected, resumed = metrics(whole), metrics(broken)
+    assert sorted(resumed) == sorted(expected) == list(range(9))
+    for iteration, row in expected.items():
+        for name in ("total_loss", "loss_cls", "loss_triplet", "lr"):
+            assert resumed[iteration][name] == row[name], (iteration, name)
+    assert resumed[8]["mAP"] == expected[8]["mAP"]
+    a, b = (torch.load(f / "model_final.pth", weights_only=True) for f in (whole, broken))
+    for name, value in a["model"].items():
+        assert torch.equal(value, b["model"][name]), name
+    assert a["best_metric"] == b["best_metric"]
+
+
+def train_and_describe(args):
+    """One process of the test below: train and write what it saw."""
+    from fastreid.engine import DefaultTrainer, commands
+    from fastreid.utils import comm
+
+    cfg = commands.setup(args)
+    trainer = DefaultTrainer(cfg)
+    trainer.resume_or_load(resume=False)
+    trainer.train()
+    model = trainer.model.module
+    digest = {name: float(value.double().sum()) for name, value in model.state_dict().items()}
+    every = comm.all_gather(digest)
+    if comm.is_main_process():
+        with open(os.path.join(cfg.OUTPUT_DIR, "every.json"), "w") as file:
+            json.dump(every, file)
+
+
+@pytest.mark.slow
+def test_two_processes_hold_one_model(tiny_options, tmp_path, monkeypatch):
+    from fastreid.engine import default_argument_parser, launch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    out = tmp_path / "two"
+    # no cross-entropy: the classification weights get no gradient, which stops fast-reid under DDP
+    options = [*tiny_options, *STATEFUL[:4], "MODEL.LOSSES.NAME", "('TripletLoss',)", "OUTPUT_DIR", str(out),
+               "SOLVER.MAX_EPOCH", "2"]  # fmt: skip
+    args = default_argument_parser().parse_args(["--num-gpus", "2", *options])
+    launch(train_and_describe, args.num_gpus, args=(args,))
+    first, second = json.loads((out / "every.json").read_text())
+    assert first == second
+    assert (out / "log.txt.rank1").exists()
+    assert not any("rank" in name for name in os.listdir(out) if name.startswith("metrics"))
+    assert len(metrics(out)) == 6
+    assert metrics(out)[5]["mAP"] >= 0
