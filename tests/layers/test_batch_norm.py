@@ -26,12 +26,14 @@ def test_unknown_name_lists_the_known_ones():
 
 def test_bias_freeze_keeps_only_the_bias_from_training():
     norm = get_norm("BN", 8, bias_freeze=True)
-    assert norm.weight.requires_grad and not norm.bias.requires_grad
+    assert norm.weight.requires_grad
+    assert not norm.bias.requires_grad
 
 
 def test_sync_batch_norm_type_and_frozen_bias():
     norm = get_norm("syncBN", 8, bias_freeze=True)
-    assert isinstance(norm, nn.SyncBatchNorm) and not norm.bias.requires_grad
+    assert isinstance(norm, nn.SyncBatchNorm)
+    assert not norm.bias.requires_grad
 
 
 def test_ghost_batch_norm_normalises_each_part_alone():
@@ -55,7 +57,8 @@ def test_ghost_batch_norm_refuses_a_batch_that_does_not_divide():
 def test_frozen_batch_norm_starts_as_identity_and_never_learns():
     norm, x = FrozenBatchNorm(4).train(), torch.randn(5, 4, 3, 3)
     assert torch.allclose(norm(x), x, atol=1e-5)
-    assert not list(norm.parameters()) and norm.running_mean.abs().max() == 0
+    assert not list(norm.parameters())
+    assert norm.running_mean.abs().max() == 0
 
 
 def test_convert_frozen_keeps_the_function():

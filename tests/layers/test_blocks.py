@@ -58,7 +58,8 @@ def test_drop_path_refuses_a_probability_of_one():
 
 
 def test_helpers():
-    assert to_2tuple(3) == (3, 3) and to_2tuple((1, 2)) == (1, 2)
+    assert to_2tuple(3) == (3, 3)
+    assert to_2tuple((1, 2)) == (1, 2)
     assert [make_divisible(v) for v in (37, 10, 11, 3)] == [40, 16, 16, 8]
 
 
@@ -68,7 +69,8 @@ def test_kaiming_init_touches_convolutions_norms_and_linear_layers():
         parameter.data.fill_(7)
     model.apply(layers.weights_init_kaiming)
     assert not any((parameter == 7).any() for parameter in model.parameters())
-    assert (model[1].weight == 1).all() and (model[0].bias == 0).all()
+    assert (model[1].weight == 1).all()
+    assert (model[0].bias == 0).all()
 
 
 @pytest.mark.parametrize("distribution", ["normal", "truncated_normal", "uniform"])

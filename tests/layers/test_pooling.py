@@ -14,7 +14,8 @@ def test_pools_to_one_position_with_a_finite_gradient(name):
     out = POOLING_REGISTRY.get(name)()(x)
     assert out.shape == (2, 3, 1, 1)
     out.sum().backward()
-    assert torch.isfinite(x.grad).all() and torch.equal(x.detach(), MAP)
+    assert torch.isfinite(x.grad).all()
+    assert torch.equal(x.detach(), MAP)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,10 @@ def test_gem_against_loops(cls):
 def test_gem_learns_its_exponent():
     layer = GeneralizedMeanPoolingP()
     layer(MAP.abs()).sum().backward()
-    assert layer.p.shape == (1,) and layer.p.grad.abs() > 0
-    assert list(layer.state_dict()) == ["p"] and not GeneralizedMeanPooling().state_dict()
+    assert layer.p.shape == (1,)
+    assert layer.p.grad.abs() > 0
+    assert list(layer.state_dict()) == ["p"]
+    assert not GeneralizedMeanPooling().state_dict()
 
 
 def test_gem_of_an_empty_map_is_eps():
@@ -52,7 +55,8 @@ def test_gem_of_an_empty_map_is_eps():
 
 
 def test_gem_does_not_overflow_in_half_precision():
-    assert float(GeneralizedMeanPooling()(torch.full((1, 1, 2, 2), 100.0, dtype=torch.float16))) == pytest.approx(100, rel=1e-3)
+    out = GeneralizedMeanPooling()(torch.full((1, 1, 2, 2), 100.0, dtype=torch.float16))
+    assert float(out) == pytest.approx(100, rel=1e-3)
 
 
 def test_gem_refuses_an_exponent_of_zero():

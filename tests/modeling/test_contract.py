@@ -38,10 +38,13 @@ def test_loss_is_a_finite_scalar_with_gradient_times_its_scale(name):
     logits = features @ torch.randn(16, 4)
     table = {"features": features, "cls_outputs": logits, "pred_class_logits": logits, "targets": torch.arange(8) // 2}
     loss = LOSS_REGISTRY.build(name, cfg)
-    assert set(loss.needs) <= {*table, *BATCH_TABLES} and loss.key.startswith("loss_")
+    assert set(loss.needs) <= {*table, *BATCH_TABLES}
+    assert loss.key.startswith("loss_")
     value = loss(table)
     value.backward()
-    assert value.shape == () and torch.isfinite(value) and torch.isfinite(features.grad).all()
+    assert value.shape == ()
+    assert torch.isfinite(value)
+    assert torch.isfinite(features.grad).all()
     assert features.grad.abs().sum() > 0
     cfg.get_node(LOSS_REGISTRY.node(name)).SCALE = 2.0
     assert torch.allclose(LOSS_REGISTRY.build(name, cfg)(table), 2 * value)
@@ -52,7 +55,9 @@ def test_softmax_layer_has_finite_output_and_gradient(name):
     cosines = (torch.rand(6, 5) * 2 - 1).requires_grad_(True)
     out = SOFTMAX_REGISTRY.build(name, get_cfg(), num_classes=5)(cosines, torch.arange(6) % 5)
     out.square().sum().backward()
-    assert out.shape == (6, 5) and torch.isfinite(out).all() and torch.isfinite(cosines.grad).all()
+    assert out.shape == (6, 5)
+    assert torch.isfinite(out).all()
+    assert torch.isfinite(cosines.grad).all()
 
 
 @pytest.mark.parametrize("name", BACKBONE_REGISTRY.names())
@@ -61,7 +66,8 @@ def test_backbone_states_the_width_of_its_output(name, channels):
     if BACKBONE_REGISTRY.node(name) is None:
         pytest.skip("takes the whole config")
     backbone = BACKBONE_REGISTRY.build(name, get_cfg(), in_channels=channels)
-    out = backbone(torch.randn(2, channels, 64, 32))
+    out = backbone(torch.randn(2, channels, 32, 32))
     out.mean().backward()
-    assert out.shape[1] == backbone.feature_dim and torch.isfinite(out).all()
+    assert out.shape[1] == backbone.feature_dim
+    assert torch.isfinite(out).all()
     assert all(torch.isfinite(p.grad).all() for p in backbone.parameters() if p.grad is not None)

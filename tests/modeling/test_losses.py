@@ -81,7 +81,8 @@ def test_finite_without_positives_or_negatives(name, targets):
     x = EMBEDDING.float().requires_grad_(True)
     loss = PAIR_LOSSES[name](x, targets)
     loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize("name", PAIR_LOSSES)
@@ -90,7 +91,8 @@ def test_finite_for_equal_and_for_huge_features(name):
         x = x.clone().requires_grad_(True)
         loss = PAIR_LOSSES[name](x, TARGETS)
         loss.backward()
-        assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize("name", ["circle", "cosface"])
@@ -133,7 +135,8 @@ def test_cross_entropy_of_one_class_is_zero(eps):
     logits = torch.randn(3, 1, requires_grad=True)
     loss = L.cross_entropy_loss(logits, torch.zeros(3, dtype=torch.long), eps)
     loss.backward()
-    assert float(loss.detach()) == 0 and torch.isfinite(logits.grad).all()
+    assert float(loss.detach()) == 0
+    assert torch.isfinite(logits.grad).all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
@@ -152,7 +155,8 @@ def test_focal_is_finite_for_saturated_logits(gamma):
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
     loss = L.focal_loss(logits, torch.tensor([0, 0]), 0.25, gamma)
     loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_focal_names_a_wrong_reduction():

@@ -1,4 +1,3 @@
-import hashlib
 import shutil
 
 import pytest
@@ -7,6 +6,7 @@ import torch
 from fastreid.config import get_cfg
 from fastreid.modeling.backbones import build_backbone, build_resnet_backbone, pretrained, resnet_urls
 from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.utils.files import sha256_of
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,8 @@ def test_loads_every_usual_wrapping(tmp_path, weights, wrap, caplog):
 
 def test_grey_input_sums_the_first_convolution(tmp_path, weights):
     path = save(tmp_path / "w.pth", weights)
-    grey, colour = (build_resnet_backbone("18x", pretrain=True, pretrain_path=path, in_channels=c).eval() for c in (1, 3))
+    options = {"depth": "18x", "pretrain": True, "pretrain_path": path}
+    grey, colour = (build_resnet_backbone(**options, in_channels=c).eval() for c in (1, 3))
     x = torch.randn(1, 1, 32, 32)
     with torch.no_grad():
         assert torch.allclose(grey(x), colour(x.expand(1, 3, 32, 32)), atol=1e-4)
@@ -64,7 +65,7 @@ def test_refuses_a_file_without_one_fitting_weight(tmp_path):
 
 
 def test_missing_file_says_what_to_do():
-    with pytest.raises(FileNotFoundError, match="PRETRAIN_PATH names '/nowhere.pth', which does not exist. Leave it empty"):
+    with pytest.raises(FileNotFoundError, match="PRETRAIN_PATH names '/nowhere.pth', which does not exist. Leave"):
         build_resnet_backbone("18x", pretrain=True, pretrain_path="/nowhere.pth")
 
 
@@ -93,7 +94,7 @@ def test_a_cached_file_is_checked(monkeypatch, tmp_path, weights):
     path = save(tmp_path / "resnet18-00000000.pth", weights)
     with pytest.raises(ValueError, match="wrong checksum: expected SHA-256 00000000"):
         load_pretrained(build_resnet_backbone("18x"), "https://example.org/resnet18-00000000.pth")
-    digits = hashlib.sha256(open(path, "rb").read()).hexdigest()[:8]
+    digits = sha256_of(path)[:8]
     shutil.copy(path, tmp_path / f"resnet18-{digits}.pth")
     load_pretrained(build_resnet_backbone("18x"), f"https://example.org/resnet18-{digits}.pth")
 

@@ -44,7 +44,8 @@ def test_last_stride(last_stride, size):
 def test_ibn_a_in_every_block_of_the_first_three_stages(depth):
     with torch.device("meta"):
         model = build_resnet_backbone(depth, with_ibn=True)
-    assert count(model, IBN) == sum(DEPTHS[depth][1][:3]) and count(model.layer4, IBN) == 0
+    assert count(model, IBN) == sum(DEPTHS[depth][1][:3])
+    assert count(model.layer4, IBN) == 0
 
 
 def test_ibn_b_is_in_the_stem_and_after_the_sum_of_two_last_blocks():
@@ -83,7 +84,7 @@ def test_squeeze_and_excitation_in_every_block():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": "50"}, "MODEL.BACKBONE.DEPTH of build_resnet_backbone must be one of .* got '50'. Did you mean '50x'"),
+        ({"depth": "50"}, "MODEL.BACKBONE.DEPTH of build_resnet_backbone must .* got '50'. Did you mean '50x'"),
         ({"last_stride": 3}, "MODEL.BACKBONE.LAST_STRIDE must be one of 1, 2; got 3"),
         ({"with_ibn": True, "ibn_type": "c"}, "MODEL.BACKBONE.IBN_TYPE must be one of 'a', 'b'; got 'c'"),
         ({"norm": "BatchNorm"}, "The norm .* must be one of 'BN'.* got 'BatchNorm'"),
@@ -100,7 +101,8 @@ def test_built_from_the_config_with_one_channel_and_its_own_width(caplog):
     cfg = get_cfg()
     cfg.merge_from_list(["MODEL.BACKBONE.DEPTH", "18x", "INPUT.CHANNELS", 1])
     backbone = build_backbone(cfg)
-    assert backbone.conv1.weight.shape == (64, 1, 7, 7) and backbone.feature_dim == 512
+    assert backbone.conv1.weight.shape == (64, 1, 7, 7)
+    assert backbone.feature_dim == 512
     assert "FEAT_DIM is 2048, but build_resnet_backbone 18x gives 512 channels" in caplog.text
     caplog.clear()
     cfg.MODEL.BACKBONE.FEAT_DIM = 512
