@@ -177,6 +177,7 @@ _C.DATASETS.DEEPPATENT = CN()  # (new) the official lists
 _C.DATASETS.DEEPPATENT.ROOT = "DeepPatent"  # its folder: below the data root, or absolute; ${VARIABLES} are expanded
 _C.DATASETS.DEEPPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
 _C.DATASETS.MINIPATENT = CN()  # (new) drawings made on first use
+_C.DATASETS.MINIPATENT.ROOT = "minipatent"  # its folder: below the data root, or absolute; one per size and seed
 _C.DATASETS.MINIPATENT.NUM_TRAIN = 400  # designs
 _C.DATASETS.MINIPATENT.NUM_VAL = 60
 _C.DATASETS.MINIPATENT.NUM_TEST = 60

@@ -13,7 +13,9 @@ from fastreid.data.synthetic.surface import Chains, Surface
 from fastreid.data.synthetic.visibility import DepthBuffer, fill_depth_buffer, runs, sample, visible
 
 SUPERSAMPLING = 4
-CREASE_TOLERANCE, CONTOUR_TOLERANCE = 0.004, 0.03
+# (depth tolerance as a share of the object's size, cells looked at to either side, shortest run in samples); a contour
+# lies on facets, hence off the true rim, and a very short one is a ripple of the facets
+CREASE_TEST, CONTOUR_TEST = (0.004, 1, 4), (0.03, 2, 8)
 # share of a pixel that must be inked for a black pixel of a bilevel drawing
 BILEVEL_COVERAGE = 0.42
 
@@ -63,12 +65,10 @@ def visible_lines(
     creases, (points, smooth) = surface.chains, contours(surface, seen)
     # a crease between two faces that are turned away is hidden whatever the depth buffer says
     shown = seen.front[creases.faces].any(1)
-    tolerance = np.multiply(seen.size, (CREASE_TOLERANCE, CONTOUR_TOLERANCE))
-    lines = _seen_lines(seen.xyz[creases.points], creases, shown, buffer, tolerance[0], 4)
+    lines = _seen_lines(seen.xyz[creases.points], creases, shown, buffer, CREASE_TEST, seen.size)
     if len(smooth.points):
         shown = np.ones(len(smooth.points), bool)
-        # a very short contour is a ripple of the facets, not a form
-        lines += _seen_lines(points[smooth.points], smooth, shown, buffer, tolerance[1], 8)
+        lines += _seen_lines(points[smooth.points], smooth, shown, buffer, CONTOUR_TEST, seen.size)
     drawn = []
     for line, broken in lines:
         drawn += _dashes(line, style, unit) if broken else [line]
@@ -76,14 +76,15 @@ def visible_lines(
 
 
 def _seen_lines(
-    points: np.ndarray, chains: Chains, shown: np.ndarray, buffer: DepthBuffer, tolerance: float, shortest: int
+    points: np.ndarray, chains: Chains, shown: np.ndarray, buffer: DepthBuffer, test: tuple, size: float
 ) -> list[tuple[np.ndarray, bool]]:
     """Visible runs (n, 2) of polylines and whether they are drawn broken."""
     samples = sample(points, chains.lines, 1.0 / buffer.scale)
     # the last point of a polyline has no segment of its own: it goes with the one before
     last = np.append(samples.line[1:] != samples.line[:-1], True)
     segment = samples.seg - last
-    flags = shown[segment] & visible(samples, buffer, tolerance)
+    tolerance, reach, shortest = test
+    flags = shown[segment] & visible(samples, buffer, tolerance * size, reach)
     found = runs(flags, samples.line, shortest=shortest)
     return [(samples.xyz[start:stop, :2], bool(chains.broken[segment[start]])) for start, stop in found]
 

@@ -95,12 +95,20 @@ def sample(points: np.ndarray, lines: np.ndarray, step: float) -> Samples:
     return Samples(points[owner] + (ahead - points)[owner] * t, lines[owner], owner)
 
 
-def visible(samples: Samples, buffer: DepthBuffer, tolerance: float | np.ndarray) -> np.ndarray:
-    """Whether each sample is no further than the deepest of the four cells around it, plus ``tolerance`` pixels."""
+def visible(samples: Samples, buffer: DepthBuffer, tolerance: float, reach: int = 1) -> np.ndarray:
+    """Whether each sample is no further than the deepest of the cells around it, plus ``tolerance`` pixels.
+
+    ``reach`` 1 looks at the four cells around the sample, 2 at sixteen: enough to look past the rim of the very form
+    whose contour is tested, at what lies behind it.
+    """
     cells = len(buffer.depth)
-    x, y = (np.floor(samples.xyz[:, axis] * buffer.scale - 0.5).astype(np.int64).clip(0, cells - 2) for axis in (0, 1))
-    around = [buffer.depth[y + dy, x + dx] for dy in (0, 1) for dx in (0, 1)]
-    return samples.xyz[:, 2] <= np.max(around, axis=0) + tolerance
+    x, y = (np.floor(samples.xyz[:, axis] * buffer.scale - 0.5).astype(np.int64) for axis in (0, 1))
+    deepest = np.full(len(x), -np.inf)
+    for dy in range(1 - reach, 1 + reach):
+        for dx in range(1 - reach, 1 + reach):
+            around = buffer.depth[(y + dy).clip(0, cells - 1), (x + dx).clip(0, cells - 1)]
+            np.maximum(deepest, around, out=deepest)
+    return samples.xyz[:, 2] <= deepest + tolerance
 
 
 def runs(flags: np.ndarray, line: np.ndarray, bridge: int = 2, shortest: int = 4) -> np.ndarray:

@@ -109,7 +109,9 @@ def lamp(draws: Draws) -> list[Part]:
     shade_height = draws.between("shade height", 12, 24)
     shade = _shade(draws, draws.choice("shade", ("cone", "drum", "dome", "square", "pleated", "bell")), shade_radius, shade_height)
     bar = 0.62 * shade_height
-    spider = [s.rod((-0.98 * _radius_at(shade, bar), 0, bar), (0.98 * _radius_at(shade, bar), 0, bar), 0.6, segments=10)]
+    # the bar ends inside the wall: it must neither float nor pierce the outside
+    reach = min(_radius_at(shade, bar), _radius_at(shade, bar + 0.7)) - 0.15
+    spider = [s.rod((-reach, 0, bar), (reach, 0, bar), 0.6, segments=10)]
     upper = [solid.translate((0, 0, height)) for solid in (shade, *spider)]
     column = s.cylinder(stem, height + bar + 0.4, segments=24)
     foot = _lamp_foot(foot_kind, foot_radius, height, stem)

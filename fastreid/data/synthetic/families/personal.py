@@ -43,6 +43,7 @@ def shoe(draws: Draws) -> list[Part]:
     toe, sole = draws.choice("toe", (1.5, 2.0, 2.8)), draws.between("sole", 1.2, 3.2)
     instep = draws.between("instep", 6.5, 8.5)
     heel = {"heel": draws.between("heel", 3.5, 6.5), "boot": 2.0}.get(kind, 0.0)
+    sole = max(0.6 * sole, 1.0) if heel else sole
 
     def lift(share):
         """Height of the foot above the sole: a raised heel."""
@@ -51,9 +52,16 @@ def shoe(draws: Draws) -> list[Part]:
     collar = {"boot": 9.0, "sneaker": 8.2, "loafer": 6.8, "heel": 6.2, "clog": 7.2}[kind]
     knots = np.array([(0, 1.6), (0.12, 3.4), (0.3, 4.6), (0.48, instep), (0.62, instep + 0.6), (0.85, collar), (1, collar - 0.4)])
     curve = s.spline(knots, 60)
-    upper = _last(toe, 1.0, lambda t: sole + lift(t) - 0.3, lambda t: np.interp(t, curve[:, 0], curve[:, 1]) + sole + lift(t))
+
+    def profile(share):
+        """Height of the upper above the foot; the toe cap is round."""
+        nose = (1 - (1 - np.clip(share / 0.1, 0, 1)) ** 2.4) ** (1 / 2.4)
+        return np.interp(share, curve[:, 0], curve[:, 1]) * max(float(nose), 0.05)
+
+    upper = _last(toe, 1.0, lambda t: sole + lift(t) - 0.3, lambda t: profile(t) + sole + lift(t))
     base = _last_sole(draws, toe, sole, lift)
-    parts = [upper, base]
+    claimed_sole = heel > 0 or not draws.chance("unclaimed sole", 0.25)
+    parts = [upper, base] if claimed_sole else [upper.trim_by_plane((0, 0, 1), sole - 0.05)]
     back = 0.27 * LENGTH
     if heel:
         parts += _heel(draws.choice("heel shape", ("block", "slim", "wedge")), heel, sole)
@@ -65,13 +73,9 @@ def shoe(draws: Draws) -> list[Part]:
         opening = s.prism(s.ellipse(2 * half - 2.0, 10.4), tall, (0, back + 0.2, top - 4))
         parts.append(shaft)
     body = s.union(parts) - opening
-    claimed_sole = not draws.chance("unclaimed sole", 0.25)
-    details = _details(draws, kind, toe, curve, sole, lift)
+    details = _details(draws, kind, toe, profile, sole, lift)
     solid = s.union([body, *details])
-    if claimed_sole or heel:
-        return [Part(solid)]
-    cut = s.box(40, 60, sole + 4.95, (0, 0, -5))
-    return [Part(solid - cut), Part(base, False)]
+    return [Part(solid)] if claimed_sole else [Part(solid), Part(base, False)]
 
 
 def _last_sole(draws: Draws, toe: float, sole: float, lift):
@@ -81,7 +85,7 @@ def _last_sole(draws: Draws, toe: float, sole: float, lift):
     outline = np.vstack([side, (side * (-1, 1))[::-1]])
     slab = s.prism(outline, sole, n_divisions=1)
     if lift(1.0) > 0.5:
-        return _bent(side, max(0.6 * sole, 1.0), lift)
+        return _bent(side, sole, lift)
     if draws.chance("tread", 0.5):
         cuts = [s.box(40, 0.8, 0.5, (0, k, -0.1)) for k in np.linspace(-11, 11, 9)]
         slab -= s.union(cuts)
@@ -109,24 +113,21 @@ def _heel(kind: str, heel: float, sole: float) -> list:
     return [s.prism(s.ellipse(2 * low, 2.2 * low), top, (0, 0.37 * LENGTH, 0), scale_top=(ratio, min(ratio, 2.2)))]
 
 
-def _details(draws: Draws, kind: str, toe: float, curve: np.ndarray, sole: float, lift) -> list:
+def _details(draws: Draws, kind: str, toe: float, profile, sole: float, lift) -> list:
     """Laces or a strap on the instep."""
     if kind in ("sneaker", "boot"):
-        return [_lace(share, toe, curve, sole + lift(share)) for share in np.linspace(0.3, 0.42, draws.integer("laces", 3, 5))]
+        places = np.linspace(0.3, 0.42, draws.integer("laces", 3, 5))
+        return [_lace(share, toe, profile(share), sole + lift(share)) for share in places]
     if kind in ("loafer", "clog") or draws.chance("strap", 0.4):
         share, width = draws.choice("strap place", (0.3, 0.36)), draws.choice("strap width", (1.6, 3.0))
-
-        def top(t: float) -> float:
-            return np.interp(t, curve[:, 0], curve[:, 1]) + sole + lift(t) + 0.35
-
-        band = _last(toe, 1.05, lambda t: sole + lift(t), top)
+        band = _last(toe, 1.05, lambda t: sole + lift(t), lambda t: profile(t) + sole + lift(t) + 0.35)
         return [band ^ s.box(40, width, 60, (0, (share - 0.5) * LENGTH, sole + 0.2))]
     return []
 
 
-def _lace(share: float, toe: float, curve: np.ndarray, bottom: float):
+def _lace(share: float, toe: float, rise: float, bottom: float):
     """A cord across the instep, half sunk into the skin of ``_last``."""
-    half, rise = float(_half_width(share, toe)), np.interp(share, curve[:, 0], curve[:, 1])
+    half = float(_half_width(share, toe))
     x = np.linspace(-0.55, 0.55, 13) * half
     z = bottom + rise * (1 - np.abs(x / half) ** 2.3) ** (1 / 2.3)
     return s.tube(np.column_stack([x, np.full(13, (share - 0.5) * LENGTH), z - 0.1]), 0.42, segments=8)

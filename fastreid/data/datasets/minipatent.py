@@ -1,0 +1,70 @@
+"""MiniPatent, the built-in data set: drawn on first use."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from fastreid.data.datasets.build import DATASET_REGISTRY
+from fastreid.data.datasets.patent import DeepPatent
+
+
+@DATASET_REGISTRY.register(node="DATASETS.MINIPATENT")
+class MiniPatent(DeepPatent):
+    """Line drawings of parametric designs in the layout and lists of DeepPatent, with date, Locarno code and title.
+
+    Drawn into ``root`` when absent (main process only, the others wait) and kept; later runs read the files.
+
+    Args:
+        root: folder of the data set (config: ``DATASETS.MINIPATENT.ROOT``, below the data root).
+        num_train, num_val, num_test: designs per split.
+        size: side of a drawing in pixels.
+        seed: the same seed gives the same drawings.
+        split: ``"val"`` or ``"test"``, whose queries and gallery are used.
+
+    Raises:
+        ImportError: drawing needs manifold3d, the extra ``synth``.
+        ValueError: ``root`` holds drawings made with other settings; the message names the setting.
+    """
+
+    dataset_name = "minipatent"
+    page = "the command `fastreid minipatent`"
+
+    def __init__(
+        self,
+        root: str | os.PathLike = "datasets/minipatent",
+        num_train: int = 400,
+        num_val: int = 60,
+        num_test: int = 60,
+        size: int = 256,
+        seed: int = 0,
+        split: str = "val",
+        **kwargs,
+    ):
+        super().__init__(Path(root) / "train_data", split, **kwargs)
+        from fastreid.data.synthetic.generate import METADATA_FILE, Settings, generate
+        from fastreid.utils.comm import is_main_process, synchronize
+
+        settings = Settings(num_train, num_val, num_test, size, seed)
+        try:
+            if is_main_process():
+                generate(root, settings)
+        finally:
+            synchronize()
+        self._columns = _columns(Path(root) / METADATA_FILE)
+
+    def records(self, list_name: str, camera: int, prefix: str = "") -> list:
+        records = super().records(list_name, camera, prefix)
+        return [replace(record, **self._columns[Path(record.path).name]) for record in records]
+
+
+def _columns(metadata: Path) -> dict[str, dict]:
+    """Record columns by file name, from the lines of ``metadata.jsonl``."""
+    columns = {}
+    with open(metadata, encoding="utf-8") as file:
+        for patent in map(json.loads, file):
+            date = int(patent["date"].replace("-", ""))
+            for figure in patent["figures"]:
+                row = {"date": date, "taxonomy": patent["locarno"], "text": figure["caption"]}
+                columns[Path(figure["file"]).name] = row
+    return columns
