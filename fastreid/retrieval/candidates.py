@@ -76,7 +76,7 @@ class GrantedBefore:
 
     def permitted(self, queries: Columns, gallery: Columns) -> np.ndarray:
         query, item = queries["dates"][:, None], gallery["dates"][None, :]
-        return (item < query) & (item > 0) & (query > 0)
+        return (item > 0) & (item < query)  # an unknown query date is below every item that remains
 
 
 class EveryRule:

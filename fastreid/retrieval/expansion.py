@@ -49,8 +49,8 @@ def alpha_qe(
 ) -> np.ndarray:
     """Add to every query its ``k`` nearest permitted gallery items.
 
-    ``q' = unit(q + sum_j cos(q, g_j)^alpha g_j)``. All features count with unit length. With a rule that permits
-    only the past, the result is causal too.
+    ``q' = unit(q + sum_j cos(q, g_j)^alpha g_j)``. All features count with unit length. With a rule that
+    permits only the past, the result is causal too.
 
     Returns:
         The new queries, (Q, D), rows of unit length.

@@ -91,9 +91,9 @@ def re_ranking(
     def scaled(item: int) -> np.ndarray:
         """Squared distances from one item to all N, over the largest."""
         if item < num_queries:
-            row = np.concatenate([q_q[:, item], q_g[item]]) ** 2
+            row = np.concatenate([q_q[item], q_g[item]]) ** 2
         else:
-            row = np.concatenate([q_g[:, item - num_queries], g_g[:, item - num_queries]]) ** 2
+            row = np.concatenate([q_g[:, item - num_queries], g_g[item - num_queries]]) ** 2
         return row / max(row.max(), np.finfo(np.float32).tiny)
 
     count = num_queries + num_gallery

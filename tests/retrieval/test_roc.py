@@ -39,6 +39,16 @@ def test_perfect_separation_is_one_at_every_rate():
     assert set(tpr_at_fpr(Search(q, q, *columns)).values()) == {1.0}
 
 
+def test_first_impostor_that_must_stay_out_is_remembered():
+    """1 % of 1098 impostors is 10, and so is 1 % of all 1099 pairs: the eleventh decides."""
+    distances = np.r_[np.arange(1098), 5000.0][:, None]
+    search = Search(
+        np.zeros((1, 1)), np.sqrt(distances), {"pids": [1]}, {"pids": np.r_[np.zeros(1098), 1]}, "euclidean"
+    )
+    assert tpr_at_fpr(search, [1e-2]) == {1e-2: 0.0}
+    assert tpr_at_fpr(search, [1.0]) == {1.0: 1.0}
+
+
 def test_pairs_of_one_kind_only_are_refused():
     columns = {"pids": np.zeros(2)}, {"pids": np.zeros(2)}
     with pytest.raises(ValueError, match="pairs of both kinds; got 4 same, 0 different"):
