@@ -14,6 +14,7 @@ from fastreid.data import CommDataset, build_reid_test_loader, build_reid_train_
 from fastreid.data.build import fast_batch_collator, trivial_batch_collator
 from fastreid.data.common import StreamItem, seeded
 from fastreid.data.images import BadImage
+from fastreid.data.loader import StreamBatches
 from fastreid.data.records import Record
 from fastreid.data.samplers import TrainingSampler
 from fastreid.utils import comm
@@ -55,9 +56,9 @@ def stream(cfg, count, skip=0, **overrides):
 
 def same(first, second):
     return all(
-        torch.equal(a["images"], b["images"]) and a["img_paths"] == b["img_paths"] and torch.equal(a["targets"], b["targets"])
+        a["img_paths"] == b["img_paths"] and all(torch.equal(a[key], b[key]) for key in ("images", "targets"))
         for a, b in zip(first, second, strict=True)
-    )  # fmt: skip
+    )
 
 
 def test_resumed_stream_equals_the_uninterrupted_one_for_any_number_of_workers(cfg):
@@ -101,6 +102,14 @@ def test_ranks_have_their_own_augmentation(cfg, monkeypatch):
     assert all(batch["images"].shape[0] == 4 for part in streams for batch in part)
     for one, two in zip(*streams, strict=True):
         assert set(one["targets"].tolist()).isdisjoint(two["targets"].tolist())
+
+
+def test_no_two_positions_or_ranks_share_a_key_and_skipping_keeps_them():
+    batches = [list(StreamBatches(range(12), 4, seed=5, rank=rank)) for rank in (0, 1)]
+    items = [item for part in batches for batch in part for item in batch]
+    assert [item.index for item in items] == [*range(12), *range(12)]
+    assert len({item.key for item in items}) == 24
+    assert list(StreamBatches(range(12), 4, seed=5, start=1)) == batches[0][1:]
 
 
 def test_seeded_depends_on_the_whole_key():
