@@ -122,10 +122,12 @@ class FeatureFile:
     def load(cls, path: str | os.PathLike) -> "FeatureFile":
         """Read a file written by :meth:`save`; anything else raises ``ValueError`` naming the path."""
         try:
+            if os.path.exists(path) and not zipfile.is_zipfile(path):
+                raise ValueError("not a whole .npz file")
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             described = json.loads(arrays.pop("description").tobytes().decode("utf-8", "surrogatepass"))
-        except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a feature file ({error}). Delete it to have it made again.") from error
         if described["format"] != FORMAT:
             raise StaleFeatures(f"{path} has feature file format {described['format']}; this version reads {FORMAT}")
@@ -146,12 +148,8 @@ class FeatureFile:
 def compare(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Describe in words where two fingerprints differ; empty when they agree."""
     stored, wanted = _flatten(json.loads(json.dumps(stored))), _flatten(json.loads(json.dumps(wanted)))
-    absent = "nothing"
-    return [
-        f"{name} was {stored.get(name, absent)!r}, is now {wanted.get(name, absent)!r}"
-        for name in sorted(stored.keys() | wanted.keys())
-        if stored.get(name, absent) != wanted.get(name, absent)
-    ]
+    pairs = {name: (stored.get(name), wanted.get(name)) for name in sorted(stored.keys() | wanted.keys())}
+    return [f"{name} was {_short(old)}, is now {_short(new)}" for name, (old, new) in pairs.items() if old != new]
 
 
 def fingerprint_of(cfg, model, records: Sequence, num_query: int, dataset_name: str = "", flip: bool = False) -> dict:
@@ -243,6 +241,12 @@ def _plain(node: Mapping, left_out: set[str], prefix: str) -> dict[str, Any]:
         name = f"{prefix}.{key}"
         kept.update(_plain(value, left_out, name) if isinstance(value, Mapping) else {name: value})
     return kept
+
+
+def _short(value: Any) -> str:
+    """Write a value as Python would, a long hash by its first digits."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:12]}...'"
 
 
 def _flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:

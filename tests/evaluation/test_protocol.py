@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from fastreid.config import get_cfg
+from fastreid.evaluation import Protocol
+from fastreid.retrieval import evaluate
+from tests.evaluation.stand_ins import feature_file
+
+
+def protocol(*options):
+    cfg = get_cfg()
+    cfg.merge_from_list(list(options))
+    return Protocol.from_config(cfg)
+
+
+def on(*names):
+    return [item for name in names for item in (f"TEST.{name}.ENABLED", True)]
+
+
+def test_plain_stage_equals_the_core():
+    file = feature_file()
+    (stage,) = protocol("TEST.METRIC", "euclidean").evaluate(file).stages
+    q, g = file.query, file.gallery
+    expected = evaluate(q.features, g.features, q.columns, g.columns, "euclidean", "camera").table()
+    assert stage.name == "plain"
+    assert stage.metrics.table() == expected
+    assert stage.metrics.dropped == 2
+
+
+def test_stages_are_cumulative_and_in_order():
+    file = feature_file()
+    everything = protocol(*on("RERANK", "DBA", "AQE", "QE")).evaluate(file)
+    assert [stage.name for stage in everything.stages] == ["plain", "+AQE", "+QE", "+DBA", "+RERANK"]
+    assert len({stage.metrics.mAP for stage in everything.stages}) > 2
+    up_to_dba = protocol(*on("AQE", "QE", "DBA")).evaluate(file)
+    assert everything.stages[3].metrics.table() == up_to_dba.metrics.table()
+    assert list(everything.settings["post-processing"]) == ["AQE", "QE", "DBA", "RERANK"]
+    assert everything.settings["post-processing"]["RERANK"] == {"K1": 20, "K2": 6, "LAMBDA": 0.3}
+
+
+def test_ranking_is_that_of_the_last_stage():
+    file = feature_file()
+    judge = protocol(*on("AQE"), "TEST.AQE.QE_K", 3)
+    evaluation = judge.evaluate(file)
+    indices, distances = judge.rank(file, 10)
+    assert np.array_equal(evaluation.indices, indices)
+    assert np.array_equal(evaluation.distances, distances)
+    first = file.gallery.columns["pids"][indices[:, 0]] == file.query.columns["pids"]
+    assert 100 * first[evaluation.metrics.rows].mean() == pytest.approx(evaluation.metrics.table()["Rank-1"])
+
+
+def test_without_labels_there_is_a_ranking_and_no_metric():
+    evaluation = protocol(*on("RERANK"), "TEST.ROC.ENABLED", True).evaluate(feature_file(relevance_known=False))
+    assert not evaluation.labelled
+    assert [stage.metrics for stage in evaluation.stages] == [None, None]
+    assert evaluation.indices.shape == (12, 10)
+    assert evaluation.roc == {}
+
+
+def test_gallery_smaller_than_the_list():
+    evaluation = protocol().evaluate(feature_file(num_gallery=4))
+    assert evaluation.indices.shape == (12, 4)
+    assert np.array_equal(np.sort(evaluation.indices, axis=1), np.tile(np.arange(4), (12, 1)))
+
+
+def test_rule_decides_what_is_ranked():
+    file = feature_file()
+    indices, _ = protocol("TEST.RULE", "granted_before").rank(file, 10)
+    dates, row = file.columns["dates"], int(np.argmin(file.query.columns["dates"]))
+    for query, items in enumerate(indices):
+        assert all(dates[12 + item] < dates[query] for item in items if item >= 0)
+    assert (indices[row] < 0).any()
+
+
+@pytest.mark.parametrize("name", ["AQE", "DBA", "RERANK"])
+def test_noncausal_postprocessing_is_refused_for_prior_art_unless_asked_for(name):
+    options = [*on(name), "TEST.RULE", "other_patent+granted_before"]
+    with pytest.raises(ValueError, match=rf"TEST\.{name} looks at .* TEST\.ALLOW_NONCAUSAL True"):
+        protocol(*options)
+    stages = protocol("TEST.ALLOW_NONCAUSAL", True, *options).searches(feature_file())
+    assert [stage for stage, _ in stages] == ["plain", f"+{name} (non-causal)"]
+
+
+def test_causal_expansion_is_accepted_for_prior_art():
+    assert protocol(*on("QE"), "TEST.RULE", "granted_before").postprocessors[0][0] == "QE"
+
+
+def test_wrong_names_are_refused_at_the_start():
+    with pytest.raises(ValueError, match=r"TEST\.METRIC must be one of 'cosine', 'euclidean'; got 'cosin'.*'cosine'"):
+        protocol("TEST.METRIC", "cosin")
+    with pytest.raises(KeyError, match="Did you mean 'camera'"):
+        protocol("TEST.RULE", "camra")
+
+
+def test_roc_has_genuine_pairs_as_positives():
+    pids = [0, 1] + [0, 1] * 200
+    features = np.eye(2)[pids]  # perfectly separated
+    file = feature_file(
+        features=features, num_query=2, columns={"pids": pids, "camids": [1] * 2 + [-1] * 400}, paths=["x"] * 402
+    )
+    roc = protocol("TEST.ROC.ENABLED", True).evaluate(file).roc
+    assert roc == {"TPR@FPR=1e-04": 100.0, "TPR@FPR=1e-03": 100.0, "TPR@FPR=1e-02": 100.0}
