@@ -137,6 +137,7 @@ class JSONWriter(EventWriter):
             lines = self._path.read_text(encoding="utf-8").splitlines()
             with atomic_write(self._path, "w") as file:
                 file.writelines(line + "\n" for line in lines if _is_before(line, first_iteration))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         return open(self._path, "a", encoding="utf-8")
 
     def close(self) -> None:

@@ -164,10 +164,9 @@ def test_focal_names_a_wrong_reduction():
         L.focal_loss(LOGITS, TARGETS, 0.25, 2.0, "means")
 
 
-@pytest.mark.parametrize("name", PAIR_LOSSES)
+# not circle: its weights are constants for the gradient
+@pytest.mark.parametrize("name", [name for name in PAIR_LOSSES if name != "circle"])
 def test_gradients_are_those_of_finite_differences(name):
-    if name == "circle":
-        pytest.skip("its weights are constants for the gradient")
     x = EMBEDDING.clone().requires_grad_(True)
     assert torch.autograd.gradcheck(lambda e: PAIR_LOSSES[name](e, TARGETS), (x,))
 

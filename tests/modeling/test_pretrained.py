@@ -64,6 +64,11 @@ def test_refuses_a_file_without_one_fitting_weight(tmp_path):
         load_pretrained(build_resnet_backbone("18x"), path)
 
 
+def test_refuses_a_file_without_a_state_dict(tmp_path):
+    with pytest.raises(ValueError, match="w.pth holds a list, not a state dict"):
+        load_pretrained(build_resnet_backbone("18x"), save(tmp_path / "w.pth", [1, 2]))
+
+
 def test_missing_file_says_what_to_do():
     with pytest.raises(FileNotFoundError, match="PRETRAIN_PATH names '/nowhere.pth', which does not exist. Leave"):
         build_resnet_backbone("18x", pretrain=True, pretrain_path="/nowhere.pth")

@@ -26,9 +26,10 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
     Raises:
         ConnectionError: the address cannot be reached.
         FileNotFoundError: the path does not exist.
-        ValueError: not one tensor of the file fits the backbone.
+        ValueError: the file holds no state dict, or not one tensor that fits the backbone.
     """
-    weights = _strip_prefixes(_unwrap(torch.load(_local_file(source), map_location="cpu", weights_only=True)))
+    content = torch.load(_local_file(source), map_location="cpu", weights_only=True)
+    weights = _strip_prefixes(_unwrap(content, source))
     own = backbone.state_dict()
     weights = {key: _fit_channels(value, own.get(key)) for key, value in weights.items()}
     fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
@@ -60,7 +61,9 @@ def _local_file(source: str) -> Path:
     return path
 
 
-def _unwrap(content: Mapping) -> Mapping:
+def _unwrap(content: Mapping, source: str) -> Mapping:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"MODEL.BACKBONE.PRETRAIN_PATH: {source} holds a {type(content).__name__}, not a state dict")
     for name in ("model", "state_dict"):
         if isinstance(content.get(name), Mapping):
             return content[name]
