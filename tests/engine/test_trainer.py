@@ -1,0 +1,167 @@
+"""DefaultTrainer, default_setup and the command line, in this process."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from fastreid.engine import DefaultPredictor, DefaultTrainer, commands, default_argument_parser, default_setup
+from fastreid.utils.checkpoint import Checkpointer
+
+
+def run(options, *flags):
+    args = default_argument_parser().parse_args([*flags, *options])
+    return commands.run_training(args)
+
+
+def test_training_writes_its_files_and_evaluation_reads_them(tiny_options, tmp_path, capsys):
+    out = tmp_path / "out"
+    results = run(tiny_options)
+    assert {"mAP", "Rank-1", "metric"} <= set(results)
+    names = {path.name for path in out.iterdir()}
+    assert {"config.yaml", "log.txt", "metrics.json", "model_best.pth", "model_final.pth", "last_checkpoint"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    rows = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == list(range(9))
+    assert [row["iteration"] for row in rows if "mAP" in row] == [5, 8], "evaluated after epochs 2 and 3, shown once"
+    assert {"total_loss", "loss_cls", "loss_triplet", "lr", "data_time"} <= set(rows[0])
+    state = torch.load(out / "model_final.pth", weights_only=True)
+    assert {"model", "optimizer", "lr_sched", "warmup_sched", "epoch", "metric", "best_metric", "iteration"} <= set(state)
+    assert state["epoch"] == 2
+    assert state["metric"] == pytest.approx(rows[-1]["metric"])
+    best = torch.load(out / "model_best.pth", weights_only=True)
+    assert best["metric"] == max(row["metric"] for row in rows if "metric" in row)
+    again = run([*tiny_options, "MODEL.WEIGHTS", str(out / "model_final.pth")], "--eval-only")
+    assert again == pytest.approx(results)
+    console = capsys.readouterr().out
+    assert "epoch 3  iter 9/9  100%  eta 0:00:00" in console
+    assert "img/s" in console
+
+
+def test_best_belongs_to_its_weights_whatever_the_periods(tiny_cfg, tmp_path):
+    tiny_cfg.SOLVER.CHECKPOINT_PERIOD, tiny_cfg.TEST.EVAL_PERIOD = 2, 1
+    given = iter([{"metric": 5.0}, {"metric": 9.0}, {"metric": 7.0}])
+    seen = []
+
+    class Trainer(DefaultTrainer):
+        @classmethod
+        def test(cls, cfg, model):
+            seen.append({name: value.clone() for name, value in model.state_dict().items()})
+            return next(given)
+
+    trainer = Trainer(tiny_cfg)
+    trainer.train()
+    best = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
+    assert best["epoch"] == 1
+    assert best["metric"] == 9.0
+    assert all(torch.equal(value, seen[1][name]) for name, value in best["model"].items())
+
+
+def test_resume_restores_the_best_metric_and_the_epoch(tiny_cfg, tmp_path, caplog):
+    tiny_cfg.SOLVER.MAX_EPOCH, tiny_cfg.TEST.EVAL_PERIOD = 2, 1
+
+    class Trainer(DefaultTrainer):
+        values = iter([90.0, 50.0, 60.0])
+
+        @classmethod
+        def test(cls, cfg, model):
+            return {"metric": next(cls.values)}
+
+    Trainer(tiny_cfg).train()
+    tiny_cfg.SOLVER.MAX_EPOCH = 3
+    resumed = Trainer(tiny_cfg)
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_epoch == 2
+    resumed.train()
+    best = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
+    assert (best["epoch"], best["metric"]) == (0, 90.0)
+    finished = Trainer(tiny_cfg)
+    finished.resume_or_load(resume=True)
+    assert finished.train() is None
+
+
+def test_no_evaluation_with_period_zero(tiny_cfg, tmp_path):
+    tiny_cfg.TEST.EVAL_PERIOD, tiny_cfg.SOLVER.MAX_EPOCH = 0, 2
+    trainer = DefaultTrainer(tiny_cfg)
+    trainer.test = lambda *_: pytest.fail("evaluated")
+    assert trainer.train() is None
+    assert (tmp_path / "out" / "model_final.pth").exists()
+    assert not (tmp_path / "out" / "model_best.pth").exists()
+
+
+def test_data_set_smaller_than_a_batch(tiny_cfg):
+    tiny_cfg.SOLVER.IMS_PER_BATCH, tiny_cfg.DATALOADER.SAMPLER_TRAIN = 32, "TrainingSampler"
+    with pytest.raises(ValueError, match="24 images, fewer than SOLVER.IMS_PER_BATCH 32"):
+        DefaultTrainer(tiny_cfg)
+
+
+def test_number_of_classes_comes_from_the_data(tiny_cfg):
+    tiny_cfg.freeze()
+    scaled = DefaultTrainer.auto_scale_hyperparams(tiny_cfg, 4)
+    assert scaled.MODEL.HEADS.NUM_CLASSES == 4
+    assert scaled.is_frozen()
+    assert tiny_cfg.MODEL.HEADS.NUM_CLASSES == 0
+    tiny_cfg.defrost()
+    tiny_cfg.MODEL.HEADS.NUM_CLASSES = 9
+    assert DefaultTrainer.auto_scale_hyperparams(tiny_cfg, 4).MODEL.HEADS.NUM_CLASSES == 9
+
+
+def test_wrong_checkpoint_is_refused(tiny_options, tmp_path):
+    torch.save({"model": {"something.else": torch.zeros(1)}}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="Nothing in .*other.pth fits the model"):
+        run([*tiny_options, "MODEL.WEIGHTS", str(tmp_path / "other.pth")], "--eval-only")
+
+
+def test_option_after_the_first_pair_is_refused(tiny_options):
+    args = default_argument_parser().parse_args([*tiny_options, "--resume"])
+    assert args.resume is False
+    with pytest.raises(ValueError, match="--resume"):
+        commands.setup(args)
+
+
+def test_setup_saves_the_config_and_warns_once_of_idle_settings(tiny_cfg, tmp_path, capsys):
+    tiny_cfg.SOLVER.STEPS = [10, 20]
+    tiny_cfg.freeze()
+    default_setup(tiny_cfg)
+    console = capsys.readouterr().out
+    assert console.count("settings have no effect") == 1
+    assert "SOLVER.STEPS = [10, 20] (only for MultiStepLR; SOLVER.SCHED is 'CosineAnnealingLR')" in console
+    from fastreid.config import get_cfg
+
+    reread = get_cfg()
+    reread.merge_from_file(tmp_path / "out" / "config.yaml")
+    assert reread.dump() == tiny_cfg.dump()
+
+
+def test_negative_seed_is_drawn_and_kept_for_a_resume(tiny_cfg):
+    tiny_cfg.SEED = -1
+    tiny_cfg.freeze()
+    default_setup(tiny_cfg)
+    drawn = tiny_cfg.SEED
+    assert drawn >= 0
+    assert tiny_cfg.is_frozen()
+    tiny_cfg.defrost()
+    tiny_cfg.SEED = -1
+    default_setup(tiny_cfg, default_argument_parser().parse_args(["--resume"]))
+    assert tiny_cfg.SEED == drawn
+
+
+def test_predictor_gives_the_features_of_the_saved_model(tiny_cfg, tmp_path):
+    tiny_cfg.MODEL.HEADS.NUM_CLASSES = 4
+    model = DefaultTrainer.build_model(tiny_cfg).eval()
+    Checkpointer(model, str(tmp_path)).save("weights")
+    tiny_cfg.MODEL.WEIGHTS = str(tmp_path / "weights.pth")
+    images = torch.rand(2, 3, 32, 32) * 255
+    copy = images.clone()
+    torch.testing.assert_close(DefaultPredictor(tiny_cfg)(images), model({"images": images}).detach())
+    assert torch.equal(images, copy)
+
+
+def test_log_of_a_second_setup_goes_to_the_second_folder_only(tiny_cfg, tmp_path):
+    default_setup(tiny_cfg)
+    tiny_cfg.OUTPUT_DIR = str(tmp_path / "second")
+    default_setup(tiny_cfg)
+    logging.getLogger("fastreid.engine").info("once only")
+    assert (tmp_path / "second" / "log.txt").read_text().count("once only") == 1
+    assert "once only" not in (tmp_path / "out" / "log.txt").read_text()
