@@ -8,6 +8,6 @@ from fastreid.data.datasets.minipatent import MiniPatent
 from fastreid.data.datasets.patent import DeepPatent, Patent, PatentTest
 
 __all__ = [
-    "DATASET_REGISTRY", "Dataset", "DeepPatent", "FileList", "ImageDataset", "Market1501", "MiniPatent", "Patent", "PatentTest",
-    "build_dataset",
+    "DATASET_REGISTRY", "Dataset", "DeepPatent", "FileList", "ImageDataset", "Market1501", "MiniPatent", "Patent",
+    "PatentTest", "build_dataset",
 ]  # fmt: skip
