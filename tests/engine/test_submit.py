@@ -91,7 +91,10 @@ def test_script_writes_to_the_current_folder(tmp_path, codalab, repo):
 
 
 def test_help_needs_no_torch(repo):
-    code = "import sys; from fastreid.engine.submit import main\ntry: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from fastreid.engine.submit import main\n"
+        "try: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repo)
     assert ran.returncode == 0, ran.stderr
     assert "--output FILE" in ran.stdout
