@@ -1,0 +1,276 @@
+"""MiniPatent's renderer and families: geometry against slow references, every family one connected solid."""
+
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("manifold3d")
+
+from fastreid.data.synthetic import solids as s
+from fastreid.data.synthetic.contours import contours
+from fastreid.data.synthetic.draws import Draws
+from fastreid.data.synthetic.families import FAMILIES, get_family
+from fastreid.data.synthetic.projection import VIEWS, Camera, project, rotation
+from fastreid.data.synthetic.render import render, visible_lines
+from fastreid.data.synthetic.style import Style, draw_style
+from fastreid.data.synthetic.surface import build_surface, edges_of, link
+from fastreid.data.synthetic.visibility import fill_depth_buffer, runs, sample
+
+
+def ink(image) -> np.ndarray:
+    return np.asarray(image.convert("L")) < 128
+
+
+def lines_of(surface, camera, style=None, size=400):
+    seen = project(surface, camera, size)
+    buffer = fill_depth_buffer(seen.xyz, surface.triangles, np.flatnonzero(seen.front), size, size)
+    return visible_lines(surface, seen, buffer, style or Style(), size / 512), seen
+
+
+def length(lines) -> float:
+    return sum(np.hypot(*np.diff(line, axis=0).T).sum() for line in lines)
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_family_is_one_solid_for_many_seeds(name):
+    for seed in range(30):
+        surface = build_surface(get_family(name).build(Draws(11, seed)))  # raises unless valid and in one piece
+        assert np.isfinite(surface.vertices).all() and np.isfinite(surface.normals).all()
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_all_views_show_the_design_inside_the_canvas(name):
+    surface = build_surface(FAMILIES[name].build(Draws(11, 1)))
+    for view in VIEWS:
+        drawn = ink(render(surface, Camera(view, fill=0.8), Style(), 128))
+        rows, columns = np.nonzero(drawn)
+        spread = max(np.ptp(rows), np.ptp(columns)) / 128
+        assert 0.75 < spread < 0.85 and 0.01 < drawn.mean() < 0.4, view
+        assert not drawn[[0, -1]].any() and not drawn[:, [0, -1]].any(), view
+
+
+def test_locarno_codes_and_titles():
+    assert len(FAMILIES) >= 8
+    assert all(len(f.locarno) == 4 and f.locarno.isdigit() and f.title for f in FAMILIES.values())
+    assert FAMILIES["chair"].locarno == "0601"
+    with pytest.raises(KeyError, match="Did you mean 'chair'"):
+        get_family("chiar")
+
+
+def test_families_vary():
+    for name, family in FAMILIES.items():
+        volumes = {round(build_surface(family.build(Draws(3, seed))).vertices.std(), 6) for seed in range(4)}
+        assert len(volumes) == 4, name
+
+
+def test_floating_part_is_refused():
+    with pytest.raises(ValueError, match="2 separate pieces"):
+        build_surface([s.Part(s.box(1, 1, 1)), s.Part(s.box(1, 1, 1, (3, 0, 0)))])
+
+
+def test_missing_manifold3d_names_the_extra(monkeypatch):
+    s.kernel.cache_clear()
+    monkeypatch.setitem(sys.modules, "manifold3d", None)
+    with pytest.raises(ImportError, match=r"fastreid\[synth\]"):
+        s.kernel()
+    s.kernel.cache_clear()
+
+
+def test_draws_do_not_depend_on_order():
+    one, two = Draws(5, 6), Draws(5, 6)
+    first = [one.between("a", 0, 1), one.choice("b", range(100)), one.integer("c", 0, 9)]
+    assert first == [two.integer("c", 0, 9), two.choice("b", range(100)), two.between("a", 0, 1)][::-1]
+    assert one.child("x").between("a", 0, 1) != one.between("a", 0, 1)
+
+
+def test_weighted_choice_follows_the_weights():
+    picked = [Draws(0, k).choice("x", "abc", (3, 1, 0)) for k in range(800)]
+    assert "c" not in picked and 0.68 < picked.count("a") / 800 < 0.82
+
+
+def test_solid_helpers_have_the_exact_volume():
+    assert s.box(2, 3, 4).volume() == pytest.approx(24)
+    assert s.prism(s.rectangle(2, 3), 4).volume() == pytest.approx(24)
+    assert s.plate(s.rectangle(2, 3), 4).bounding_box() == pytest.approx((-1, -2, -1.5, 1, 2, 1.5))
+    circle = 48 / 2 * np.sin(2 * np.pi / 48)  # area of the 48-gon
+    assert s.cylinder(2, 3).volume() == pytest.approx(12 * circle)
+    assert s.lathe([(2, 0), (2, 3)]).volume() == pytest.approx(12 * circle)
+    assert s.rod((1, 2, 3), (1, 2, 8), 1, segments=48).volume() == pytest.approx(5 * circle)
+    rings = np.array([np.column_stack([s.ellipse(2, 2), np.full(48, z)]) for z in (0, 5)])
+    assert s.loft(rings).volume() == pytest.approx(5 * circle) == s.loft(rings[::-1]).volume()
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    ring = s.tube(np.column_stack([5 * np.cos(angle), 5 * np.sin(angle), 0 * angle]), 1, closed=True)
+    assert ring.genus() == 1 and ring.volume() == pytest.approx(2 * np.pi**2 * 5, rel=0.03)
+
+
+def test_spline_passes_through_its_points():
+    points = [(0, 0), (1, 2), (3, 1)]
+    assert np.allclose(s.spline(points, 5)[[0, 2, 4]], points)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_view_frames_are_right_handed(view):
+    turn = rotation(Camera(view))
+    assert np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) == pytest.approx(1)
+
+
+def test_front_view_shows_right_to_the_right_and_up_upwards():
+    surface = build_surface([s.Part(s.box(4, 1, 1)), s.Part(s.box(1, 1, 3, (1.5, 0, 0)))])
+    drawn = ink(render(surface, Camera("front"), Style(), 128))
+    rows, columns = np.nonzero(drawn)
+    assert columns[rows < 50].min() > 64
+    mirrored = ink(render(surface, Camera("rear"), Style(), 128))
+    rows, columns = np.nonzero(mirrored)
+    assert columns[rows < 50].max() < 64
+
+
+def test_edges_against_a_dictionary():
+    surface = build_surface(FAMILIES["stool"].build(Draws(0, 0)))
+    edges, faces = edges_of(surface.triangles, len(surface.vertices))
+    table = {}
+    for number, triangle in enumerate(surface.triangles.tolist()):
+        for k in range(3):
+            table.setdefault(frozenset((triangle[k], triangle[(k + 1) % 3])), set()).add(number)
+    assert len(edges) == len(table)
+    assert all(table[frozenset(edge)] == set(pair) for edge, pair in zip(edges.tolist(), faces.tolist(), strict=True))
+
+
+def test_link_joins_chains_and_loops_and_breaks_where_the_kind_changes():
+    edges = np.array([(0, 1), (2, 1), (2, 3), (5, 6), (6, 7), (7, 5)])
+    faces = np.arange(12).reshape(6, 2)
+    chains = link(edges, faces, np.array([False, False, True, False, False, False]))
+    found = {tuple(chains.points[chains.lines == line].tolist()) for line in np.unique(chains.lines)}
+    assert {frozenset(points) for points in found} == {frozenset({0, 1, 2}), frozenset({2, 3}), frozenset({5, 6, 7})}
+    loop = next(points for points in found if 5 in points)
+    assert loop[0] == loop[-1] and len(loop) == 4
+    covered = {frozenset(pair) for points in found for pair in zip(points, points[1:], strict=False)}
+    assert covered == {frozenset(edge) for edge in edges.tolist()}
+
+
+def test_depth_buffer_against_loops():
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(-3, 23, (60, 3))
+    triangles = np.arange(60).reshape(20, 3)
+    a, b, c = (xyz[triangles[:, k], :2] for k in range(3))
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    triangles[area > 0] = triangles[area > 0][:, ::-1]  # facing the viewer
+    buffer = fill_depth_buffer(xyz, triangles, np.arange(20), 20, 20)
+    for y in range(20):
+        for x in range(20):
+            hits = []
+            for number, corner in enumerate(xyz[triangles]):
+                matrix = np.vstack([corner[:, :2].T, np.ones(3)])
+                weights = np.linalg.solve(matrix, [x + 0.5, y + 0.5, 1])
+                if (weights >= 0).all():
+                    hits.append((weights @ corner[:, 2], number))
+            depth, face = min(hits, default=(np.inf, -1))
+            assert buffer.face[y, x] == face and buffer.depth[y, x] == pytest.approx(depth, abs=1e-5)
+
+
+def test_runs_against_loops():
+    rng = np.random.default_rng(1)
+    line = np.sort(rng.integers(0, 12, 300))
+    flags = rng.random(300) < 0.7
+    expected = []
+    for number in np.unique(line):
+        index = np.flatnonzero(line == number)
+        value = flags[index].copy()
+        set_places = np.flatnonzero(value)
+        for left, right in zip(set_places, set_places[1:], strict=False):
+            if right - left - 1 <= 2:
+                value[left:right] = True
+        start = None
+        for k, on in enumerate([*value, False]):
+            if on and start is None:
+                start = k
+            elif not on and start is not None:
+                if k - start >= 4:
+                    expected.append((index[0] + start, index[0] + k))
+                start = None
+    assert runs(flags, line).tolist() == [list(pair) for pair in expected]
+    assert runs(np.zeros(0, bool), np.zeros(0, int)).shape == (0, 2)
+
+
+def test_samples_are_dense_and_keep_the_corners():
+    points, lines = np.array([(0, 0, 0), (3, 4, 1), (3, 9, 2), (50, 50, 0), (52, 50, 0)], float), np.array([0, 0, 0, 1, 1])
+    samples = sample(points, lines, 1.0)
+    assert all((samples.xyz == point).all(1).any() for point in points)
+    step = np.hypot(*np.diff(samples.xyz[:, :2], axis=0).T)
+    assert (step[samples.line[1:] == samples.line[:-1]] <= 1 + 1e-9).all()
+
+
+def test_cube_shows_nine_of_its_twelve_edges():
+    surface = build_surface([s.Part(s.box(1, 1, 1))])
+    lines, seen = lines_of(surface, Camera("perspective", azimuth=30, elevation=30))
+    edges, faces = edges_of(surface.triangles, len(surface.vertices))
+    cosine = (surface.face_normals[faces[:, 0]] * surface.face_normals[faces[:, 1]]).sum(1)
+    visible = edges[(cosine < 0.5) & seen.front[faces].any(1)]
+    assert len(visible) == 9
+    exact = np.hypot(*(seen.xyz[visible[:, 0]] - seen.xyz[visible[:, 1]])[:, :2].T).sum()
+    assert length(lines) == pytest.approx(exact, rel=0.01)
+
+
+def test_hidden_object_is_not_drawn():
+    wall = s.box(10, 1, 10)
+    alone = build_surface([s.Part(wall)])
+    behind = build_surface([s.Part(wall), s.Part(s.box(2, 4, 2, (0, 2, 4)))])
+    front = Camera("front", fill=0.8)
+    assert length(lines_of(behind, front)[0]) == pytest.approx(length(lines_of(alone, front)[0]), rel=0.01)
+    rear = Camera("rear", fill=0.8)
+    assert length(lines_of(behind, rear)[0]) > 1.15 * length(lines_of(alone, rear)[0])
+
+
+def test_contour_of_a_sphere_is_a_circle():
+    surface = build_surface([s.Part(s.sphere(1))])
+    seen = project(surface, Camera("perspective", fill=0.8), 200)
+    points, chains = contours(surface, seen)
+    radius = np.hypot(*(points[:, :2] - 100).T)
+    assert radius == pytest.approx(80, rel=0.02) and len(np.unique(chains.lines)) == 1
+    assert length(lines_of(surface, Camera("perspective", fill=0.8), size=200)[0]) == pytest.approx(2 * np.pi * 80, rel=0.03)
+
+
+def test_wall_seen_edge_on_keeps_its_outline():
+    lines, _ = lines_of(build_surface([s.Part(s.cylinder(1, 3))]), Camera("top", fill=0.8))
+    assert length(lines) == pytest.approx(np.pi * 320, rel=0.01)
+
+
+def test_unclaimed_part_is_drawn_in_broken_lines():
+    body, knob = s.box(2, 2, 2), s.box(1, 1, 2, (0, 0, 1.5))
+    camera = Camera("front", fill=0.8)
+    solid = length(lines_of(build_surface([s.Part(body), s.Part(knob)]), camera)[0])
+    broken = length(lines_of(build_surface([s.Part(body), s.Part(knob, claimed=False)]), camera)[0])
+    assert 0.75 * solid < broken < 0.95 * solid
+
+
+@pytest.mark.parametrize("shading", ["hatch", "stipple", "glass"])
+def test_shading_adds_ink_only_inside_the_outline(shading):
+    surface = build_surface([s.Part(s.box(4, 4, 4)), s.Part(s.cylinder(1.5, 2, (0, 0, 3.9)))])
+    camera = Camera("perspective", azimuth=40)
+    plain = ink(render(surface, camera, Style(), 200))
+    shaded = ink(render(surface, camera, Style(shading=shading, threshold=0.6), 200, rng=np.random.default_rng(0)))
+    assert shaded.sum() > 1.1 * plain.sum()
+    rows, columns = np.nonzero(plain)
+    outside = np.ones_like(plain)
+    outside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = False
+    assert not shaded[outside].any()
+
+
+def test_style_is_drawn_from_few_values_or_fixed():
+    mixed = [draw_style(Draws(0, k), "mixed") for k in range(200)]
+    assert {style.stroke for style in mixed} == {1.3, 1.8, 2.4} and 0.2 < np.mean([x.label for x in mixed]) < 0.4
+    assert {draw_style(Draws(0, k), "fixed") for k in range(5)} == {Style()}
+    with pytest.raises(ValueError, match="style of MiniPatent must be one of 'mixed', 'fixed'; got 'mixd'"):
+        draw_style(Draws(0), "mixd")
+    with pytest.raises(ValueError, match="shading"):
+        Style(shading="hatching")
+
+
+def test_bilevel_and_gray_images_and_the_label():
+    surface = build_surface([s.Part(s.box(1, 1, 1))])
+    camera = Camera("front", bottom=0.12)
+    one, gray = render(surface, camera, Style(), 128), render(surface, camera, Style(), 128, bilevel=False)
+    assert (one.mode, gray.mode) == ("1", "L") and one.size == gray.size == (128, 128)
+    assert len(np.unique(np.asarray(gray))) > 2
+    labelled = ink(render(surface, camera, Style(), 128, label="FIG. 4"))
+    assert labelled[113:].any() and not ink(one)[113:].any()

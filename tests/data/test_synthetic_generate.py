@@ -1,0 +1,192 @@
+"""MiniPatent on disk: plans, layout, lists, resuming, refusals, and the data set class."""
+
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("manifold3d")
+
+from PIL import Image
+
+from fastreid.data.synthetic import generate as module
+from fastreid.data.synthetic.generate import generate, main
+from fastreid.data.synthetic.plan import SPLITS, Settings, plan_design
+
+SMALL = Settings(num_train=4, num_val=2, num_test=3, size=64, seed=7)
+
+
+def lines(path) -> list[list[str]]:
+    return [line.split(" ") for line in Path(path).read_text().splitlines()]
+
+
+def pixels(root) -> dict[str, bytes]:
+    found = sorted(Path(root, "train_data/patent_data").rglob("*.png"))
+    return {path.name: np.asarray(Image.open(path)).tobytes() for path in found}
+
+
+def set_incomplete(root) -> None:
+    settings = json.loads(Path(root, "settings.json").read_text())
+    Path(root, "settings.json").write_text(json.dumps(settings | {"complete": False}))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    root = tmp_path_factory.mktemp("minipatent")
+    assert generate(root, SMALL, workers=0)["drawn"] == 9
+    return root
+
+
+def test_plans_follow_the_rules_of_deeppatent():
+    plans = [plan_design(split, index, SMALL) for split in SPLITS for index in range(60)]
+    assert len({plan.patent_id for plan in plans}) == len(plans)
+    for plan in plans:
+        day = datetime.datetime.strptime(str(plan.date), "%Y%m%d")
+        assert day.weekday() == 1 and datetime.datetime(2018, 1, 2) <= day <= datetime.datetime(2019, 6, 25)
+        views = [figure.camera.view for figure in plan.figures]
+        assert 3 <= len(views) <= 7 and len(set(views)) == len(views) and "perspective" in views
+        assert [figure.number for figure in plan.figures] == list(range(1, len(views) + 1))
+        assert sum(figure.query for figure in plan.figures) == (1 if len(views) <= 3 else 2)
+    first = [plan.figures[0].camera.view for plan in plans]
+    assert first.count("perspective") < 0.5 * len(first)  # the number does not give the view away
+    assert {len(plan.figures) for plan in plans} == {3, 4, 5, 6, 7}
+    assert 0.1 < np.mean([plan.style.label for plan in plans]) < 0.5
+
+
+def test_plan_depends_on_seed_split_and_index_only():
+    grown = Settings(num_train=999, size=SMALL.size, seed=SMALL.seed)
+    assert plan_design("val", 3, SMALL).metadata() == plan_design("val", 3, grown).metadata()
+    others = [plan_design("val", 4, SMALL), plan_design("train", 3, SMALL), plan_design("val", 3, Settings(seed=8))]
+    assert all(plan_design("val", 3, SMALL).figures != other.figures for other in others)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 32}, "size of MiniPatent must be 64 to 2048; got 32"),
+        ({"num_val": -1}, "num_val of MiniPatent must be 0 to 100000; got -1"),
+        ({"style": "mixt"}, "got 'mixt'. Did you mean 'mixed'"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        Settings(**options)
+
+
+def test_layout_lists_and_metadata_agree(small):
+    records = [json.loads(line) for line in (small / "metadata.jsonl").read_text().splitlines()]
+    assert [r["split"] for r in records] == ["train"] * 4 + ["val"] * 2 + ["test"] * 3
+    names = {"train": ["train_patent_trn.txt"]}
+    names |= {split: [f"{split}_query_patent.txt", f"{split}_db_patent.txt"] for split in ("val", "test")}
+    for split in SPLITS:
+        patents = [r for r in records if r["split"] == split]
+        listed = [row for name in names[split] for row in lines(small / "train_data" / name)]
+        expected = [[f["file"], str(k)] for k, r in enumerate(patents, 1) for f in r["figures"]]
+        assert sorted(listed) == sorted(expected)  # labels restart at 1
+        for path, _ in listed:
+            image = Image.open(small / "train_data/patent_data" / path)
+            assert image.mode == "1" and image.size == (64, 64) and not np.asarray(image).all()
+    queries = lines(small / "train_data/val_query_patent.txt")
+    assert [path for path, _ in queries] == [
+        f["file"] for r in records if r["split"] == "val" for f in r["figures"] if f["query"]
+    ]
+    assert not list((small / "train_data/patent_data").rglob("*.tmp"))
+
+
+def test_submission_set_has_no_labels_and_the_same_order(small):
+    for name, part, labelled in (("queries", "queries", "query"), ("database", "database", "db")):
+        paths = lines(small / f"codalab_test_set/lists/test_{name}.txt")
+        truth = lines(small / f"train_data/test_{labelled}_patent.txt")
+        assert [Path(row[0]).name for row in paths] == [Path(row[0]).name for row in truth]
+        assert all(len(row) == 1 and row[0].startswith(f"{part}/") for row in paths)
+        assert all((small / "codalab_test_set" / row[0]).is_file() for row in paths)
+
+
+def test_same_seed_same_pixels_whatever_the_numbers_and_workers(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WORTH_A_POOL", 1)
+    other = Settings(num_train=2, num_val=3, num_test=1, size=64, seed=7)
+    generate(tmp_path / "pool", other, workers=2)
+    ours, theirs = pixels(small), pixels(tmp_path / "pool")
+    common = ours.keys() & theirs.keys()
+    assert len(common) >= 15 and all(ours[name] == theirs[name] for name in common)
+    generate(tmp_path / "seed", Settings(1, 0, 0, size=64, seed=8), workers=0)
+    assert not any(image in ours.values() for image in pixels(tmp_path / "seed").values())
+
+
+def test_interrupted_run_continues_and_a_larger_one_extends(tmp_path):
+    start = Settings(num_train=2, num_val=1, num_test=0, size=64, seed=7)
+    generate(tmp_path, start, workers=0)
+    before = pixels(tmp_path)
+    folder = next((tmp_path / "train_data/patent_data").glob("I*/USD0100001*"))
+    for file in folder.iterdir():
+        file.unlink()
+    half = folder.rename(folder.parent / f".{folder.name}.tmp")  # as a kill leaves it
+    assert generate(tmp_path, start, workers=0)["drawn"] == 0  # complete: nothing is looked at
+    set_incomplete(tmp_path)
+    assert generate(tmp_path, start, workers=0)["drawn"] == 1
+    assert pixels(tmp_path) == before and not half.exists()
+    grown = Settings(num_train=3, num_val=1, num_test=0, size=64, seed=7)
+    assert generate(tmp_path, grown, workers=0)["drawn"] == 1
+    assert len(before) < len(pixels(tmp_path)) and pixels(tmp_path).items() >= before.items()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 128}, "drawn with size=64, but size=128 is asked"),
+        ({"seed": 1}, "drawn with seed=7, but seed=1 is asked"),
+        ({"style": "fixed"}, "drawn with style='mixed', but style='fixed'"),
+        ({"num_val": 1}, "holds num_val=2 designs, but 1 are asked"),
+    ],
+)
+def test_changed_settings_are_refused(small, options, message):
+    asked = {"num_train": 4, "num_val": 2, "num_test": 3, "size": 64, "seed": 7} | options
+    with pytest.raises(ValueError, match=message):
+        generate(small, Settings(**asked), workers=0)
+
+
+def test_other_generator_version_is_refused(small, monkeypatch):
+    monkeypatch.setattr("fastreid.data.synthetic.plan.VERSION", 999)
+    with pytest.raises(ValueError, match="version=1, but version=999"):
+        generate(small, SMALL, workers=0)
+
+
+def test_command_line(tmp_path, capsys):
+    arguments = ["--root", str(tmp_path), "--train", "1", "--val", "0", "--test", "0", "--size", "64", "--gray", "--workers", "0"]
+    assert main(arguments) == 0
+    assert "1 patents" in capsys.readouterr().out
+    assert Image.open(next(tmp_path.rglob("*.png"))).mode == "L"
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments[:-3], "--workers", "0"])
+    assert stop.value.code == 1 and "bilevel=False, but bilevel=True" in capsys.readouterr().err
+
+
+def test_data_set_reads_what_was_drawn(small):
+    from fastreid.data.datasets.minipatent import MiniPatent
+
+    val = MiniPatent(root=small, num_train=4, num_val=2, num_test=3, size=64, seed=7)
+    test = MiniPatent(root=small, num_train=4, num_val=2, num_test=3, size=64, seed=7, split="test")
+    assert val.name == "minipatent" and val.relevance_known
+    assert len({record.pid for record in val.train}) == 4
+    assert {record.pid for record in val.query} == {record.pid for record in val.gallery} == {1, 2}
+    assert {record.pid for record in test.gallery} == {1, 2, 3}
+    patents = {json.loads(line)["patent_id"]: json.loads(line) for line in (small / "metadata.jsonl").open()}
+    for record in val.train + val.query + val.gallery + test.query:
+        patent = patents[Path(record.path).name.split("-")[0]]
+        assert Path(record.path).is_file() and record.taxonomy == patent["locarno"]
+        assert record.date == int(patent["date"].replace("-", "")) and record.text.endswith(patent["title"].lower())
+    paths = [{record.path for record in part} for part in (val.train, val.query + val.gallery, test.query + test.gallery)]
+    assert not (paths[0] & paths[1] or paths[0] & paths[2] or paths[1] & paths[2])
+
+
+def test_data_set_draws_on_first_use_and_refuses_other_settings(tmp_path):
+    from fastreid.data.datasets.minipatent import MiniPatent
+
+    options = {"root": tmp_path / "new", "num_train": 1, "num_val": 1, "num_test": 0, "size": 64}
+    assert len(MiniPatent(**options).train) >= 3
+    with pytest.raises(ValueError, match="size=64, but size=96"):
+        MiniPatent(**options | {"size": 96})
+    with pytest.raises(ValueError, match="split of data set minipatent must be one of 'val', 'test'; got 'train'"):
+        MiniPatent(**options, split="train")
