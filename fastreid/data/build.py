@@ -101,7 +101,8 @@ def build_reid_test_loader(
     """Build a test loader, queries first, and return it with the number of queries.
 
     ``build_reid_test_loader(cfg, dataset_name="Market1501")``, or with the arguments below. Every record is read once,
-    in order; several processes have contiguous shares.
+    in order; several processes have contiguous shares. With ``DATALOADER.ON_BAD_IMAGE: skip`` a bad image keeps its row
+    as a white page, and is counted in ``loader.bad_images`` and reported after the last batch.
 
     Args:
         test_batch_size: images per batch over all processes.
