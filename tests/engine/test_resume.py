@@ -37,7 +37,8 @@ def run(arguments):
 
 def kill_after(arguments, words):
     """Start a process, kill it with SIGKILL as soon as a line with ``words`` appears on its console."""
-    process = subprocess.Popen(arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(arguments, env=environment(), **pipes)
     seen = []
     for line in process.stdout:
         seen.append(line)

@@ -27,7 +27,8 @@ def test_training_writes_its_files_and_evaluation_reads_them(tiny_options, tmp_p
     assert [row["iteration"] for row in rows if "mAP" in row] == [5, 8], "evaluated after epochs 2 and 3, shown once"
     assert {"total_loss", "loss_cls", "loss_triplet", "lr", "data_time"} <= set(rows[0])
     state = torch.load(out / "model_final.pth", weights_only=True)
-    assert {"model", "optimizer", "lr_sched", "warmup_sched", "epoch", "metric", "best_metric", "iteration"} <= set(state)
+    keys = {"model", "optimizer", "lr_sched", "warmup_sched", "epoch", "metric", "best_metric", "iteration"}
+    assert keys <= set(state)
     assert state["epoch"] == 2
     assert state["metric"] == pytest.approx(rows[-1]["metric"])
     best = torch.load(out / "model_best.pth", weights_only=True)

@@ -1,0 +1,53 @@
+import pytest
+
+from fastreid.config import get_cfg
+from fastreid.engine.settings import settings_without_effect
+
+
+def lines(*pairs):
+    cfg = get_cfg()
+    cfg.merge_from_list(list(pairs))
+    return settings_without_effect(cfg)
+
+
+def test_defaults_have_no_idle_setting():
+    assert lines() == []
+
+
+@pytest.mark.parametrize(
+    "pairs, expected",
+    [
+        (
+            ["SOLVER.SCHED", "CosineAnnealingLR", "SOLVER.STEPS", "[40, 90]", "SOLVER.ETA_MIN_LR", "1e-6"],
+            ["SOLVER.STEPS = [40, 90] (only for MultiStepLR; SOLVER.SCHED is 'CosineAnnealingLR')"],
+        ),
+        (
+            ["SOLVER.NESTEROV", "True"],
+            ["SOLVER.NESTEROV = True (only for SGD; SOLVER.OPT is 'Adam')"],
+        ),
+        (
+            ["MODEL.LOSSES.TRI.MARGIN", "0.1"],
+            ["MODEL.LOSSES.TRI.MARGIN = 0.1 (only for TripletLoss; MODEL.LOSSES.NAME is ('CrossEntropyLoss',))"],
+        ),
+        (["TEST.AQE.QE_K", "9"], ["TEST.AQE.QE_K = 9 (TEST.AQE.ENABLED is False)"]),
+        (["INPUT.FLIP.PROB", "0.1"], ["INPUT.FLIP.PROB = 0.1 (INPUT.FLIP.ENABLED is False)"]),
+        (["MODEL.FREEZE_LAYERS", "['backbone']"], ["MODEL.FREEZE_LAYERS = ['backbone'] (SOLVER.FREEZE_ITERS is 0)"]),
+        (["DATASETS.DEEPPATENT.SPLIT", "test"], ["DATASETS.DEEPPATENT.SPLIT = 'test' (only for DeepPatent; "
+         "DATASETS.NAMES is ('Market1501',))"]),
+    ],
+)  # fmt: skip
+def test_idle_settings_are_named_with_their_reason(pairs, expected):
+    assert lines(*pairs) == expected
+
+
+def test_selected_components_are_not_reported():
+    losses = ["MODEL.LOSSES.NAME", "('TripletLoss',)", "MODEL.LOSSES.TRI.MARGIN", "0.1"]
+    solver = ["SOLVER.OPT", "SGD", "SOLVER.NESTEROV", "True", "SOLVER.STEPS", "[1, 2]"]
+    assert lines(*losses, *solver, "TEST.AQE.ENABLED", "True", "TEST.AQE.QE_K", "9") == []
+
+
+def test_the_dira_configs_report_what_their_code_ignored(repo):
+    cfg = get_cfg()
+    cfg.merge_from_file(repo / "configs" / "patent" / "sbs_R101-ibn_patent_256.yml")
+    idle = settings_without_effect(cfg)
+    assert any(line.startswith("SOLVER.STEPS") for line in idle), idle

@@ -1,0 +1,92 @@
+import math
+
+import pytest
+import torch
+
+from fastreid.config import get_cfg
+from fastreid.solver import WarmupLR, build_lr_scheduler
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.WARMUP_ITERS = 1.0, 10, 0
+    return cfg
+
+
+def optimizer(lr=1.0):
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def curve(cfg, iters_per_epoch):
+    """Learning rate in the middle of each epoch, with the trainer's rule for stepping."""
+    opt = optimizer(cfg.SOLVER.BASE_LR)
+    schedulers = build_lr_scheduler(cfg, opt, iters_per_epoch)
+    done, rates = 0, []
+    for epoch in range(cfg.SOLVER.MAX_EPOCH):
+        for _ in range(iters_per_epoch):
+            opt.step()
+            done += 1
+            if done <= cfg.SOLVER.WARMUP_ITERS:
+                schedulers["warmup_sched"].step()
+        rates.append(opt.param_groups[0]["lr"])
+        if done > cfg.SOLVER.WARMUP_ITERS and epoch + 1 > cfg.SOLVER.DELAY_EPOCHS:
+            schedulers["lr_sched"].step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    "method, expected",
+    [
+        ("linear", [0.1, 0.325, 0.55, 0.775, 1.0, 1.0]),
+        ("exp", [0.1 ** (1 - i / 4) for i in range(5)] + [1.0]),
+        ("constant", [0.1, 0.1, 0.1, 0.1, 1.0, 1.0]),
+    ],
+)
+def test_warmup(method, expected):
+    opt = optimizer(2.0)
+    scheduler = WarmupLR(opt, 0.1, 4, method)
+    rates = []
+    for _ in expected:
+        rates.append(opt.param_groups[0]["lr"])
+        opt.step()
+        scheduler.step()
+    assert rates == pytest.approx([2.0 * factor for factor in expected])
+
+
+def test_steps_count_from_the_end_of_the_warmup(cfg):
+    cfg.SOLVER.STEPS, cfg.SOLVER.GAMMA, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.WARMUP_FACTOR = [2, 4], 0.1, 5, 1.0
+    # five warm-up iterations of four per epoch end within the second epoch, whose end is the first step
+    assert curve(cfg, 4) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.01])
+
+
+def test_cosine_spans_what_warmup_and_delay_leave(cfg):
+    cfg.SOLVER.SCHED, cfg.SOLVER.DELAY_EPOCHS, cfg.SOLVER.ETA_MIN_LR = "CosineAnnealingLR", 4, 0.2
+    expected = [1.0] * 5 + [0.2 + 0.8 * (1 + math.cos(math.pi * e / 6)) / 2 for e in range(1, 6)]
+    assert curve(cfg, 3) == pytest.approx(expected)
+
+
+def test_no_warmup_scheduler_without_warmup(cfg):
+    assert set(build_lr_scheduler(cfg, optimizer(), 5)) == {"lr_sched"}
+
+
+def test_no_epoch_left_for_the_cosine_is_an_error(cfg):
+    cfg.SOLVER.SCHED, cfg.SOLVER.WARMUP_ITERS = "CosineAnnealingLR", 100
+    with pytest.raises(ValueError, match="at least one epoch after warm-up and delay, got 0: raise SOLVER.MAX_EPOCH"):
+        build_lr_scheduler(cfg, optimizer(), 10)
+
+
+def test_steps_beyond_the_end_are_reported(cfg, caplog):
+    cfg.SOLVER.STEPS = [5, 10]
+    build_lr_scheduler(cfg, optimizer(), 10)
+    assert "SOLVER.STEPS [10] are never reached: 10 epochs remain" in caplog.text
+
+
+def test_wrong_names_and_lengths(cfg):
+    with pytest.raises(ValueError, match="iters_per_epoch must be at least 1, got 0"):
+        build_lr_scheduler(cfg, optimizer(), 0)
+    cfg.SOLVER.SCHED = "CosineAnealingLR"
+    with pytest.raises(KeyError, match="Did you mean 'CosineAnnealingLR'"):
+        build_lr_scheduler(cfg, optimizer(), 10)
+    with pytest.raises(ValueError, match=r"WARMUP_METHOD must be one of .* got 'lineal'. Did you mean 'linear'"):
+        WarmupLR(optimizer(), 0.1, 4, "lineal")

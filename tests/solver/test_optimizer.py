@@ -1,0 +1,167 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from fastreid.config import get_cfg
+from fastreid.solver import build_optimizer
+from fastreid.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from fastreid.solver.freeze import frozen_parameters, is_below
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+        self.heads = nn.Linear(4, 3)
+        self.b1 = nn.Linear(4, 2)
+        self.b1_head = nn.Linear(4, 2)
+        self.heads.bias.requires_grad_(False)
+
+    def forward(self, x):
+        f = self.backbone(x).mean((2, 3))
+        return sum((layer(f) ** 2).mean() for layer in (self.heads, self.b1, self.b1_head))
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    cfg.SOLVER.OPT, cfg.SOLVER.BASE_LR = "SGD", 0.1
+    return cfg
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Net()
+
+
+IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def train(net, optimizer, steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(IMAGES).backward()
+        optimizer.step()
+
+
+def rates(groups):
+    """Name of the group's rule by parameter, found in the groups by identity."""
+    return {id(p): (round(g["lr"], 9), g["weight_decay"]) for g in groups for p in g["params"]}
+
+
+def test_groups_follow_the_rules_of_fast_reid(net):
+    groups = get_default_optimizer_params(
+        net, base_lr=1.0, weight_decay=0.1, weight_decay_norm=0.2, weight_decay_bias=0.3,
+        bias_lr_factor=2.0, heads_lr_factor=5.0,
+    )  # fmt: skip
+    found = rates(groups)
+    assert found[id(net.backbone[0].weight)] == (1.0, 0.1)
+    assert found[id(net.backbone[0].bias)] == (2.0, 0.3)
+    assert found[id(net.backbone[1].weight)] == (1.0, 0.2)
+    assert found[id(net.backbone[1].bias)] == (2.0, 0.3)
+    assert found[id(net.heads.weight)] == (5.0, 0.1)
+    assert id(net.heads.bias) not in found, "not trainable"
+    assert found[id(net.b1_head.weight)] == (1.0, 0.1)
+    assert len(groups) == 4
+    net.b1.weight = net.b1_head.weight
+    shared = [p for g in get_default_optimizer_params(net, 1.0, 0, 0, 0) for p in g["params"]]
+    assert len(shared) == len({id(p) for p in shared})
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "RAdam"])
+def test_every_parameter_moves(cfg, net, name):
+    cfg.SOLVER.OPT = name
+    before = {n: p.detach().clone() for n, p in net.named_parameters() if p.requires_grad}
+    optimizer, wrapper = build_optimizer(cfg, net)
+    assert wrapper is None
+    assert type(optimizer) is getattr(torch.optim, name)
+    train(net, optimizer, 2)
+    for name, old in before.items():
+        assert not torch.equal(old, net.get_parameter(name)), name
+
+
+def test_sgd_takes_its_options(cfg, net):
+    cfg.SOLVER.MOMENTUM, cfg.SOLVER.NESTEROV = 0.7, True
+    group = build_optimizer(cfg, net)[0].param_groups[0]
+    assert (group["momentum"], group["nesterov"]) == (0.7, True)
+
+
+@pytest.mark.parametrize("name", ["AdmW", "lr_scheduler", "Optimizer"])
+def test_unknown_optimizer_is_an_error(cfg, net, name):
+    cfg.SOLVER.OPT = name
+    with pytest.raises(KeyError, match=f"SOLVER.OPT: no optimiser named '{name}'"):
+        build_optimizer(cfg, net)
+
+
+def test_unknown_optimizer_names_the_nearest(cfg, net):
+    cfg.SOLVER.OPT = "AdmW"
+    with pytest.raises(KeyError, match="Did you mean 'AdamW'"):
+        build_optimizer(cfg, net)
+
+
+@pytest.mark.parametrize("kind", ["norm", "value"])
+def test_gradients_are_clipped_per_parameter(cfg, net, kind):
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED, cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = True, kind
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
+    optimizer, _ = build_optimizer(cfg, net)
+    gradients = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            parameter.grad = gradients[name] = torch.full_like(parameter, 3.0 if "b1." in name else 0.01)
+    expected = {}
+    for name, gradient in copy.deepcopy(gradients).items():
+        by_norm = gradient * min(1.0, 0.5 / float(gradient.norm()))
+        expected[name] = gradient.clamp(-0.5, 0.5) if kind == "value" else by_norm
+    optimizer.step()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients["b1_head.weight"], torch.full((2, 4), 0.01))
+
+
+def test_clip_type_is_checked(cfg, net):
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED, cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = True, "Norm"
+    with pytest.raises(ValueError, match=r"CLIP_TYPE must be one of 'norm', 'value'; got 'Norm'"):
+        build_optimizer(cfg, net)
+
+
+def test_clipping_an_optimizer_class_gives_a_factory(cfg, net):
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED, cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = True, "value"
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.25
+    optimizer = maybe_add_gradient_clipping(cfg, torch.optim.SGD)([net.b1.bias], lr=1.0)
+    net.b1.bias.grad = torch.tensor([5.0, -5.0])
+    optimizer.step()
+    assert net.b1.bias.grad.tolist() == [0.25, -0.25]
+
+
+def test_frozen_names_end_at_dots(net):
+    assert is_below("b1.weight", ["b1"])
+    assert is_below("b1", ["b1"])
+    assert not is_below("b1_head.weight", ["b1"])
+    assert {id(p) for p in frozen_parameters(net, ["b1"])} == {id(p) for p in net.b1.parameters()}
+    assert {id(p) for p in frozen_parameters(net, ["heads"])} == {id(net.heads.weight)}, "its bias is fixed anyway"
+
+
+def test_unknown_layer_to_freeze_is_an_error(cfg, net):
+    cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS = ["backbne"], 5
+    with pytest.raises(ValueError, match="'backbne'.*Did you mean 'backbone'"):
+        build_optimizer(cfg, net)
+
+
+def test_frozen_parameters_wait_for_their_iterations_also_after_a_resume(cfg, net):
+    cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS = ["b1"], 3
+    optimizer, _ = build_optimizer(cfg, net)
+    start = net.b1.weight.detach().clone()
+    train(net, optimizer, 2)
+    assert torch.equal(net.b1.weight, start)
+    resumed = copy.deepcopy(net)
+    second, _ = build_optimizer(cfg, resumed)
+    second.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # as from a file
+    train(resumed, second, 1)
+    assert torch.equal(resumed.b1.weight, start), "one frozen step was left"
+    train(resumed, second, 1)
+    assert not torch.equal(resumed.b1.weight, start)
+    train(net, optimizer, 2)
+    torch.testing.assert_close(resumed.state_dict(), net.state_dict())
