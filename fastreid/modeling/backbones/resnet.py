@@ -84,29 +84,31 @@ class ResNet(nn.Module):
             norm into the stem and after the last block of stages 1 and 2, as the authors' released networks have it.
         non_layers: non-local blocks of the four stages, each after one of the stage's last blocks.
         nl_channels: their inner channels.
+        width: channels of the stem and inner channels of the first stage; each later stage doubles them.
     """
 
     def __init__(
         self, block: type[_Block], layers: Sequence[int], last_stride: int = 1, bn_norm: str | Callable = "BN",
         ibn: str | None = None, with_se: bool = False, non_layers: Sequence[int] = (0, 0, 0, 0),
-        nl_channels: int = 1, in_channels: int = 3,
+        nl_channels: int = 1, in_channels: int = 3, width: int = 64,
     ):
         super().__init__()
-        self.feature_dim = 512 * block.expansion
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.InstanceNorm2d(64, affine=True) if ibn == "b" else get_norm(bn_norm, 64)
+        stages = [width, 2 * width, 4 * width, 8 * width]
+        self.feature_dim = stages[-1] * block.expansion
+        self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.InstanceNorm2d(width, affine=True) if ibn == "b" else get_norm(bn_norm, width)
         self.relu = nn.ReLU(inplace=True)
         # fast-reid pools without padding and rounds up; sizes are those of the usual stem
         self.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        inplanes = 64
-        for stage, (planes, depth) in enumerate(zip((64, 128, 256, 512), layers, strict=True), start=1):
+        inplanes = width
+        for stage, (planes, depth) in enumerate(zip(stages, layers, strict=True), start=1):
             stride = (1, 2, 2, last_stride)[stage - 1]
             kinds = _ibn_of_stage(ibn, stage, depth)
             setattr(self, f"layer{stage}", _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se))
             inplanes = planes * block.expansion
         for stage, count in enumerate(non_layers, start=1):
-            width = 64 * 2 ** (stage - 1) * block.expansion
-            blocks = [Non_local(width, bn_norm, inter_channels=nl_channels) for _ in range(count)]
+            channels = stages[stage - 1] * block.expansion
+            blocks = [Non_local(channels, bn_norm, inter_channels=nl_channels) for _ in range(count)]
             setattr(self, f"NL_{stage}", nn.ModuleList(blocks))
         self._init_weights()
 
@@ -151,6 +153,7 @@ def _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se) -> nn.
 # depth: (block, blocks per stage, non-local blocks per stage). fast-reid has non-local blocks for 50x and 101x only;
 # the other rows are ours: as many as the twin with the same stages, two in the small one.
 DEPTHS = {
+    "10x": (BasicBlock, (1, 1, 1, 1), (0, 1, 1, 0)),
     "18x": (BasicBlock, (2, 2, 2, 2), (0, 1, 1, 0)),
     "34x": (BasicBlock, (3, 4, 6, 3), (0, 2, 3, 0)),
     "50x": (Bottleneck, (3, 4, 6, 3), (0, 2, 3, 0)),
@@ -163,13 +166,14 @@ DEPTHS = {
 def build_resnet_backbone(
     depth: str = "50x", last_stride: int = 1, norm: str = "BN", with_ibn: bool = False, ibn_type: str = "a",
     with_se: bool = False, with_nl: bool = False, nl_channels: int = 1, nl_layers: Sequence[int] = (),
-    pretrain: bool = False, pretrain_path: str = "", *, in_channels: int = 3,
+    width: int = 64, pretrain: bool = False, pretrain_path: str = "", *, in_channels: int = 3,
 ) -> ResNet:
     """Build a ResNet from the keys of ``MODEL.BACKBONE``.
 
     Args:
         depth: a key of ``DEPTHS``.
         nl_layers: non-local blocks of the four stages where ``with_nl``; empty: the row of ``DEPTHS``.
+        width: channels of the first stage; 64 is the standard network, 32 a quarter of its cost.
         pretrain: load ImageNet weights from ``pretrain_path`` or, where that is empty, from the public address.
 
     Raises:
@@ -182,7 +186,7 @@ def build_resnet_backbone(
     block, layers, non_layers = DEPTHS[depth]
     ibn = ibn_type if with_ibn else None
     non_layers = _check_nl_layers(nl_layers or non_layers, layers) if with_nl else (0, 0, 0, 0)
-    model = ResNet(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels)
+    model = ResNet(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels, width)
     if pretrain:
         load_pretrained(model, pretrain_path or pretrained_url(depth, ibn, with_se))
     return model
