@@ -44,9 +44,12 @@ def test_plans_follow_the_rules_of_deeppatent():
     assert len({plan.patent_id for plan in plans}) == len(plans)
     for plan in plans:
         day = datetime.datetime.strptime(str(plan.date), "%Y%m%d")
-        assert day.weekday() == 1 and datetime.datetime(2018, 1, 2) <= day <= datetime.datetime(2019, 6, 25)
+        assert day.weekday() == 1
+        assert datetime.datetime(2018, 1, 2) <= day <= datetime.datetime(2019, 6, 25)
         views = [figure.camera.view for figure in plan.figures]
-        assert 3 <= len(views) <= 7 and len(set(views)) == len(views) and "perspective" in views
+        assert 3 <= len(views) <= 7
+        assert len(set(views)) == len(views)
+        assert "perspective" in views
         assert [figure.number for figure in plan.figures] == list(range(1, len(views) + 1))
         assert sum(figure.query for figure in plan.figures) == (1 if len(views) <= 3 else 2)
     first = [plan.figures[0].camera.view for plan in plans]
@@ -87,7 +90,9 @@ def test_layout_lists_and_metadata_agree(small):
         assert sorted(listed) == sorted(expected)  # labels restart at 1
         for path, _ in listed:
             image = Image.open(small / "train_data/patent_data" / path)
-            assert image.mode == "1" and image.size == (64, 64) and not np.asarray(image).all()
+            assert image.mode == "1"
+            assert image.size == (64, 64)
+            assert not np.asarray(image).all()
     queries = lines(small / "train_data/val_query_patent.txt")
     assert [path for path, _ in queries] == [
         f["file"] for r in records if r["split"] == "val" for f in r["figures"] if f["query"]
@@ -110,7 +115,8 @@ def test_same_seed_same_pixels_whatever_the_numbers_and_workers(small, tmp_path,
     generate(tmp_path / "pool", other, workers=2)
     ours, theirs = pixels(small), pixels(tmp_path / "pool")
     common = ours.keys() & theirs.keys()
-    assert len(common) >= 15 and all(ours[name] == theirs[name] for name in common)
+    assert len(common) >= 15
+    assert all(ours[name] == theirs[name] for name in common)
     generate(tmp_path / "seed", Settings(1, 0, 0, size=64, seed=8), workers=0)
     assert not any(image in ours.values() for image in pixels(tmp_path / "seed").values())
 
@@ -126,10 +132,12 @@ def test_interrupted_run_continues_and_a_larger_one_extends(tmp_path):
     assert generate(tmp_path, start, workers=0)["drawn"] == 0  # complete: nothing is looked at
     set_incomplete(tmp_path)
     assert generate(tmp_path, start, workers=0)["drawn"] == 1
-    assert pixels(tmp_path) == before and not half.exists()
+    assert pixels(tmp_path) == before
+    assert not half.exists()
     grown = Settings(num_train=3, num_val=1, num_test=0, size=64, seed=7)
     assert generate(tmp_path, grown, workers=0)["drawn"] == 1
-    assert len(before) < len(pixels(tmp_path)) and pixels(tmp_path).items() >= before.items()
+    assert len(before) < len(pixels(tmp_path))
+    assert pixels(tmp_path).items() >= before.items()
 
 
 @pytest.mark.parametrize(
@@ -154,13 +162,28 @@ def test_other_generator_version_is_refused(small, monkeypatch):
 
 
 def test_command_line(tmp_path, capsys):
-    arguments = ["--root", str(tmp_path), "--train", "1", "--val", "0", "--test", "0", "--size", "64", "--gray", "--workers", "0"]
+    arguments = [
+        "--root",
+        str(tmp_path),
+        "--train",
+        "1",
+        "--val",
+        "0",
+        "--test",
+        "0",
+        "--size",
+        "64",
+        "--gray",
+        "--workers",
+        "0",
+    ]
     assert main(arguments) == 0
     assert "1 patents" in capsys.readouterr().out
     assert Image.open(next(tmp_path.rglob("*.png"))).mode == "L"
     with pytest.raises(SystemExit) as stop:
         main([*arguments[:-3], "--workers", "0"])
-    assert stop.value.code == 1 and "bilevel=False, but bilevel=True" in capsys.readouterr().err
+    assert stop.value.code == 1
+    assert "bilevel=False, but bilevel=True" in capsys.readouterr().err
 
 
 def test_data_set_reads_what_was_drawn(small):
@@ -168,17 +191,24 @@ def test_data_set_reads_what_was_drawn(small):
 
     val = MiniPatent(root=small, num_train=4, num_val=2, num_test=3, size=64, seed=7)
     test = MiniPatent(root=small, num_train=4, num_val=2, num_test=3, size=64, seed=7, split="test")
-    assert val.name == "minipatent" and val.relevance_known
+    assert val.name == "minipatent"
+    assert val.relevance_known
     assert len({record.pid for record in val.train}) == 4
     assert {record.pid for record in val.query} == {record.pid for record in val.gallery} == {1, 2}
     assert {record.pid for record in test.gallery} == {1, 2, 3}
     patents = {json.loads(line)["patent_id"]: json.loads(line) for line in (small / "metadata.jsonl").open()}
     for record in val.train + val.query + val.gallery + test.query:
         patent = patents[Path(record.path).name.split("-")[0]]
-        assert Path(record.path).is_file() and record.taxonomy == patent["locarno"]
-        assert record.date == int(patent["date"].replace("-", "")) and record.text.endswith(patent["title"].lower())
-    paths = [{record.path for record in part} for part in (val.train, val.query + val.gallery, test.query + test.gallery)]
-    assert not (paths[0] & paths[1] or paths[0] & paths[2] or paths[1] & paths[2])
+        assert Path(record.path).is_file()
+        assert record.taxonomy == patent["locarno"]
+        assert record.date == int(patent["date"].replace("-", ""))
+        assert record.text.endswith(patent["title"].lower())
+    paths = [
+        {record.path for record in part} for part in (val.train, val.query + val.gallery, test.query + test.gallery)
+    ]
+    assert not (paths[0] & paths[1])
+    assert not (paths[0] & paths[2])
+    assert not (paths[1] & paths[2])
 
 
 def test_data_set_draws_on_first_use_and_refuses_other_settings(tmp_path):

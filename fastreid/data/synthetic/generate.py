@@ -79,7 +79,9 @@ def _check_settings(root: Path, settings: Settings) -> bool:
     remedy = "Choose another folder or delete this one."
     for name, wanted in settings.fixed().items():
         if there.get(name) != wanted:
-            raise ValueError(f"{root} was drawn with {name}={there.get(name)!r}, but {name}={wanted!r} is asked. {remedy}")
+            raise ValueError(
+                f"{root} was drawn with {name}={there.get(name)!r}, but {name}={wanted!r} is asked. {remedy}"
+            )
     for split in SPLITS:
         name, wanted = f"num_{split}", settings.count(split)
         if there[name] > wanted:
@@ -145,7 +147,10 @@ def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
 
 def _write_lists(root: Path, plans: list[Plan]) -> None:
     """Lines ``path label``; labels restart at 1 in every split, as in DeepPatent."""
-    names = {"val": ("val_query_patent.txt", "val_db_patent.txt"), "test": ("test_query_patent.txt", "test_db_patent.txt")}
+    names = {
+        "val": ("val_query_patent.txt", "val_db_patent.txt"),
+        "test": ("test_query_patent.txt", "test_db_patent.txt"),
+    }
     for split in SPLITS:
         labelled = list(enumerate((plan for plan in plans if plan.split == split), start=1))
         lines = [(f"{plan.file(f)} {label}\n", f.query) for label, plan in labelled for f in plan.figures]
@@ -189,7 +194,9 @@ def main(argv: list[str] | None = None) -> int:
     default = Settings()
     for split in SPLITS:
         parser.add_argument(f"--{split}", type=int, default=default.count(split), help="designs (default %(default)s)")
-    parser.add_argument("--size", type=int, default=default.size, help="side of a drawing, pixels (default %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=default.size, help="side of a drawing, pixels (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--style", choices=("mixed", "fixed"), default=default.style, help="fixed: one manner for all")
     parser.add_argument("--gray", action="store_true", help="8-bit antialiased drawings instead of 1-bit")

@@ -24,8 +24,8 @@ class Camera:
 
     Args:
         view: one of ``VIEWS``.
-        azimuth, elevation: degrees, only for the view "perspective"; azimuth 0 looks from the front, positive from the right.
-        nearness: radius of the object over the distance of the eye; 0 is a parallel projection. Axis views are parallel.
+        azimuth, elevation: degrees, for the view "perspective" only; 0 is the front, positive from the right, from above.
+        nearness: radius of the object over the distance of the eye; 0 and all axis views: parallel projection.
         fill: larger side of the drawing over the side of the canvas.
         shift: offset of the drawing's centre in canvas sides, (right, down).
         skew: rotation in the picture plane, degrees.

@@ -65,10 +65,12 @@ def build_surface(parts: Sequence[Part]) -> Surface:
 
 
 def check_solid(solid) -> None:
+    """Raise ``ValueError`` unless ``solid`` is valid and in one piece; enclosed hollows, which nobody sees, are fine."""
     status = getattr(solid.status(), "name", str(solid.status()))
     if status != "NoError" or solid.is_empty() or solid.volume() <= 0:
         raise ValueError(f"not a solid: status {status}, volume {solid.volume():.3g}")
-    if (pieces := len(solid.decompose())) != 1:
+    # the skin of a hollow encloses a negative volume
+    if (pieces := sum(piece.volume() > 0 for piece in solid.decompose())) != 1:
         raise ValueError(f"the solid has {pieces} separate pieces; its parts must overlap to be one")
 
 

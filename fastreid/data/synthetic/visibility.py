@@ -17,7 +17,9 @@ class DepthBuffer:
     scale: float
 
 
-def fill_depth_buffer(xyz: np.ndarray, triangles: np.ndarray, faces: np.ndarray, canvas: int, cells: int) -> DepthBuffer:
+def fill_depth_buffer(
+    xyz: np.ndarray, triangles: np.ndarray, faces: np.ndarray, canvas: int, cells: int
+) -> DepthBuffer:
     """Rasterise the triangles numbered ``faces`` without a loop: triangles to rows, rows to cells."""
     scale = cells / canvas
     corner = xyz[triangles[faces]] * scale

@@ -41,4 +41,4 @@ def get_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-from fastreid.data.synthetic.families import furnishings, personal, seats, tableware, tools  # noqa: E402, F401
+from fastreid.data.synthetic.families import furnishings, personal, seats, tableware, tools  # noqa: E402

@@ -12,7 +12,10 @@ from fastreid.data.synthetic.solids import Part
 @family("0603", "Table")
 def table(draws: Draws) -> list[Part]:
     shape = draws.choice("shape", ("rectangle", "rounded", "round", "oval", "hexagon"))
-    width, height = draws.between("width", 70, 150), draws.choice("height class", (42, 74)) * draws.between("height", 0.94, 1.06)
+    width, height = (
+        draws.between("width", 70, 150),
+        draws.choice("height class", (42, 74)) * draws.between("height", 0.94, 1.06),
+    )
     depth = width if shape in ("round", "hexagon") else width * draws.choice("aspect", (0.45, 0.6, 0.8))
     thickness, z = draws.between("thickness", 2, 6), height
     outline = {
@@ -26,10 +29,15 @@ def table(draws: Draws) -> list[Part]:
     corners = s.grid((-w, w), (-d, d))
     base = draws.choice("base", ("legs", "legs", "pedestal", "trestle", "panels"))
     if base == "pedestal":
-        return [Part(s.union(parts + pedestal(draws.child("pedestal"), top, 0.36 * depth, draws.between("column", 3, 6))))]
+        return [
+            Part(s.union(parts + pedestal(draws.child("pedestal"), top, 0.36 * depth, draws.between("column", 3, 6))))
+        ]
     if base == "trestle":
         for x in (-0.8 * w, 0.8 * w):
-            parts += [s.rod((x, -d, 1.5), (x, 0.1 * d, top), 2.2, segments=4), s.rod((x, d, 1.5), (x, -0.1 * d, top), 2.2, segments=4)]
+            parts += [
+                s.rod((x, -d, 1.5), (x, 0.1 * d, top), 2.2, segments=4),
+                s.rod((x, d, 1.5), (x, -0.1 * d, top), 2.2, segments=4),
+            ]
             parts.append(s.box(5, 1.2 * d, 4, (x, 0, z - 3)))
         crossing = top / 1.1
         parts.append(s.rod((-0.8 * w, 0, crossing), (0.8 * w, 0, crossing), 2.0, segments=4))
@@ -43,7 +51,9 @@ def table(draws: Draws) -> list[Part]:
         parts += legs(draws.choice("leg", LEG_KINDS), corners, radius, top, splay)
         parts += stretchers(draws.choice("stretcher", ("none", "none", "box", "h")), corners, 1.4, top, splay, 0.2 * z)
         if draws.chance("apron", 0.5):
-            parts += [s.box(2 * w, 1.6, 9, (0, y, z - 8)) for y in (-d, d)] + [s.box(1.6, 2 * d, 9, (x, 0, z - 8)) for x in (-w, w)]
+            parts += [s.box(2 * w, 1.6, 9, (0, y, z - 8)) for y in (-d, d)] + [
+                s.box(1.6, 2 * d, 9, (x, 0, z - 8)) for x in (-w, w)
+            ]
     if draws.chance("shelf", 0.35):
         reach = 2 * (1 + 0.65 * splay)
         parts.append(s.box(reach * w, reach * d, 2, (0, 0, 0.35 * z)))
@@ -71,7 +81,9 @@ def cabinet(draws: Draws) -> list[Part]:
             else:
                 parts.append(front)
                 upright, side = pattern == "doors", (-1 if column % 2 else 1)
-                parts += _handle(handle, x + (side * 0.36 * cell_w if upright else 0), -depth / 2 - 1.5, z + tall / 2, upright)
+                parts += _handle(
+                    handle, x + (side * 0.36 * cell_w if upright else 0), -depth / 2 - 1.5, z + tall / 2, upright
+                )
     parts.append(body)
     if draws.chance("top", 0.5):
         parts.append(s.box(width + 4, depth + 4, 3, (0, 0, lift + height - 0.5)))
@@ -83,20 +95,28 @@ def cabinet(draws: Draws) -> list[Part]:
         elif support == "plinth":
             parts.append(s.box(width - 8, depth - 8, lift + 1))
         else:
-            parts += [s.box(4, depth, lift + 1, (x, 0, 0)) - s.box(8, depth - 8, lift - 3, (x, 0, 3)) for x in (-width / 2 + 8, width / 2 - 8)]
+            parts += [
+                s.box(4, depth, lift + 1, (x, 0, 0)) - s.box(8, depth - 8, lift - 3, (x, 0, 3))
+                for x in (-width / 2 + 8, width / 2 - 8)
+            ]
     return [Part(s.union(parts))]
 
 
 def _handle(kind: str, x: float, y: float, z: float, upright: bool) -> list:
     if kind == "knob":
-        return [s.lathe([(0.9, 0), (0.9, 1.5), (1.9, 2.2), (1.9, 3.4)], 20).rotate((90, 0, 0)).translate((x, y + 0.3, z))]
+        return [
+            s.lathe([(0.9, 0), (0.9, 1.5), (1.9, 2.2), (1.9, 3.4)], 20).rotate((90, 0, 0)).translate((x, y + 0.3, z))
+        ]
     if kind == "bar":
         ends = [(x, y - 2, z - 7), (x, y - 2, z + 7)] if upright else [(x - 7, y - 2, z), (x + 7, y - 2, z)]
         posts = [s.rod((e[0], y + 0.5, e[2]), e, 0.6, segments=10) for e in ends]
         return [s.rod(*ends, 0.9, segments=12), s.sphere(0.9, ends[0]), s.sphere(0.9, ends[1]), *posts]
     if kind == "slot":
         size = (3.0, 12.0) if upright else (12.0, 3.0)
-        return [s.plate(s.rectangle(*size, 1.4), 2.0, (x, y, z)) - s.plate(s.rectangle(size[0] - 1.2, size[1] - 1.2, 0.9), 3.0, (x, y - 1.5, z))]
+        return [
+            s.plate(s.rectangle(*size, 1.4), 2.0, (x, y, z))
+            - s.plate(s.rectangle(size[0] - 1.2, size[1] - 1.2, 0.9), 3.0, (x, y - 1.5, z))
+        ]
     return []
 
 
@@ -107,7 +127,9 @@ def lamp(draws: Draws) -> list[Part]:
     foot_radius, shade_radius = draws.between("foot radius", 6.5, 11), draws.between("shade radius", 11, 20)
     claimed = not draws.chance("unclaimed foot", 0.25)
     shade_height = draws.between("shade height", 12, 24)
-    shade = _shade(draws, draws.choice("shade", ("cone", "drum", "dome", "square", "pleated", "bell")), shade_radius, shade_height)
+    shade = _shade(
+        draws, draws.choice("shade", ("cone", "drum", "dome", "square", "pleated", "bell")), shade_radius, shade_height
+    )
     bar = 0.62 * shade_height
     # the bar ends inside the wall: it must neither float nor pierce the outside
     reach = min(_radius_at(shade, bar), _radius_at(shade, bar + 0.7)) - 0.15
@@ -132,16 +154,22 @@ def _shade(draws: Draws, kind: str, radius: float, height: float):
         reach = radius * (1 + 0.05 * np.cos(count * angle))[:, None]
         outline = reach * np.column_stack([np.cos(angle), np.sin(angle)])
         inner = 0.88 * radius * np.column_stack([np.cos(angle), np.sin(angle)])
-        return s.prism(outline, height, scale_top=(top, top)) - s.prism(inner, 1.02 * height, (0, 0, -0.01 * height), scale_top=(top, top))
+        return s.prism(outline, height, scale_top=(top, top)) - s.prism(
+            inner, 1.02 * height, (0, 0, -0.01 * height), scale_top=(top, top)
+        )
     if kind == "square":
         outline = s.rectangle(1.6 * radius, 1.6 * radius)
         inner = s.rectangle(1.6 * radius - 2 * wall, 1.6 * radius - 2 * wall)
-        return s.prism(outline, height, scale_top=(top, top)) - s.prism(inner, 1.02 * height, (0, 0, -0.01 * height), scale_top=(top, top))
+        return s.prism(outline, height, scale_top=(top, top)) - s.prism(
+            inner, 1.02 * height, (0, 0, -0.01 * height), scale_top=(top, top)
+        )
     profile = {
         "cone": [(radius, 0), (top * radius, height)],
         "drum": [(radius, 0), (0.93 * radius, height)],
         "dome": [(radius * np.cos(a), height * np.sin(a)) for a in np.linspace(0, 1.45, 16)],
-        "bell": s.spline([(radius, 0), (0.7 * radius, 0.25 * height), (0.55 * radius, 0.7 * height), (0.3 * radius, height)], 20),
+        "bell": s.spline(
+            [(radius, 0), (0.7 * radius, 0.25 * height), (0.55 * radius, 0.7 * height), (0.3 * radius, height)], 20
+        ),
     }[kind]
     profile = np.array(profile, dtype=float)
     inner = np.column_stack([np.maximum(profile[:, 0] - wall, 0.5), profile[:, 1]])
@@ -198,10 +226,14 @@ def loudspeaker(draws: Draws) -> list[Part]:
     parts.append(body)
     if kind != "taper" and draws.chance("rear plate", 0.6):
         rear = {"cylinder": width / 2}.get(kind, depth / 2)
-        parts.append(s.box(0.4 * width, 1.6, 0.2 * height, (0, rear, draws.choice("plate height", (0.15, 0.5)) * height)))
+        parts.append(
+            s.box(0.4 * width, 1.6, 0.2 * height, (0, rear, draws.choice("plate height", (0.15, 0.5)) * height))
+        )
     base = draws.choice("base", ("none", "feet", "spikes", "slab"))
     if base in ("feet", "spikes"):
-        shape = s.cylinder(1.2, 2.6, top=1.2, segments=20) if base == "feet" else s.cylinder(0.3, 3.4, top=1.3, segments=20)
+        shape = (
+            s.cylinder(1.2, 2.6, top=1.2, segments=20) if base == "feet" else s.cylinder(0.3, 3.4, top=1.3, segments=20)
+        )
         low = 0.25 * width if kind in ("soft", "cylinder", "rounded") else 0.38 * width
         parts += [shape.translate((x, y, -1.6)) for x, y in s.grid((-low, low), (-0.27 * depth, 0.27 * depth))]
     elif base == "slab":

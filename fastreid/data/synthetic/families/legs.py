@@ -20,7 +20,17 @@ def leg(kind: str, radius: float, height: float):
     if kind == "tapered":
         return s.cylinder(0.6 * radius, height, top=1.15 * radius, segments=24)
     if kind == "turned":
-        shape = [(0.7, 0), (0.6, 0.05), (1.0, 0.3), (1.15, 0.45), (0.75, 0.6), (1.1, 0.66), (0.8, 0.72), (1.0, 0.8), (1.0, 1)]
+        shape = [
+            (0.7, 0),
+            (0.6, 0.05),
+            (1.0, 0.3),
+            (1.15, 0.45),
+            (0.75, 0.6),
+            (1.1, 0.66),
+            (0.8, 0.72),
+            (1.0, 0.8),
+            (1.0, 1),
+        ]
         return s.lathe(s.spline([(r * radius, z * height) for r, z in shape], 36), 24)
     return s.prism(s.rectangle(2.1 * radius, 2.1 * radius), height, scale_top=(1.3, 1.3))
 
@@ -30,7 +40,9 @@ def legs(kind: str, corners: Sequence[Corner], radius: float, height: float, spl
     upright = leg(kind, radius, height)
     placed = []
     for x, y in corners:
-        lean = np.array([[1, 0, -splay * x / height, x * (1 + splay)], [0, 1, -splay * y / height, y * (1 + splay)], [0, 0, 1, 0]])
+        lean = np.array(
+            [[1, 0, -splay * x / height, x * (1 + splay)], [0, 1, -splay * y / height, y * (1 + splay)], [0, 0, 1, 0]]
+        )
         placed.append(upright.transform(lean))
     return placed
 
@@ -66,7 +78,9 @@ def pedestal(draws: Draws, height: float, reach: float, radius: float) -> list:
     if foot == "disc":
         return [*parts, s.cylinder(reach, 0.05 * height)]
     if foot == "dome":
-        profile = s.spline([(reach, 0), (0.95 * reach, 0.03 * height), (0.4 * reach, 0.1 * height), (0.5 * radius, 0.18 * height)], 16)
+        profile = s.spline(
+            [(reach, 0), (0.95 * reach, 0.03 * height), (0.4 * reach, 0.1 * height), (0.5 * radius, 0.18 * height)], 16
+        )
         return [*parts, s.lathe([(reach, 0), *profile[1:]])]
     arms = 5 if foot == "star" else 4
     for k in range(arms):

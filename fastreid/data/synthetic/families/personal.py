@@ -50,7 +50,9 @@ def shoe(draws: Draws) -> list[Part]:
         return heel / (1 + np.exp(-14 * (share - 0.52)))
 
     collar = {"boot": 9.0, "sneaker": 8.2, "loafer": 6.8, "heel": 6.2, "clog": 7.2}[kind]
-    knots = np.array([(0, 1.6), (0.12, 3.4), (0.3, 4.6), (0.48, instep), (0.62, instep + 0.6), (0.85, collar), (1, collar - 0.4)])
+    knots = np.array(
+        [(0, 1.6), (0.12, 3.4), (0.3, 4.6), (0.48, instep), (0.62, instep + 0.6), (0.85, collar), (1, collar - 0.4)]
+    )
     curve = s.spline(knots, 60)
 
     def profile(share):
@@ -65,7 +67,9 @@ def shoe(draws: Draws) -> list[Part]:
     back = 0.27 * LENGTH
     if heel:
         parts += _heel(draws.choice("heel shape", ("block", "slim", "wedge")), heel, sole)
-    opening = s.sphere(1, (0, 0, 0)).scale((2.7, 0.24 * LENGTH, 5.5)).translate((0, 0.2 * LENGTH, collar + sole + heel + 1.2))
+    opening = (
+        s.sphere(1, (0, 0, 0)).scale((2.7, 0.24 * LENGTH, 5.5)).translate((0, 0.2 * LENGTH, collar + sole + heel + 1.2))
+    )
     if kind == "boot":
         tall = draws.choice("shaft", (9, 15))
         top, half = sole + heel + tall + 5, 4.4
@@ -90,7 +94,9 @@ def _last_sole(draws: Draws, toe: float, sole: float, lift):
         cuts = [s.box(40, 0.8, 0.5, (0, k, -0.1)) for k in np.linspace(-11, 11, 9)]
         slab -= s.union(cuts)
     if draws.chance("welt", 0.5):
-        slab -= s.prism(outline * 1.2, 0.3, (0, 0, 0.55 * sole)) - s.prism(outline * (0.93, 0.985), 0.3, (0, 0, 0.55 * sole))
+        slab -= s.prism(outline * 1.2, 0.3, (0, 0, 0.55 * sole)) - s.prism(
+            outline * (0.93, 0.985), 0.3, (0, 0, 0.55 * sole)
+        )
     return slab
 
 
@@ -99,7 +105,9 @@ def _bent(side: np.ndarray, thickness: float, lift):
     rings = []
     for half, y in side:
         bottom = lift(y / LENGTH / 1.03 + 0.5)
-        rings.append([(-half, y, bottom), (half, y, bottom), (half, y, bottom + thickness), (-half, y, bottom + thickness)])
+        rings.append(
+            [(-half, y, bottom), (half, y, bottom), (half, y, bottom + thickness), (-half, y, bottom + thickness)]
+        )
     return s.loft(np.array(rings))
 
 
@@ -161,10 +169,14 @@ def _bag_body(kind: str, width: float, height: float, depth: float):
     if kind == "box":
         return s.cushion(width, depth, height, 1.6)
     if kind == "bucket":
-        return s.lathe(s.spline([(0.36 * width, 0), (0.42 * width, 0.1 * height), (0.38 * width, 0.6 * height), (0.32 * width, height)], 20))
+        return s.lathe(
+            s.spline(
+                [(0.36 * width, 0), (0.42 * width, 0.1 * height), (0.38 * width, 0.6 * height), (0.32 * width, height)],
+                20,
+            )
+        )
     if kind == "round":
-        half = s.plate(s.ellipse(width, 2 * height, 64, 2.4), depth).trim_by_plane((0, 0, 1), 0)
-        return half
+        return s.plate(s.ellipse(width, 2 * height, 64, 2.4), depth).trim_by_plane((0, 0, 1), 0)
     levels = np.linspace(0, 1, 22)
     rings = []
     for t in levels:
@@ -188,7 +200,11 @@ def _trim(draws: Draws, kind: str, body_kind: str, body, width: float, height: f
     if kind == "band":
         low = draws.choice("band", (0.2, 0.45))
         return [grown ^ s.box(100, 100, 0.12 * height, (0, 0, low * height))]
-    return [s.cylinder(1.6, 1.8, segments=28).rotate((90, 0, 0)).translate((0, _front(body, 0.75 * height) + 0.9, 0.75 * height))]
+    return [
+        s.cylinder(1.6, 1.8, segments=28)
+        .rotate((90, 0, 0))
+        .translate((0, _front(body, 0.75 * height) + 0.9, 0.75 * height))
+    ]
 
 
 def _front(body, z: float) -> float:
@@ -198,7 +214,14 @@ def _front(body, z: float) -> float:
 
 def _bag_handle(arch: str, span: float, z: float, rise: float, radius: float):
     if arch == "square":
-        knots = [(-span, z), (-0.95 * span, z + 0.8 * rise), (-0.75 * span, z + rise), (0.75 * span, z + rise), (0.95 * span, z + 0.8 * rise), (span, z)]
+        knots = [
+            (-span, z),
+            (-0.95 * span, z + 0.8 * rise),
+            (-0.75 * span, z + rise),
+            (0.75 * span, z + rise),
+            (0.95 * span, z + 0.8 * rise),
+            (span, z),
+        ]
         path = s.spline(knots, 48)
     else:
         angle = np.linspace(np.pi, 0, 40)

@@ -48,12 +48,19 @@ def _back(draws: Draws, kind: str, width: float, y: float, z: float, height: flo
         across = np.linspace(-w, w, count + 2)[1:-1]
         return [*parts, rail(0.84, 0.98)] + [s.rod(at(x, 0), at(x, 0.9), 0.7 * post, segments=16) for x in across]
     if kind == "splat":
-        return [*parts, rail(0.82, 0.98), s.box(0.32 * width, 0.8 * slab, 0.85 * height).rotate((-tilt, 0, 0)).translate(at(0, 0))]
+        return [
+            *parts,
+            rail(0.82, 0.98),
+            s.box(0.32 * width, 0.8 * slab, 0.85 * height).rotate((-tilt, 0, 0)).translate(at(0, 0)),
+        ]
     # hoop: one bent bar instead of two posts
     angle = np.linspace(0, np.pi, 25)
     hoop = [at(-w * np.cos(a), 0.45 + 0.5 * np.sin(a)) for a in angle]
     bent = s.tube(np.array([at(-w, 0), at(-w, 0.2), *hoop, at(w, 0.2), at(w, 0)]), post)
-    spokes = [s.rod(at(x, 0), at(x, 0.45 + 0.5 * np.sqrt(1 - (x / w) ** 2)), 0.55 * post, segments=12) for x in np.linspace(-0.6, 0.6, 4) * w]
+    spokes = [
+        s.rod(at(x, 0), at(x, 0.45 + 0.5 * np.sqrt(1 - (x / w) ** 2)), 0.55 * post, segments=12)
+        for x in np.linspace(-0.6, 0.6, 4) * w
+    ]
     return [bent, *spokes]
 
 
@@ -71,7 +78,14 @@ def _sled(corners: list, top: float) -> list:
     """Two bent bars, each from a front corner down, along the floor and up to the rear corner."""
     bars = []
     for (x, front), (x_rear, rear) in (corners[:2], corners[2:]):
-        loop = [(x, front, top), (x, front, 3), (x, front + 2, 1.4), (x_rear, rear - 2, 1.4), (x_rear, rear, 3), (x_rear, rear, top)]
+        loop = [
+            (x, front, top),
+            (x, front, 3),
+            (x, front + 2, 1.4),
+            (x_rear, rear - 2, 1.4),
+            (x_rear, rear, 3),
+            (x_rear, rear, top),
+        ]
         bars.append(s.tube(s.spline(loop, 40), 1.3, segments=12))
     return bars
 
@@ -90,7 +104,9 @@ def chair(draws: Draws) -> list[Part]:
     if base == "legs":
         splay, radius = draws.choice("splay", (0.0, 0.08, 0.18)), draws.between("leg radius", 1.5, 2.4)
         parts += legs(draws.choice("leg", LEG_KINDS), corners, radius, top, splay)
-        parts += stretchers(draws.choice("stretcher", ("none", "box", "h", "sides")), corners, 0.55 * radius, top, splay, 0.4 * height)
+        parts += stretchers(
+            draws.choice("stretcher", ("none", "box", "h", "sides")), corners, 0.55 * radius, top, splay, 0.4 * height
+        )
     elif base == "pedestal":
         parts += pedestal(draws.child("pedestal"), top, 0.5 * width, 2.6)
     else:
@@ -98,7 +114,14 @@ def chair(draws: Draws) -> list[Part]:
     reach = width * {"round": 0.52, "trapezoid": 0.66}.get(kind, 0.84)
     y = depth * (0.36 if kind == "round" else 0.43)
     backs = ("panel", "ladder", "slats", "splat", "hoop")
-    parts += _back(draws.child("back"), draws.choice("back", backs), reach, y, height + 0.3 * thickness, draws.between("back height", 34, 56))
+    parts += _back(
+        draws.child("back"),
+        draws.choice("back", backs),
+        reach,
+        y,
+        height + 0.3 * thickness,
+        draws.between("back height", 34, 56),
+    )
     if kind in ("square", "rounded", "cushion") and draws.chance("arms", 0.3):
         parts += _arms(draws, width, depth, height + 0.4 * thickness)
     return [Part(s.union(parts))]
@@ -107,7 +130,10 @@ def chair(draws: Draws) -> list[Part]:
 @family("0601", "Stool")
 def stool(draws: Draws) -> list[Part]:
     kind = draws.choice("seat", ("round", "square", "rounded", "cushion"))
-    width, height = draws.between("width", 30, 40), draws.choice("height class", (45, 62, 76)) * draws.between("height", 0.93, 1.07)
+    width, height = (
+        draws.between("width", 30, 40),
+        draws.choice("height class", (45, 62, 76)) * draws.between("height", 0.93, 1.07),
+    )
     depth = width if kind == "round" else width * draws.choice("aspect", (1.0, 0.75))
     thickness = draws.between("thickness", 2.5, 7)
     top, parts = height + 0.4 * thickness, [_seat(kind, width, depth, thickness, height)]
@@ -115,17 +141,23 @@ def stool(draws: Draws) -> list[Part]:
     if base == "pedestal":
         parts += pedestal(draws.child("pedestal"), top, 0.55 * width, draws.between("column", 2, 3.2))
         if draws.chance("ring", 0.5):
-            parts += _ring(0.3 * width, 0.35 * height) + [s.rod((-0.3 * width, 0, 0.35 * height), (0.3 * width, 0, 0.35 * height), 0.8)]
+            parts += _ring(0.3 * width, 0.35 * height) + [
+                s.rod((-0.3 * width, 0, 0.35 * height), (0.3 * width, 0, 0.35 * height), 0.8)
+            ]
         return [Part(s.union(parts))]
     splay, radius = draws.choice("splay", (0.0, 0.15, 0.35)), draws.between("leg radius", 1.3, 2.3)
     leg_kind = draws.choice("leg", LEG_KINDS)
     if base == "three":
         corners = [(0.33 * width * np.sin(a), -0.33 * depth * np.cos(a)) for a in 2 * np.pi * np.arange(3) / 3]
-        parts += legs(leg_kind, corners, radius, top, splay) + _ring(0.33 * width * (1 + 0.65 * splay), 0.35 * top, 0.33 * depth * (1 + 0.65 * splay))
+        parts += legs(leg_kind, corners, radius, top, splay) + _ring(
+            0.33 * width * (1 + 0.65 * splay), 0.35 * top, 0.33 * depth * (1 + 0.65 * splay)
+        )
         return [Part(s.union(parts))]
     corners = s.grid((-0.34 * width, 0.34 * width), (-0.34 * depth, 0.34 * depth))
     parts += legs(leg_kind, corners, radius, top, splay)
-    parts += stretchers(draws.choice("stretcher", ("none", "box", "h", "cross")), corners, 0.6 * radius, top, splay, 0.3 * height)
+    parts += stretchers(
+        draws.choice("stretcher", ("none", "box", "h", "cross")), corners, 0.6 * radius, top, splay, 0.3 * height
+    )
     return [Part(s.union(parts))]
 
 
@@ -146,15 +178,23 @@ def sofa(draws: Draws) -> list[Part]:
     parts = [s.cushion(width, depth, seat_height, soft, (0, 0, lift))]
     back_depth = draws.between("back depth", 15, 24)
     back_width = draws.choice("back width", (width, inner))
-    parts.append(s.cushion(back_width, back_depth, seat_height + back - 2, soft, (0, (depth - back_depth) / 2, lift + 2)))
+    parts.append(
+        s.cushion(back_width, back_depth, seat_height + back - 2, soft, (0, (depth - back_depth) / 2, lift + 2))
+    )
     parts += _sofa_arms(arm_kind, inner, arm, depth, lift, seat_height + draws.between("arm rise", 12, 26), soft)
     cushions = draws.choice("cushions", ("each", "bench"))
     count = seats if cushions == "each" else 1
     for k in range(count):
         x = (k - (count - 1) / 2) * inner / count
-        parts.append(s.cushion(inner / count - 1.5, depth - back_depth + 3, 14, 4, (x, -back_depth / 2 - 1.5, lift + seat_height - 4)))
+        parts.append(
+            s.cushion(
+                inner / count - 1.5, depth - back_depth + 3, 14, 4, (x, -back_depth / 2 - 1.5, lift + seat_height - 4)
+            )
+        )
         if draws.choice("back cushions", (True, False)):
-            parts.append(s.cushion(inner / count - 2, 16, back - 4, 5, (x, depth / 2 - back_depth - 4, lift + seat_height + 6)))
+            parts.append(
+                s.cushion(inner / count - 2, 16, back - 4, 5, (x, depth / 2 - back_depth - 4, lift + seat_height + 6))
+            )
     corners = s.grid((-width / 2 + 7, width / 2 - 7), (-depth / 2 + 7, depth / 2 - 7))
     parts += legs(draws.choice("leg", ("square", "round", "tapered", "block")), corners, 2.6, lift + 4, 0.0)
     return [Part(s.union(parts))]
@@ -167,7 +207,13 @@ def _sofa_arms(kind: str, inner: float, arm: float, depth: float, lift: float, h
     for side in (-1, 1):
         if kind == "roll":
             parts.append(s.cushion(0.8 * arm, depth - 2, height - arm / 2, 1.5, (side * x, 0, lift + 1)))
-            parts.append(s.rod((side * x, -depth / 2 + 1, lift + height - arm / 2), (side * x, depth / 2 - 1, lift + height - arm / 2), 0.62 * arm))
+            parts.append(
+                s.rod(
+                    (side * x, -depth / 2 + 1, lift + height - arm / 2),
+                    (side * x, depth / 2 - 1, lift + height - arm / 2),
+                    0.62 * arm,
+                )
+            )
         elif kind == "slope":
             y = depth / 2 - 1
             side_view = np.array([(-y, lift + 1), (y, lift + 1), (y, lift + height + 12), (-y, lift + height - 10)])

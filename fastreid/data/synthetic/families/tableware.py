@@ -12,11 +12,30 @@ def _loop(kind: str, x: float, low: float, high: float, reach: float, radius: fl
     """A handle in the x-z plane that starts and ends at ``x`` and reaches out by ``reach`` to the right."""
     rise = high - low
     if kind == "ear":
-        knots = [(0, high), (0.7 * reach, high + 0.05 * rise), (reach, high - 0.25 * rise), (0.55 * reach, low + 0.25 * rise), (0, low)]
+        knots = [
+            (0, high),
+            (0.7 * reach, high + 0.05 * rise),
+            (reach, high - 0.25 * rise),
+            (0.55 * reach, low + 0.25 * rise),
+            (0, low),
+        ]
     elif kind == "square":
-        knots = [(0, high), (0.85 * reach, high), (reach, high - 0.12 * rise), (reach, low + 0.12 * rise), (0.85 * reach, low), (0, low)]
+        knots = [
+            (0, high),
+            (0.85 * reach, high),
+            (reach, high - 0.12 * rise),
+            (reach, low + 0.12 * rise),
+            (0.85 * reach, low),
+            (0, low),
+        ]
     else:
-        knots = [(0, high), (0.75 * reach, high - 0.05 * rise), (reach, (low + high) / 2), (0.75 * reach, low + 0.05 * rise), (0, low)]
+        knots = [
+            (0, high),
+            (0.75 * reach, high - 0.05 * rise),
+            (reach, (low + high) / 2),
+            (0.75 * reach, low + 0.05 * rise),
+            (0, low),
+        ]
     path = s.spline([(x + a, 0.0, b) for a, b in knots], 28)
     return s.tube(path, radius, 1.5 if kind == "square" else 1.2, segments=16)
 
@@ -24,7 +43,10 @@ def _loop(kind: str, x: float, low: float, high: float, reach: float, radius: fl
 @family("0701", "Cup")
 def cup(draws: Draws) -> list[Part]:
     height, radius = draws.between("height", 6.5, 13), draws.between("radius", 3.4, 5.2)
-    wall, kind = draws.between("wall", 0.25, 0.5), draws.choice("body", ("straight", "taper", "belly", "waist", "bowl", "faceted"))
+    wall, kind = (
+        draws.between("wall", 0.25, 0.5),
+        draws.choice("body", ("straight", "taper", "belly", "waist", "bowl", "faceted")),
+    )
     shapes = {
         "straight": [(1, 0), (1, 1)],
         "taper": [(0.68, 0), (1, 1)],
@@ -44,7 +66,11 @@ def cup(draws: Draws) -> list[Part]:
         body.append(s.cylinder(0.7 * curve[0, 0], 0.8, (0, 0, -0.5)))
     if draws.chance("band", 0.3) and kind != "faceted":
         at = draws.choice("band height", (0.2, 0.5, 0.8))
-        body.append(s.cylinder(np.interp(at, curve[:, 1] / height, curve[:, 0]) + 0.22, 0.12 * height, (0, 0, (at - 0.06) * height)))
+        body.append(
+            s.cylinder(
+                np.interp(at, curve[:, 1] / height, curve[:, 0]) + 0.22, 0.12 * height, (0, 0, (at - 0.06) * height)
+            )
+        )
     body = s.union(body)
     handles = draws.choice("handles", (0, 1, 1, 1, 2))
     loop_kind, share = draws.choice("loop", ("round", "ear", "square")), draws.choice("span", (0.5, 0.7))
@@ -62,7 +88,11 @@ def cup(draws: Draws) -> list[Part]:
 
 def _saucer(foot: float, radius: float):
     outer = s.lathe(s.spline([(0.9 * foot, -1.1), (1.2 * radius, -0.9), (1.8 * radius, 0.1)], 14))
-    return outer - s.lathe(s.spline([(1.02 * foot, -0.4), (1.2 * radius, -0.35), (1.79 * radius, 0.13)], 14)) + s.cylinder(0.6 * foot, 1.4, (0, 0, -1.1))
+    return (
+        outer
+        - s.lathe(s.spline([(1.02 * foot, -0.4), (1.2 * radius, -0.35), (1.79 * radius, 0.13)], 14))
+        + s.cylinder(0.6 * foot, 1.4, (0, 0, -1.1))
+    )
 
 
 @family("0901", "Bottle")
@@ -85,11 +115,19 @@ def bottle(draws: Draws) -> list[Part]:
         for k in range(count):
             z = (start + 0.065 * k) * height
             reach = np.interp(z, curve[:, 1], curve[:, 0])
-            body -= s.cylinder(2 * radius, 0.022 * height, (0, 0, z)) - s.cylinder(0.93 * reach, 0.1 * height, (0, 0, z - 1))
+            body -= s.cylinder(2 * radius, 0.022 * height, (0, 0, z)) - s.cylinder(
+                0.93 * reach, 0.1 * height, (0, 0, z - 1)
+            )
     parts = [body]
     if kind != "round" and draws.chance("label", 0.4):
         face = radius * sections * (0.72 if kind == "square" else 0.9)
-        parts.append(s.plate(s.rectangle(0.9 * radius, 0.25 * height, 0.2 * radius), 0.5 * radius, (0, -face + 0.18 * radius, 0.3 * height)))
+        parts.append(
+            s.plate(
+                s.rectangle(0.9 * radius, 0.25 * height, 0.2 * radius),
+                0.5 * radius,
+                (0, -face + 0.18 * radius, 0.3 * height),
+            )
+        )
     cap = _cap(draws, draws.choice("cap", ("screw", "ribbed", "cork", "pump", "none")), neck, 0.93 * height)
     if not cap:
         bore = s.cylinder(0.78 * neck, height, (0, 0, 0.8 * height))
@@ -102,7 +140,9 @@ def _bottle_body(kind: str, curve: np.ndarray, neck: float):
     if kind == "round":
         return s.lathe(curve)
     round_ring = s.ellipse(2, 2)
-    flat = {"oval": s.ellipse(2, 1.4), "flask": s.ellipse(2, 1.0, power=2.6), "square": s.ellipse(1.7, 1.7, power=5)}[kind]
+    flat = {"oval": s.ellipse(2, 1.4), "flask": s.ellipse(2, 1.0, power=2.6), "square": s.ellipse(1.7, 1.7, power=5)}[
+        kind
+    ]
     radius = curve[:, 0].max()
     rings = []
     for r, z in curve:
@@ -120,11 +160,18 @@ def _cap(draws: Draws, kind: str, neck: float, z: float) -> list:
         reach = neck * (1.36 + 0.1 * np.sign(np.cos(16 * angle)))[:, None]
         return [s.prism(reach * np.column_stack([np.cos(angle), np.sin(angle)]), tall, (0, 0, z))]
     if kind == "cork":
-        return [s.cylinder(0.9 * neck, tall, (0, 0, z), top=1.05 * neck), s.sphere(1.35 * neck, (0, 0, z + tall + 0.5 * neck), (1, 1, 0.8))]
+        return [
+            s.cylinder(0.9 * neck, tall, (0, 0, z), top=1.05 * neck),
+            s.sphere(1.35 * neck, (0, 0, z + tall + 0.5 * neck), (1, 1, 0.8)),
+        ]
     if kind == "pump":
         head = z + tall + 2.2
         parts = [s.cylinder(1.35 * neck, tall, (0, 0, z)), s.cylinder(0.35, head - z, (0, 0, z))]
-        spout = s.tube(s.spline([(0, 0, head), (-1.5, 0, head + 0.1), (-3.4, 0, head - 0.2), (-4, 0, head - 1)], 20), 0.5, segments=12)
+        spout = s.tube(
+            s.spline([(0, 0, head), (-1.5, 0, head + 0.1), (-3.4, 0, head - 0.2), (-4, 0, head - 1)], 20),
+            0.5,
+            segments=12,
+        )
         return [*parts, s.cylinder(0.9 * neck, 0.9, (0, 0, head - 0.5)), spout]
     return []
 
@@ -154,7 +201,9 @@ def vase(draws: Draws) -> list[Part]:
     if handles:
         low, high = 0.5 * height, 0.85 * height
         x = np.interp([low, high], curve[:, 1], curve[:, 0]).min() * 0.86
-        loop = _loop(draws.choice("loop", ("round", "ear")), x, low, high, draws.between("reach", 3.5, 5.5), 0.07 * radius)
+        loop = _loop(
+            draws.choice("loop", ("round", "ear")), x, low, high, draws.between("reach", 3.5, 5.5), 0.07 * radius
+        )
         solid = s.union([solid, *[loop, loop.rotate((0, 0, 180))][:handles]])
     if draws.chance("foot", 0.4):
         solid += s.cylinder(1.25 * curve[0, 0], 0.05 * height, (0, 0, -0.03 * height))
