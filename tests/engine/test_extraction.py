@@ -7,7 +7,9 @@ import torch
 from fastreid.config import get_cfg
 from fastreid.data.feature_file import FeatureFile
 from fastreid.data.records import Record
+from fastreid.engine import launch
 from fastreid.engine.extraction import cached_features, extract_features, load_if_fresh
+from fastreid.utils import comm
 from tests.evaluation.stand_ins import ToyLoader, ToyModel
 
 
@@ -59,3 +61,20 @@ def test_a_broken_file_is_made_again(tmp_path):
     file = cached_features(get_cfg(), ToyModel(), loader, 2, "toy", tmp_path)
     assert FeatureFile.load(tmp_path / "features/toy.npz").features.tolist() == file.features.tolist()
     assert load_if_fresh(tmp_path / "absent.npz", {}) is None
+
+
+def extract_share(folder):
+    """One of two processes: the first three images or the last three."""
+    loader = ToyLoader(range(3) if comm.get_rank() == 0 else range(3, 6))
+    file = cached_features(get_cfg(), ToyModel(), loader, 2, "toy", folder)
+    assert (file is not None) == comm.is_main_process()
+    cached_features(get_cfg(), ToyModel(), loader, 2, "toy", folder)
+    assert loader.passes == 1
+
+
+def test_processes_share_the_work_and_rows_come_back_in_order(tmp_path):
+    launch(extract_share, 2, args=(str(tmp_path),))
+    shared = FeatureFile.load(tmp_path / "features/toy.npz")
+    alone = extract_features(ToyModel(), ToyLoader(), 2)
+    assert shared.paths == alone.paths
+    assert shared.features.tolist() == alone.features.tolist()
