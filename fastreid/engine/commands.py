@@ -1,6 +1,7 @@
 """What the scripts in ``tools/`` and the console command do."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 
 
@@ -12,6 +13,13 @@ def train(argv: Sequence[str] | None = None) -> None:
     from fastreid.engine import launch
 
     launch(run_training, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+
+
+def submit(argv: Sequence[str] | None = None) -> None:
+    """Write a submission, see ``fastreid.engine.submit``."""
+    from fastreid.engine.submit import main
+
+    main(argv)
 
 
 def setup(args: argparse.Namespace):
@@ -44,15 +52,32 @@ def evaluate_only(cfg, trainer_class) -> dict:
     """Evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TESTS``; features that still fit are not computed again."""
     from fastreid.evaluation import verify_results
     from fastreid.utils import comm
-    from fastreid.utils.checkpoint import Checkpointer
 
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False  # MODEL.WEIGHTS replace them
-    cfg.freeze()
-    model = trainer_class.build_model(cfg)
-    Checkpointer(model).load(cfg.MODEL.WEIGHTS)
-    results = trainer_class.test(cfg, model, reuse_features=True)
+    results = trainer_class.test(cfg, load_model(cfg, trainer_class), reuse_features=True)
     if comm.is_main_process():
         verify_results(cfg, results)
     return results
+
+
+def load_model(cfg, trainer_class):
+    """Build the model with the weights of ``MODEL.WEIGHTS``; without them it is untrained, or as pretrained.
+
+    The number of classes is that of the weights, so that all of them fit and no training set is needed.
+    """
+    from fastreid.utils.checkpoint import load_weights, read_checkpoint
+
+    source = cfg.MODEL.WEIGHTS
+    if not source:
+        logging.getLogger(__name__).warning("MODEL.WEIGHTS is empty: the model is not trained")
+        return trainer_class.build_model(cfg)
+    weights = read_checkpoint(source)["model"]
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    classifier = weights.get("heads.weight", weights.get("module.heads.weight"))
+    if cfg.MODEL.HEADS.NUM_CLASSES == 0 and classifier is not None:
+        cfg.MODEL.HEADS.NUM_CLASSES = len(classifier)
+    cfg.freeze()
+    model = trainer_class.build_model(cfg)
+    load_weights(model, weights, source)
+    return model

@@ -275,7 +275,8 @@ class DefaultTrainer(TrainerBase):
                 metrics = inference_on_dataset(model, loader, evaluator, flip_test=cfg.TEST.FLIP.ENABLED)
             if comm.is_main_process():
                 results[name] = metrics
-        if comm.is_main_process() and any(results.values()):
+        # a ReidEvaluator has shown its own data set already
+        if any(results.values()) and (len(results) > 1 or not isinstance(evaluator, ReidEvaluator)):
             print_csv_format(results)
         return next(iter(results.values())) if len(results) == 1 else results
 

@@ -67,7 +67,6 @@ class Checkpointer:
         if not path:
             logger.info("No checkpoint given: the model keeps its initial weights")
             return {}
-        path = str(cached_download(path)) if re.match(r"https?://", path) else path
         state = read_checkpoint(path)
         load_weights(self.model, state.pop("model"), path)
         wanted = set(self.checkpointables if checkpointables is None else checkpointables)
@@ -171,12 +170,12 @@ def _numpy_globals() -> list:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a file into ``{"model": {name: tensor}, ...}``, without running any code in it.
 
-    A bare state dict, or one under ``state_dict``, is accepted too.
+    A bare state dict, or one under ``state_dict``, is accepted too. An http(s) address is downloaded once.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not a checkpoint, or a truncated one.
     """
-    path = Path(path).expanduser()
+    path = cached_download(str(path)) if re.match(r"https?://", str(path)) else Path(path).expanduser()
     if not path.is_file():
         names = [p.name for p in path.parent.glob("*.pth")] if path.parent.is_dir() else []
         raise FileNotFoundError(f"No checkpoint {path}.{nearest(path.name, names)}")

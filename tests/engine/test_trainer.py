@@ -33,9 +33,12 @@ def test_training_writes_its_files_and_evaluation_reads_them(tiny_options, tmp_p
     assert state["metric"] == pytest.approx(rows[-1]["metric"])
     best = torch.load(out / "model_best.pth", weights_only=True)
     assert best["metric"] == max(row["metric"] for row in rows if "metric" in row)
-    again = run([*tiny_options, "MODEL.WEIGHTS", str(out / "model_final.pth")], "--eval-only")
-    assert again == pytest.approx(results)
     console = capsys.readouterr().out
+    again = run([*tiny_options, "MODEL.WEIGHTS", str(out / "model_final.pth")], "--eval-only")
+    assert again == results
+    evaluation = capsys.readouterr().out
+    assert "skipped for their shape" not in evaluation
+    assert "are read from" in evaluation, "the features of the last evaluation fit"
     assert "epoch 3  iter 9/9  100%  eta 0:00:00" in console
     assert "img/s" in console
 
@@ -112,6 +115,11 @@ def test_wrong_checkpoint_is_refused(tiny_options, tmp_path):
     torch.save({"model": {"something.else": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="Nothing in .*other.pth fits the model"):
         run([*tiny_options, "MODEL.WEIGHTS", str(tmp_path / "other.pth")], "--eval-only")
+
+
+def test_evaluation_without_weights_says_that_the_model_is_not_trained(tiny_options, capsys):
+    assert "mAP" in run(tiny_options, "--eval-only")
+    assert "MODEL.WEIGHTS is empty" in capsys.readouterr().out
 
 
 def test_option_after_the_first_pair_is_refused(tiny_options):

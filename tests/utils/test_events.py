@@ -90,7 +90,8 @@ def test_console_line(caplog):
         storage.put_scalars(total_loss=1.25, loss_cls=1.0, time=0.5, lr=3.5e-4, img_per_s=128.0, mAP=3.0)
         CommonMetricPrinter(200).write()
     message = caplog.messages[0]
-    assert message.startswith("epoch 3  iter 50/200  25%  eta 0:01:15  total_loss 1.25  loss_cls 1  lr 0.00035  128 img")
+    progress, figures = "epoch 3  iter 50/200  25%  eta 0:01:15", "total_loss 1.25  loss_cls 1  lr 0.00035  128 img/s"
+    assert message.startswith(f"{progress}  {figures}")
     assert "mAP" not in message
 
 
