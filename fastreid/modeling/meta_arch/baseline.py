@@ -76,9 +76,11 @@ class Baseline(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Return ``{loss.key: scalar}`` of all losses over one table: the batch, the head's outputs, the targets."""
         table = {**(batched_inputs or {}), **outputs, "targets": gt_labels}
+        values = {loss.key: loss(table) for loss in self.loss_functions}
+        # last, because reading its number ends what torch.compile can join into one graph
         if "pred_class_logits" in outputs:
             log_accuracy(outputs["pred_class_logits"], gt_labels)
-        return {loss.key: loss(table) for loss in self.loss_functions}
+        return values
 
 
 def per_channel(values: Sequence[float], channels: int, key: str) -> list[float]:
