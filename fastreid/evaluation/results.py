@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastreid.data.feature_file import FeatureFile
-from fastreid.evaluation.protocol import Evaluation, Protocol
+from fastreid.evaluation.protocol import Evaluation, Protocol, Stage
 from fastreid.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def metric_table(evaluation: Evaluation) -> str:
 
     if not evaluation.labelled:
         return "This data set has no labels, so there is a ranking but no metric."
-    rows = [{"stage": stage.name, **stage.metrics.table()} for stage in evaluation.stages]
+    rows = [{"stage": stage.name, **_percentages(stage)} for stage in evaluation.stages]
     table = tabulate(rows, headers="keys", tablefmt="simple", floatfmt=".2f")
     roc = "".join(f"\n{name}: {value:.2f}" for name, value in evaluation.roc.items())
     return table + roc
@@ -78,10 +78,7 @@ def headline(evaluation: Evaluation) -> OrderedDict[str, float]:
 
 def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]:
     """Return one data set's entry of ``results.json``: plain values, metrics in percent."""
-    stages = []
-    for stage in evaluation.stages:
-        table = stage.metrics.table() if stage.metrics else {}
-        stages.append({"stage": stage.name, "metrics": {k: v for k, v in table.items() if k not in COUNTS}})
+    stages = [{"stage": stage.name, "metrics": _percentages(stage)} for stage in evaluation.stages]
     metrics = evaluation.metrics
     return {
         "stages": stages,
@@ -96,6 +93,11 @@ def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]
         "features": feature_file.fingerprint,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _percentages(stage: Stage) -> dict[str, float]:
+    table = stage.metrics.table() if stage.metrics else {}
+    return {name: value for name, value in table.items() if name not in COUNTS}
 
 
 def write_results(
