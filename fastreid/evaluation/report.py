@@ -230,7 +230,9 @@ def _case(evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row:
     verdicts = _verdicts(evaluation, query, gallery, row, items)
     hits = []
     for rank, (item, verdict) in enumerate(zip(items, verdicts, strict=True), start=1):
-        score = f'<span class="score"><span>{rank}</span><span>{evaluation.distances[row, rank - 1]:.3f}</span></span>'
+        distance = evaluation.distances[row, rank - 1]
+        shown = f"{distance:.3f}" if distance >= 0.001 or distance == 0 else f"{distance:.1e}"
+        score = f'<span class="score"><span>{rank}</span><span>{shown}</span></span>'
         hits.append(f"<li>{_shot(gallery.paths[item], verdict, f'rank {rank}', score)}</li>")
     shots = f'<ol class="hits">{"".join(hits)}</ol>' if hits else "<p>No gallery image is permitted for this query.</p>"
     shown = _shot(query.paths[row], "query", f"query {row + 1}", "")
