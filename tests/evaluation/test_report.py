@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from fastreid.config import get_cfg
 from fastreid.evaluation import Protocol, evaluate
 from fastreid.evaluation.charts import Series, bar_chart, line_chart, nice_ticks
-from fastreid.evaluation.report import choose_queries, label, read_metrics
+from fastreid.evaluation.report import read_metrics
+from fastreid.evaluation.report_queries import choose_queries, label
 from fastreid.evaluation.thumbnails import shrink, thumbnail
 from tests.evaluation.stand_ins import feature_file
 
