@@ -48,6 +48,12 @@ _C.MODEL.BACKBONE.IBN_TYPE = "a"  # (new) "a": half of the first norm; "b": inst
 _C.MODEL.BACKBONE.NL_CHANNELS = 1  # (new) inner channels of a non-local block; 1 is what fast-reid's checkpoints have
 _C.MODEL.BACKBONE.NL_LAYERS = []  # (new) non-local blocks of the four stages, e.g. [0, 2, 3, 0]; empty: the depth's own
 
+_C.MODEL.BACKBONE.WIDTH = 64  # (new) ResNet: channels of the first stage
+
+_C.MODEL.HOG = CN()  # (new) the meta-architecture HOG, a baseline without training
+_C.MODEL.HOG.CELLS = 8  # cells along each side of the image
+_C.MODEL.HOG.BINS = 9  # orientations in 180 degrees
+
 _C.MODEL.HEADS = CN()
 _C.MODEL.HEADS.NAME = "EmbeddingHead"  # name in REID_HEADS_REGISTRY
 _C.MODEL.HEADS.NORM = "BN"  # norm of the BN-neck
@@ -104,6 +110,7 @@ _C.INPUT.GRAYSCALE = False  # (new) read every image as grey first (drawings); 3
 _C.INPUT.INK_CROP = CN()
 _C.INPUT.INK_CROP.ENABLED = False
 _C.INPUT.INK_CROP.THRESHOLD = 128  # darker than this is ink
+_C.INPUT.INK_CROP.SQUARE = True  # fill up to a square with white, so that resizing keeps the proportions
 _C.INPUT.INK_CROP.MARGIN = 0.02  # white border kept, as a share of the longer side of the ink box
 # (new) Thicken dark lines before a strong reduction, which would lose them.
 _C.INPUT.THICKEN = CN()

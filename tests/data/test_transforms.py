@@ -135,6 +135,20 @@ def test_ink_crop_keeps_a_margin_and_is_white_beyond_the_page():
     assert crop()(drawing().convert("RGB")).mode == "RGB"
 
 
+@pytest.mark.parametrize("width, height", [(20, 7), (7, 20), (5, 5), (6, 1)])
+def test_ink_crop_to_a_square_keeps_the_ink_in_the_middle(width, height):
+    page = np.full((40, 50), 255, np.uint8)
+    page[3 : 3 + height, 4 : 4 + width] = 0
+    crop = TRANSFORM_REGISTRY.get("InkCrop")
+    side = max(width, height)
+    square = np.asarray(crop(margin=0)(Image.fromarray(page)))
+    expected = np.full((side, side), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    expected[top : top + height, left : left + width] = 0
+    np.testing.assert_array_equal(square, expected)
+    assert crop(margin=0, square=False)(Image.fromarray(page)).size == (width, height)
+
+
 def test_ink_crop_of_an_empty_page_and_light_gray():
     crop = TRANSFORM_REGISTRY.get("InkCrop")
     assert crop()(Image.new("L", (30, 20), 255)).size == (30, 20)

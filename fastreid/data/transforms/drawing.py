@@ -15,24 +15,31 @@ class InkCrop:
 
     Args:
         threshold: pixels with a grey value below this are ink, 1..255.
+        square: fill the shorter side up with white on both sides, so that resizing keeps the proportions.
         margin: border kept around the ink, as a share of the longer side of its box; white where the page ends.
     """
 
-    def __init__(self, threshold: int = 128, margin: float = 0.02):
+    def __init__(self, threshold: int = 128, square: bool = True, margin: float = 0.02):
         if not 1 <= threshold <= 255 or margin < 0:
             raise ValueError(
                 f"INPUT.INK_CROP: THRESHOLD must be in 1..255 and MARGIN >= 0; got {threshold} and {margin}"
             )
-        self.threshold, self.margin = threshold, margin
+        self.threshold, self.square, self.margin = threshold, square, margin
 
     def __call__(self, image: Image.Image) -> Image.Image:
         box = ink_box(image, self.threshold)
         if box is None:
             return image
         left, top, right, bottom = box
-        border = round(self.margin * max(right - left, bottom - top))
-        page = ImageOps.expand(image, border, fill="white")  # moves the box by the border
-        return page.crop((left, top, right + 2 * border, bottom + 2 * border))
+        width, height = right - left, bottom - top
+        border = round(self.margin * max(width, height))
+        ink = ImageOps.expand(image.crop(box), border, fill="white")
+        if not self.square or width == height:
+            return ink
+        missing = abs(width - height)
+        before, after = missing // 2, missing - missing // 2
+        sides = (before, 0, after, 0) if width < height else (0, before, 0, after)
+        return ImageOps.expand(ink, sides, fill="white")
 
 
 @TRANSFORM_REGISTRY.register(node="INPUT.THICKEN")
