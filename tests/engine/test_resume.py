@@ -9,8 +9,8 @@ import sys
 import pytest
 import torch
 
-# everything with a state that a resume must restore: freeze, warm-up, cosine, momentum, dropout-free randomness of data
-STATEFUL = ["MODEL.FREEZE_LAYERS", "['backbone.layer1']", "SOLVER.FREEZE_ITERS", "5", "SOLVER.AMP.ENABLED", "True"]
+# freeze goes on past the checkpoint, the warm-up ends before it: the schedule, too, has a state to restore
+STATEFUL = ["MODEL.FREEZE_LAYERS", "['backbone.layer1']", "SOLVER.FREEZE_ITERS", "5", "SOLVER.WARMUP_ITERS", "2"]
 
 
 def command(repo, options, *flags):
@@ -51,7 +51,7 @@ def kill_after(arguments, words):
 
 @pytest.mark.slow
 def test_killed_training_resumes_to_the_same_losses(repo, tiny_options, tmp_path):
-    options = [*tiny_options, *STATEFUL]
+    options = [*tiny_options, *STATEFUL, "SOLVER.AMP.ENABLED", "True"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(command(repo, with_output(options, whole)))
     kill_after(command(repo, with_output(options, broken)), "model_0000.pth")
@@ -94,7 +94,7 @@ def test_two_processes_hold_one_model(tiny_options, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     out = tmp_path / "two"
     # no cross-entropy: the classification weights get no gradient, which stops fast-reid under DDP
-    options = [*tiny_options, *STATEFUL[:4], "MODEL.LOSSES.NAME", "('TripletLoss',)", "OUTPUT_DIR", str(out),
+    options = [*tiny_options, *STATEFUL, "MODEL.LOSSES.NAME", "('TripletLoss',)", "OUTPUT_DIR", str(out),
                "SOLVER.MAX_EPOCH", "2"]  # fmt: skip
     args = default_argument_parser().parse_args(["--num-gpus", "2", *options])
     launch(train_and_describe, args.num_gpus, args=(args,))

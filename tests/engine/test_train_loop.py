@@ -107,6 +107,20 @@ def test_bfloat16_step():
         torch.testing.assert_close(a, b, atol=5e-3, rtol=5e-2)
 
 
+def test_loss_scaling_changes_no_step_and_clipping_sees_true_gradients():
+    scaled, plain = (simple(cls=AMPTrainer, dtype="bfloat16") for _ in range(2))
+    scaled.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    norms = {}
+    for name, trainer in (("scaled", scaled), ("plain", plain)):
+        weight = trainer.model.head.weight
+        trainer.optimizer.register_step_pre_hook(lambda *_, n=name, w=weight: norms.update({n: float(w.grad.norm())}))
+        with EventStorage(0):
+            trainer.run_step()
+    assert norms["scaled"] == pytest.approx(norms["plain"], rel=1e-2)
+    torch.testing.assert_close(scaled.model.state_dict(), plain.model.state_dict(), atol=1e-3, rtol=1e-2)
+    assert set(scaled.grad_scaler.state_dict()) >= {"scale", "growth_factor"}
+
+
 def test_float16_on_a_cpu_becomes_bfloat16_and_says_so(caplog):
     trainer = simple(cls=AMPTrainer, dtype="float16")
     assert trainer.dtype is torch.bfloat16
