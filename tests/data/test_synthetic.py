@@ -26,7 +26,7 @@ def ink(image) -> np.ndarray:
 
 def lines_of(surface, camera, style=None, size=400):
     seen = project(surface, camera, size)
-    buffer = fill_depth_buffer(seen.xyz, surface.triangles, np.flatnonzero(seen.front), size, size)
+    buffer = fill_depth_buffer(seen.xyz, surface.triangles, np.flatnonzero(seen.front), size, 3 * size // 2)
     return visible_lines(surface, seen, buffer, style or Style(), size / 512), seen
 
 
@@ -124,6 +124,13 @@ def test_view_frames_are_right_handed(view):
     turn = rotation(Camera(view))
     assert np.allclose(turn @ turn.T, np.eye(3))
     assert np.linalg.det(turn) == pytest.approx(1)
+
+
+def test_axis_views_look_from_the_side_they_are_named_after():
+    toward = {view: rotation(Camera(view))[2].tolist() for view in VIEWS[1:]}
+    front, side, up = [0, -1, 0], [1, 0, 0], [0, 0, 1]
+    assert (toward["front"], toward["right"], toward["top"]) == (front, side, up)
+    assert (toward["rear"], toward["left"], toward["bottom"]) == ([0, 1, 0], [-1, 0, 0], [0, 0, -1])
 
 
 def test_front_view_shows_right_to_the_right_and_up_upwards():
@@ -231,9 +238,9 @@ def test_hidden_object_is_not_drawn():
     wall = s.box(10, 1, 10)
     alone = build_surface([s.Part(wall)])
     behind = build_surface([s.Part(wall), s.Part(s.box(2, 4, 2, (0, 2, 4)))])
-    front = Camera("front", fill=0.8)
+    front = Camera("perspective", azimuth=0, elevation=10, fill=0.8)
     assert length(lines_of(behind, front)[0]) == pytest.approx(length(lines_of(alone, front)[0]), rel=0.01)
-    rear = Camera("rear", fill=0.8)
+    rear = Camera("perspective", azimuth=180, elevation=10, fill=0.8)
     assert length(lines_of(behind, rear)[0]) > 1.15 * length(lines_of(alone, rear)[0])
 
 

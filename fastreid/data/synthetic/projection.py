@@ -24,7 +24,7 @@ class Camera:
 
     Args:
         view: one of ``VIEWS``.
-        azimuth, elevation: degrees, for the view "perspective" only; 0 is the front, positive from the right, from above.
+        azimuth, elevation: degrees, only for "perspective"; 0 is the front, positive from the right and above.
         nearness: radius of the object over the distance of the eye; 0 and all axis views: parallel projection.
         fill: larger side of the drawing over the side of the canvas.
         shift: offset of the drawing's centre in canvas sides, (right, down).

@@ -65,7 +65,7 @@ def build_surface(parts: Sequence[Part]) -> Surface:
 
 
 def check_solid(solid) -> None:
-    """Raise ``ValueError`` unless ``solid`` is valid and in one piece; enclosed hollows, which nobody sees, are fine."""
+    """Raise ``ValueError`` unless ``solid`` is valid and in one piece; enclosed hollows are invisible and fine."""
     status = getattr(solid.status(), "name", str(solid.status()))
     if status != "NoError" or solid.is_empty() or solid.volume() <= 0:
         raise ValueError(f"not a solid: status {status}, volume {solid.volume():.3g}")
