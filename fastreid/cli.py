@@ -5,7 +5,7 @@ import sys
 
 COMMANDS = {
     "train": ("fastreid.engine.commands:train", "train a model, or evaluate one with --eval-only"),
-    "test": ("fastreid.engine.commands:submit", "write result.npy for the test lists"),
+    "test": ("fastreid.engine.submit:main", "write result.npy for the test lists"),
     "check-submission": ("fastreid.evaluation.submission:main", "say what is wrong with a result.npy"),
     "minipatent": ("fastreid.data.synthetic.generate:main", "draw the MiniPatent data set"),
     "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
