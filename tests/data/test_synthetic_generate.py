@@ -100,6 +100,14 @@ def test_layout_lists_and_metadata_agree(small):
     assert not list((small / "train_data/patent_data").rglob("*.tmp"))
 
 
+def test_design_drawn_twice_at_once_is_kept_once(tmp_path):
+    module.draw_design(("train", 0), tmp_path, SMALL)
+    before = pixels(tmp_path)
+    module.draw_design(("train", 0), tmp_path, SMALL)
+    assert pixels(tmp_path) == before
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
 def test_submission_set_has_no_labels_and_the_same_order(small):
     for name, part, labelled in (("queries", "queries", "query"), ("database", "database", "db")):
         paths = lines(small / f"codalab_test_set/lists/test_{name}.txt")

@@ -131,7 +131,7 @@ def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
 
     plan = plan_design(*job, settings)
     target = root / IMAGES / plan.folder
-    temporary = target.parent / f".{target.name}.tmp"
+    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
     try:
         surface = build_surface(plan.family.build(plan.draws.child("shape")))
@@ -142,7 +142,13 @@ def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
         stipple = plan.draws.generator(f"stipple {figure.number}")
         image = render(surface, figure.camera, plan.style, settings.size, label, stipple, settings.bilevel)
         image.save(temporary / Path(plan.file(figure)).name, optimize=True)
-    temporary.rename(target)
+    try:
+        temporary.rename(target)
+    except OSError:
+        # a worker that outlived its killed parent was faster; its drawings are the same
+        if not target.is_dir():
+            raise
+        shutil.rmtree(temporary)
 
 
 def _write_lists(root: Path, plans: list[Plan]) -> None:

@@ -96,7 +96,7 @@ def chair(draws: Draws) -> list[Part]:
     width, depth = draws.between("width", 38, 52), draws.between("depth", 38, 48)
     height, thickness = draws.between("height", 40, 48), draws.between("thickness", 2.5, 5)
     base, top = draws.choice("base", ("legs", "legs", "legs", "pedestal", "sled")), height + 0.5 * thickness
-    inset = 0.34 if kind == "round" else 0.4
+    inset = 0.3 if kind == "round" else 0.4
     corners = s.grid((-inset * width, inset * width), (-inset * depth, inset * depth))
     if kind == "trapezoid":
         corners = [(x * (1 if y < 0 else 0.8), y) for x, y in corners]
