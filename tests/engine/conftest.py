@@ -8,6 +8,27 @@ import pytest
 from PIL import Image
 
 
+# two stages of a few weights: what is tested here does not depend on the network, and checkpoints stay small
+PLUGIN = """
+from torch import nn
+
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+
+
+@BACKBONE_REGISTRY.register()
+class TinyBackbone(nn.Module):
+    feature_dim = 16
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.layer1 = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU())
+        self.layer2 = nn.Sequential(nn.Conv2d(8, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU())
+
+    def forward(self, x):
+        return self.layer2(self.layer1(x))
+"""
+
+
 @pytest.fixture(autouse=True)
 def restored_logger():
     logger = logging.getLogger("fastreid")
@@ -32,6 +53,7 @@ def tiny_data(tmp_path_factory) -> Path:
             name = f"{pid}_{number}.png"
             Image.fromarray(noisy).save(folder / name)
             lines.append(f"{name} {pid}")
+    (folder / "tiny_backbone.py").write_text(PLUGIN)
     (folder / "train.txt").write_text("\n".join(lines))
     (folder / "query.txt").write_text("\n".join(lines[::3]))
     (folder / "gallery.txt").write_text("\n".join(lines[1::3]))
@@ -43,8 +65,8 @@ def tiny_options(tiny_data, tmp_path) -> list[str]:
     """KEY VALUE pairs of a training of three epochs with three iterations each."""
     options = {
         "MODEL.DEVICE": "cpu",
-        "MODEL.BACKBONE.DEPTH": "18x",
-        "MODEL.BACKBONE.FEAT_DIM": 512,
+        "PLUGINS": (str(tiny_data / "tiny_backbone.py"),),
+        "MODEL.BACKBONE.NAME": "TinyBackbone",
         "MODEL.HEADS.WITH_BNNECK": True,
         "MODEL.LOSSES.NAME": ("CrossEntropyLoss", "TripletLoss"),
         "INPUT.SIZE_TRAIN": [32, 32],
@@ -68,6 +90,7 @@ def tiny_options(tiny_data, tmp_path) -> list[str]:
         "SOLVER.LOG_PERIOD": 1,
         "TEST.EVAL_PERIOD": 2,
         "TEST.IMS_PER_BATCH": 8,
+        "TEST.REPORT.ENABLED": False,
         "OUTPUT_DIR": str(tmp_path / "out"),
     }
     return [str(item) for pair in options.items() for item in pair]
