@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,10 @@ def lines(path) -> list[list[str]]:
 def pixels(root) -> dict[str, bytes]:
     found = sorted(Path(root, "train_data/patent_data").rglob("*.png"))
     return {path.name: np.asarray(Image.open(path)).tobytes() for path in found}
+
+
+def drawings(root) -> list[Path]:
+    return list(Path(root, "train_data/patent_data").glob("I*/USD*/*.png"))
 
 
 def set_incomplete(root) -> None:
@@ -106,6 +112,29 @@ def test_design_drawn_twice_at_once_is_kept_once(tmp_path):
     module.draw_design(("train", 0), tmp_path, SMALL)
     assert pixels(tmp_path) == before
     assert not list(tmp_path.rglob(".*.tmp"))
+
+
+def test_killed_run_leaves_no_worker_behind(tmp_path):
+    """The workers hold the write end of the pipe: it closes when the last of them is gone."""
+    command = [
+        sys.executable,
+        "-m",
+        "fastreid.data.synthetic.generate",
+        "--root",
+        tmp_path,
+        "--workers",
+        "2",
+        "--size",
+        "64",
+    ]
+    counts = ["--train", "200", "--val", "0", "--test", "0"]
+    run = subprocess.Popen([*command, *counts], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while run.poll() is None and not drawings(tmp_path):
+        pass
+    run.kill()
+    run.communicate(timeout=60)
+    drawn = drawings(tmp_path)
+    assert 0 < len({path.parent for path in drawn}) < 200
 
 
 def test_submission_set_has_no_labels_and_the_same_order(small):

@@ -8,9 +8,10 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from fastreid.data.synthetic.plan import SPLITS, VERSION, Plan, Settings, plan_design
@@ -108,7 +109,7 @@ def _draw_all(root: Path, settings: Settings, plans: list[Plan], workers: int | 
         for job in bar(jobs):
             draw(job)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
         try:
             for _ in bar(pool.map(draw, jobs, chunksize=4)):
                 pass
@@ -117,11 +118,17 @@ def _draw_all(root: Path, settings: Settings, plans: list[Plan], workers: int | 
             raise
 
 
-def _one_thread() -> None:
-    """Keep the linear algebra of a worker on one core."""
+def _start_worker() -> None:
+    """Keep the linear algebra of a worker on one core, and end the worker with its parent, even a killed one."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
 
 
 def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
