@@ -15,13 +15,6 @@ def train(argv: Sequence[str] | None = None) -> None:
     launch(run_training, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
 
 
-def submit(argv: Sequence[str] | None = None) -> None:
-    """Write a submission, see ``fastreid.engine.submit``."""
-    from fastreid.engine.submit import main
-
-    main(argv)
-
-
 def setup(args: argparse.Namespace):
     """Return the frozen config of a command line, after ``default_setup``."""
     from fastreid.config import get_cfg

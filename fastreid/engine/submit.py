@@ -26,16 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(args: argparse.Namespace) -> np.ndarray | None:
     """One process of ``tools/test.py``: config and model from the command line, then :func:`submit`."""
     from fastreid.engine import DefaultTrainer
-    from fastreid.engine.commands import setup
-    from fastreid.utils.checkpoint import Checkpointer
+    from fastreid.engine.commands import load_model, setup
 
-    cfg = setup(args).clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False  # MODEL.WEIGHTS replace them
-    cfg.freeze()
-    model = DefaultTrainer.build_model(cfg)
-    Checkpointer(model).load(cfg.MODEL.WEIGHTS)
-    return submit(cfg, model, args.output)
+    cfg = setup(args)
+    return submit(cfg, load_model(cfg, DefaultTrainer), args.output)
 
 
 def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray | None:

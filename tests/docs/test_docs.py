@@ -1,0 +1,98 @@
+"""What the documents show is run: files, Python, YAML and commands."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastreid.config import get_cfg
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def documents(repo):
+    return [repo / "README.md", *sorted((repo / "docs").glob("*.md")), *sorted((repo / "datasets").glob("*.md"))]
+
+
+def blocks(path, *languages):
+    return [body for language, body in BLOCK.findall(path.read_text(encoding="utf-8")) if language in languages]
+
+
+def write_files(path, folder):
+    """Write the blocks that begin with ``# file: NAME``; return the names."""
+    names = []
+    for body in blocks(path, "python", "yaml"):
+        match = re.match(r"# file: (\S+)\n", body)
+        if match:
+            (folder / match.group(1)).write_text(body)
+            names.append(match.group(1))
+    return names
+
+
+@pytest.fixture
+def drawings(tmp_path):
+    """Four identities of four images each, with list files."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for pid in range(4):
+        for figure in range(4):
+            Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)).save(tmp_path / f"{pid}-{figure}.png")
+            lines.append(f"{pid}-{figure}.png {pid}\n")
+    (tmp_path / "train.txt").write_text("".join(lines))
+    (tmp_path / "query.txt").write_text("".join(lines[::4]))
+    (tmp_path / "gallery.txt").write_text("".join(lines[1::4]))
+    return tmp_path
+
+
+def test_every_yaml_block_is_a_valid_config(repo, tmp_path):
+    found = 0
+    for path in documents(repo):
+        write_files(path, tmp_path)
+        for number, body in enumerate(blocks(path, "yaml")):
+            file = tmp_path / f"{path.stem}_{number}.yml"
+            file.write_text(body)
+            get_cfg().merge_from_file(file)
+            found += 1
+    assert found >= 2
+
+
+def test_the_loss_of_the_extension_guide_trains_through_the_command_line(repo, drawings):
+    names = write_files(repo / "docs" / "extending.md", drawings)
+    assert names == ["my_parts.py", "my_config.yml", "my_data.yml"]
+    command = [sys.executable, str(repo / "tools" / "train_net.py"), "--config-file", "my_config.yml"]
+    command += shlex.split(
+        "MODEL.DEVICE cpu MODEL.BACKBONE.DEPTH 10x MODEL.BACKBONE.WIDTH 8 MODEL.BACKBONE.FEAT_DIM 64 "
+        "DATASETS.NAMES FileList DATASETS.TESTS FileList DATALOADER.NUM_WORKERS 0 DATALOADER.NUM_INSTANCE 2 "
+        "DATALOADER.SAMPLER_TRAIN NaiveIdentitySampler INPUT.SIZE_TRAIN [32,32] INPUT.SIZE_TEST [32,32] "
+        "SOLVER.IMS_PER_BATCH 8 SOLVER.MAX_EPOCH 1 DATASETS.FILELIST.TRAIN train.txt "
+        "DATASETS.FILELIST.QUERY query.txt DATASETS.FILELIST.GALLERY gallery.txt OUTPUT_DIR out"
+    )
+    done = subprocess.run(
+        [*command, "DATASETS.FILELIST.ROOT", str(drawings)], cwd=drawings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "loss_supcon" in (drawings / "out" / "metrics.json").read_text()
+
+
+def test_scripts_and_configs_named_in_commands_exist(repo):
+    missing = []
+    for path in documents(repo):
+        for body in blocks(path, "bash", "sh", "console"):
+            words = shlex.split(body, comments=True)
+            for word in words:
+                if word.startswith(("tools/", "configs/")) and "..." not in word and not (repo / word).exists():
+                    missing.append(f"{path.name}: {word}")
+    assert not missing
+
+
+def test_links_between_documents_lead_somewhere(repo):
+    missing = []
+    for path in documents(repo):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            if not (path.parent / target).exists():
+                missing.append(f"{path.name}: {target}")
+    assert not missing
