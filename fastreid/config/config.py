@@ -46,7 +46,9 @@ class CfgNode(_YacsNode):
             raise ValueError(f"Overrides are KEY VALUE pairs; the key {cfg_list[-1]!r} has no value")
         values: dict[str, Any] = {}
         for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
-            values[key] = _decode(value)
+            decoded = _decode(value)
+            # a number stays as typed until its key is known: the folder 2024_01 is not 202401
+            values[key] = value if _is_number(decoded) else decoded
         plugins = values.get("PLUGINS", ())
         self._load_plugins([plugins] if isinstance(plugins, str) else plugins)
         self._merge(values, "the command line")
@@ -194,26 +196,26 @@ def _decode(value: Any) -> Any:
         return {"true": True, "false": False}.get(value.lower(), value)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _coerce(value: Any, default: Any, key: str, source: str) -> Any:
     """Return ``value`` with the type of ``default``: int for float, scalar for a list of one, list for tuple."""
     if isinstance(value, str) and not isinstance(default, str):
         value = _decode(value)
-    kind = type(default)
+    kind, is_number = type(default), _is_number(value)
     if kind in (list, tuple):
         if isinstance(value, (list, tuple)):
             return kind(value)
         if isinstance(value, (int, float, str)):
             return kind([value])
-    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif kind is int and isinstance(value, float) and not value.is_integer():
+    elif kind is int and is_number:
         # fast-reid declares SCALE, GAMMA as int; a fraction is meaningful there
-        return value
-    elif kind is int and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return int(value)
-    elif kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    elif isinstance(value, kind):
+        return int(value) if float(value).is_integer() else value
+    elif kind in (float, str) and is_number:
+        return kind(value)
+    elif kind is not int and isinstance(value, kind):  # True is an int
         return value
     raise ValueError(f"{key} in {source} must be of type {kind.__name__} like its default {default!r}; got {value!r}")
 

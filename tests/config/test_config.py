@@ -66,6 +66,9 @@ def test_a_refused_merge_changes_nothing():
         ("SOLVER.STEPS", "[1, 2]", [1, 2]),
         ("SOLVER.STEPS", "5", [5]),
         ("MODEL.BACKBONE.PRETRAIN_PATH", "123", "123"),
+        ("OUTPUT_DIR", "2024_01", "2024_01"),
+        ("OUTPUT_DIR", "1e5", "1e5"),
+        ("OUTPUT_DIR", "'quoted'", "quoted"),
         ("MODEL.HEADS.SCALE", "2.5", 2.5),
         ("TEST.FLIP.ENABLED", "true", True),
         ("SOLVER.MAX_EPOCH", "1e1", 10),
@@ -84,6 +87,8 @@ def test_values_take_the_type_of_the_default(key, given, expected):
     [
         (["SOLVER.MAX_EPOCH", "abc"], "SOLVER.MAX_EPOCH in the command line must be of type int .* got 'abc'"),
         (["TEST.FLIP.ENABLED", "1"], "must be of type bool"),
+        (["SOLVER.MAX_EPOCH", "True"], "must be of type int .* got True"),
+        (["SOLVER.BASE_LR", "True"], "must be of type float .* got True"),
         (["MODEL.BACKBONE", "50x"], "MODEL.BACKBONE in the command line is a group of keys"),
         (["--resume", "model.pth"], "MODEL.WEIGHTS names a file"),
         (["SOLVER.BASE_LR"], "the key 'SOLVER.BASE_LR' has no value"),
