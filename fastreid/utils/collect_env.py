@@ -1,5 +1,6 @@
 """Versions and hardware for a bug report: ``python -m fastreid.utils.collect_env``."""
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -50,6 +51,7 @@ def _compiled_parts() -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(description="Print versions and devices, for bug reports.").parse_args(argv)
     print(collect_env_info())
 
 
