@@ -2,9 +2,9 @@
 
 import contextlib
 import hashlib
+import http.client
 import os
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +68,9 @@ def cached_download(url: str, sha256_prefix: str | None = None, cache: Path | No
         ValueError: the checksum differs.
     """
     name = url.rstrip("/").rsplit("/", 1)[-1].split("?")[0] or "download"
-    if "drive.google.com" in url:
-        name = hashlib.sha256(url.encode()).hexdigest()[:16] + ".pth"
+    if sha256_prefix is None or "drive.google.com" in url:
+        # without a checksum nothing else would tell model_best.pth from that of another address
+        name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
     target = (cache or cache_root()) / name
     if not target.exists():
         _fetch(url, target)
@@ -84,16 +85,28 @@ def cached_download(url: str, sha256_prefix: str | None = None, cache: Path | No
 def _fetch(url: str, target: Path) -> None:
     try:
         with atomic_write(target) as file:
-            if "drive.google.com" in url:
-                import gdown
-
-                if gdown.download(url, file, quiet=True) is None:
-                    raise OSError("gdown returned no file")
-                return
-            with urllib.request.urlopen(url, timeout=60) as response:
-                while block := response.read(1 << 20):
-                    file.write(block)
-    except (OSError, urllib.error.URLError) as error:
+            (_from_google_drive if "drive.google.com" in url else _from_server)(url, file)
+    except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(
             f"Cannot download {url} ({error}). Without a network, fetch it on another machine and save it as {target}."
         ) from error
+
+
+def _from_server(url: str, file: IO) -> None:
+    with urllib.request.urlopen(url, timeout=60) as response:
+        while block := response.read(1 << 20):
+            file.write(block)
+    expected = response.headers.get("Content-Length")
+    if expected and file.tell() != int(expected):
+        raise OSError(f"the connection ended after {file.tell()} of {expected} bytes")
+
+
+def _from_google_drive(url: str, file: IO) -> None:
+    import gdown
+
+    try:
+        found = gdown.download(url, file, quiet=True)
+    except Exception as error:  # gdown's own errors have no common base in its older releases
+        raise OSError(str(error)) from error
+    if found is None:
+        raise OSError("gdown returned no file")

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 import threading
 from functools import partial
@@ -58,6 +59,35 @@ def test_a_download_is_fetched_once_and_checked(server, tmp_path):
 def test_a_wrong_checksum_is_refused(server, tmp_path):
     with pytest.raises(ValueError, match=r"wrong checksum: expected SHA-256 00000000"):
         cached_download(f"{server}/weights.pth", "00000000", cache=tmp_path / "cache")
+
+
+def test_files_of_one_name_from_two_addresses_are_kept_apart(server, tmp_path):
+    (tmp_path / "site" / "other").mkdir()
+    (tmp_path / "site" / "other" / "weights.pth").write_bytes(b"other")
+    names = ("weights.pth", "other/weights.pth")
+    paths = [cached_download(f"{server}/{name}", cache=tmp_path / "cache") for name in names]
+    assert [path.read_bytes() for path in paths] == [b"weights", b"other"]
+
+
+def test_a_download_that_ends_early_is_refused(monkeypatch, tmp_path):
+    class Response(io.BytesIO):
+        headers = {"Content-Length": "9"}
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Response(b"only"))
+    with pytest.raises(ConnectionError, match="4 of 9 bytes"):
+        cached_download("https://example.org/weights.pth", cache=tmp_path / "cache")
+    assert os.listdir(tmp_path / "cache") == []
+
+
+def test_a_failed_download_from_google_drive_says_where_to_put_the_file(monkeypatch, tmp_path):
+    gdown = pytest.importorskip("gdown")
+
+    def refuse(url, output, quiet):
+        raise gdown.exceptions.FileURLRetrievalError("Cannot retrieve the public link of the file")
+
+    monkeypatch.setattr(gdown, "download", refuse)
+    with pytest.raises(ConnectionError, match=r"public link of the file.*save it as .*cache"):
+        cached_download("https://drive.google.com/uc?id=abc", cache=tmp_path / "cache")
 
 
 def test_a_failed_download_says_where_to_put_the_file(server, tmp_path):
