@@ -29,7 +29,7 @@ class EventStorage:
     """
 
     def __init__(self, start_iter: int = 0):
-        self.iter = start_iter
+        self.iter = self.start_iter = start_iter
         self.epoch = 0
         self._histories: dict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
         self._hints: dict[str, bool] = {}
@@ -111,23 +111,26 @@ class JSONWriter(EventWriter):
     """Append one JSON object per line with the scalars that are new since the last line.
 
     A resumed training repeats the iterations after its checkpoint; their old lines are dropped at the first write, so
-    that each iteration stands in the file once. A new training in a used folder starts the file afresh the same way.
+    that each iteration stands in the file once, and values from before it are not new. A new training in a used folder
+    starts the file afresh the same way.
     """
 
     def __init__(self, json_file: str | os.PathLike, window_size: int = 20):
         self._path = Path(json_file)
         self._window_size = window_size
         self._file = None
-        self._written_to = -1
+        self._written_to: int | None = None
 
     def write(self) -> None:
         storage = get_event_storage()
+        if self._written_to is None:
+            self._written_to = storage.start_iter - 1
         values = storage.latest_with_smoothing_hint(self._window_size)
         new = {name: value for name, (value, iteration) in values.items() if iteration > self._written_to}
         if not new:
             return
         if self._file is None:
-            self._file = self._open(storage.iter)
+            self._file = self._open(storage.start_iter)
         self._file.write(json.dumps({"iteration": storage.iter, **new}, sort_keys=True) + "\n")
         self._file.flush()
         self._written_to = storage.iter

@@ -73,6 +73,19 @@ def test_each_iteration_stands_once_in_the_file_also_after_a_resume(tmp_path):
     assert lines(path) == [{"iteration": 0, "loss": 3.0}]
 
 
+def test_a_resumed_run_does_not_repeat_older_values_as_its_own(tmp_path):
+    path = tmp_path / "metrics.json"
+    write(path, 0, 4, loss=1)  # killed later than its checkpoint, which was made after iteration 1
+    with EventStorage(2) as storage:
+        storage.load_state_dict({"mAP": {"values": [(50.0, 1)], "hint": False}})
+        writer = JSONWriter(path, window_size=1)
+        storage.iter = 5  # the first line is due later than that of the killed run
+        storage.put_scalar("loss", 2)
+        writer.write()
+        writer.close()
+    assert lines(path) == [{"iteration": 0, "loss": 1.0}, {"iteration": 1, "loss": 1.0}, {"iteration": 5, "loss": 2.0}]
+
+
 def test_a_line_holds_what_is_new(tmp_path):
     with EventStorage(0) as storage:
         writer = JSONWriter(tmp_path / "m.json")
