@@ -149,8 +149,9 @@ class PeriodicCheckpointer:
     def _delete_old(self) -> None:
         folder = self.checkpointer.save_dir
         if self.keep > 0 and folder and self.checkpointer.save_to_disk:
-            numbered = sorted(p for p in Path(folder).glob("model_*.pth") if re.fullmatch(r"model_\d{4,}", p.stem))
-            for path in numbered[: -self.keep]:
+            numbered = [p for p in Path(folder).glob("model_*.pth") if re.fullmatch(r"model_\d{4,}", p.stem)]
+            # by time: higher numbers may be left from an earlier training in this folder
+            for path in sorted(numbered, key=lambda p: (p.stat().st_mtime_ns, p.name))[: -self.keep]:
                 path.unlink()
 
 

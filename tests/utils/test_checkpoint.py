@@ -196,6 +196,14 @@ def test_periodic_files_and_their_contents(tmp_path):
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
 
 
+def test_keep_deletes_the_oldest_not_the_lowest(tmp_path):
+    """A new training in a used folder must not delete what it just saved, the file that a resume would read."""
+    (tmp_path / "model_0059.pth").write_bytes(b"of an earlier, longer training")
+    os.utime(tmp_path / "model_0059.pth", (1, 1))
+    PeriodicCheckpointer(Checkpointer(filled(0), tmp_path), 1, 6, keep=1).step(0)
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000.pth"]
+
+
 def test_keep_limits_the_periodic_files(tmp_path):
     periodic = PeriodicCheckpointer(Checkpointer(filled(0), tmp_path), 1, 6, keep=2)
     for epoch in range(6):
