@@ -80,16 +80,14 @@ class DefaultPredictor:
     """
 
     def __init__(self, cfg: CfgNode):
+        from fastreid.engine.commands import load_model
+
         self.cfg = cfg.clone()
-        self.cfg.defrost()
-        self.cfg.MODEL.BACKBONE.PRETRAIN = False
-        self.model = build_model(self.cfg).eval()
-        Checkpointer(self.model).load(self.cfg.MODEL.WEIGHTS)
+        self.model = load_model(cfg, DefaultTrainer).eval()
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        device = next(self.model.parameters()).device
         with torch.inference_mode():
-            return self.model({"images": image.to(device)}).cpu()
+            return self.model({"images": image}).cpu()
 
 
 class DefaultTrainer(TrainerBase):
@@ -174,8 +172,8 @@ class DefaultTrainer(TrainerBase):
             hooks.EpochSeed(max(cfg.SEED, 0)),
             hooks.IterationTimer(),
             hooks.LRScheduler(self.optimizer, self.scheduler),
-            hooks.BufferAverage(unwrap(self.model)),
             self._precise_bn(),
+            hooks.BufferAverage(unwrap(self.model)),  # after the former: one model is evaluated and saved
         ]
         if cfg.MODEL.FREEZE_LAYERS and cfg.SOLVER.FREEZE_ITERS > 0:
             result.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
@@ -191,7 +189,16 @@ class DefaultTrainer(TrainerBase):
         options = self.cfg.TEST.PRECISE_BN
         if not options.ENABLED or not get_bn_modules(self.model):
             return None
-        loader = self.build_train_loader(self.cfg)  # its own, so that the training's stream is not disturbed
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.DATASETS.NAMES = (options.DATASET,)
+        loader = self.build_train_loader(cfg)  # its own, so that the training's stream is not disturbed
+        found, classes = loader.dataset.num_classes, cfg.MODEL.HEADS.NUM_CLASSES
+        if found > classes:
+            raise ValueError(
+                f"TEST.PRECISE_BN.DATASET {options.DATASET} has {found} identities, the model {classes} classes: name "
+                f"one of DATASETS.NAMES {self.cfg.DATASETS.NAMES}"
+            )
         return hooks.PreciseBN(unwrap(self.model), loader, options.NUM_ITER, self.cfg.TEST.EVAL_PERIOD)
 
     def _evaluate(self) -> dict:

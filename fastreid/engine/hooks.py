@@ -15,7 +15,7 @@ from fastreid.solver.freeze import frozen_parameters, is_below
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from fastreid.utils.checkpoint import unwrap
-from fastreid.utils.events import EventWriter
+from fastreid.utils.events import EventStorage, EventWriter
 from fastreid.utils.precision_bn import update_bn_stats
 
 __all__ = [
@@ -191,7 +191,8 @@ class PreciseBN(HookBase):
 
     def update_stats(self) -> None:
         logger.info("Precise BN: statistics over %d batches", self._num_iter)
-        update_bn_stats(self._model, self._data_loader, self._num_iter)
+        with EventStorage():  # what the model logs meanwhile is no figure of the training
+            update_bn_stats(self._model, self._data_loader, self._num_iter)
 
 
 class LayerFreeze(HookBase):

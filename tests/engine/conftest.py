@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 # two stages of a few weights: what is tested here does not depend on the network, and checkpoints stay small
 PLUGIN = """
 from torch import nn

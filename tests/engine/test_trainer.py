@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from fastreid.engine import DefaultPredictor, DefaultTrainer, commands, default_argument_parser, default_setup
+from fastreid.engine import DefaultPredictor, DefaultTrainer, commands, default_argument_parser, default_setup, hooks
 from fastreid.utils.checkpoint import Checkpointer
 
 
@@ -92,6 +92,49 @@ def test_no_evaluation_with_period_zero(tiny_cfg, tmp_path):
     assert trainer.train() is None
     assert (tmp_path / "out" / "model_final.pth").exists()
     assert not (tmp_path / "out" / "model_best.pth").exists()
+
+
+def test_precise_bn_reads_its_own_data_set_and_leaves_no_trace(tiny_cfg):
+    tiny_cfg.TEST.PRECISE_BN.merge_from_list(["ENABLED", True, "DATASET", "Other", "NUM_ITER", 2])
+    tiny_cfg.TEST.EVAL_PERIOD = 1
+    names = []
+
+    class Trainer(DefaultTrainer):
+        @classmethod
+        def build_train_loader(cls, cfg):
+            names.append(cfg.DATASETS.NAMES)
+            cfg = cfg.clone()
+            cfg.DATASETS.NAMES = ("FileList",)
+            return super().build_train_loader(cfg)
+
+        @classmethod
+        def test(cls, cfg, model):
+            return {}
+
+    trainer = Trainer(tiny_cfg)
+    order = [type(hook) for hook in trainer._hooks]
+    assert order.index(hooks.PreciseBN) < order.index(hooks.BufferAverage) < order.index(hooks.EvalHook)
+    trainer.train()
+    assert names == [("FileList",), ("Other",)]
+    assert len(trainer.storage.history("cls_accuracy").values()) == 9, "its batches are no steps of the training"
+
+
+def test_precise_bn_refuses_a_data_set_of_more_classes(tiny_cfg):
+    tiny_cfg.TEST.PRECISE_BN.merge_from_list(["ENABLED", True, "DATASET", "FileList"])
+    tiny_cfg.MODEL.HEADS.NUM_CLASSES = 3
+    with pytest.raises(ValueError, match="PRECISE_BN.DATASET FileList has 4 identities, the model 3 classes"):
+        DefaultTrainer(tiny_cfg)
+
+
+def test_predictor_takes_weights_of_any_number_of_classes(tiny_cfg, tmp_path, caplog):
+    tiny_cfg.MODEL.HEADS.NUM_CLASSES = 7
+    torch.save({"model": DefaultTrainer.build_model(tiny_cfg).state_dict()}, tmp_path / "seven.pth")
+    tiny_cfg.merge_from_list(["MODEL.HEADS.NUM_CLASSES", 0, "MODEL.WEIGHTS", str(tmp_path / "seven.pth")])
+    images = torch.rand(2, 3, 32, 32) * 255
+    assert DefaultPredictor(tiny_cfg)(images).shape == (2, 16)
+    assert "skipped for their shape" not in caplog.text
+    tiny_cfg.merge_from_list(["MODEL.META_ARCHITECTURE", "HOG", "MODEL.WEIGHTS", ""])
+    assert DefaultPredictor(tiny_cfg)(images).shape == (2, 4 * 9 * 7**2)
 
 
 def test_data_set_smaller_than_a_batch(tiny_cfg):
