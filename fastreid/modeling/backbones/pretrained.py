@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fastreid.utils.checkpoint import read_checkpoint
 from fastreid.utils.files import cached_download
 
 logger = logging.getLogger(__name__)
@@ -26,10 +27,13 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
     Raises:
         ConnectionError: the address cannot be reached.
         FileNotFoundError: the path does not exist.
-        ValueError: the file holds no state dict, or not one tensor that fits the backbone.
+        ValueError: the file cannot be read or holds no state dict, or not one tensor that fits the backbone.
     """
-    content = torch.load(_local_file(source), map_location="cpu", weights_only=True)
-    weights = _strip_prefixes(_unwrap(content, source))
+    try:
+        content = read_checkpoint(_local_file(source))["model"]
+    except ValueError as error:
+        raise ValueError(f"MODEL.BACKBONE.PRETRAIN_PATH: {error}") from error
+    weights = _strip_prefixes(content)
     own = backbone.state_dict()
     weights = {key: _fit_channels(value, own.get(key)) for key, value in weights.items()}
     fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
@@ -59,15 +63,6 @@ def _local_file(source: str) -> Path:
             f"public weights, or set MODEL.BACKBONE.PRETRAIN False."
         )
     return path
-
-
-def _unwrap(content: Mapping, source: str) -> Mapping:
-    if not isinstance(content, Mapping):
-        raise ValueError(f"MODEL.BACKBONE.PRETRAIN_PATH: {source} holds a {type(content).__name__}, not a state dict")
-    for name in ("model", "state_dict"):
-        if isinstance(content.get(name), Mapping):
-            return content[name]
-    return content
 
 
 def _strip_prefixes(weights: Mapping) -> dict[str, torch.Tensor]:
