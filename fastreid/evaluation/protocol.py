@@ -108,8 +108,8 @@ class Protocol:
         names = sorted(POSTPROCESSOR_REGISTRY.names(), key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
         enabled, options = [], {}
         for name in names:
-            node = POSTPROCESSOR_REGISTRY.node(name)
-            if node is not None and cfg.get_node(node).ENABLED:
+            if POSTPROCESSOR_REGISTRY.enabled(name, cfg):
+                node = POSTPROCESSOR_REGISTRY.node(name)
                 label = node.rsplit(".", 1)[-1]
                 enabled.append((label, POSTPROCESSOR_REGISTRY.build(name, cfg)))
                 options[label] = {key: value for key, value in cfg.get_node(node).items() if key != "ENABLED"}
@@ -161,4 +161,4 @@ class Protocol:
         return Evaluation(tuple(stages), indices, distances, self.settings, roc)
 
     def _leaks(self, component: Any) -> bool:
-        return PRIOR_ART_RULE in self.rule and not component.causal
+        return PRIOR_ART_RULE in self.rule and not getattr(component, "causal", False)

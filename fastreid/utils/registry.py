@@ -71,6 +71,13 @@ class Registry:
         kwargs = {name: options[key_of(name)] for name in option_names(obj) if key_of(name) in options}
         return obj(**{**kwargs, **wired})
 
+    def enabled(self, name: str, cfg) -> bool:
+        """Whether ``ENABLED`` of the node of ``name`` is set; ``ValueError`` for a component without such a switch."""
+        node = self.node(name)
+        if node is None or "ENABLED" not in cfg.get_node(node):
+            raise ValueError(f"'{name}' of the {self.name} registry needs a config node with ENABLED to switch it on")
+        return bool(cfg.get_node(node).ENABLED)
+
     def names(self) -> list[str]:
         return sorted(self._objects)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fastreid.config import CfgNode as CN
 from fastreid.config import get_cfg
 from fastreid.data.common import seeded
 from fastreid.data.transforms import TRANSFORM_REGISTRY, Resize, build_transforms, to_tensor
@@ -53,6 +54,29 @@ def test_options_and_defaults_are_those_of_the_config(name):
 def test_every_registered_transform_has_a_place_in_the_order(name):
     assert name in TRAIN
     assert [step for step in TEST if not step.isupper()] == ["InkCrop", "Thicken"]
+
+
+def test_a_transform_from_outside_works_on_the_training_image(cfg, monkeypatch):
+    for table in ("_objects", "_nodes"):
+        monkeypatch.setattr(TRANSFORM_REGISTRY, table, dict(getattr(TRANSFORM_REGISTRY, table)))
+
+    @TRANSFORM_REGISTRY.register(node="INPUT.INVERT")
+    class Invert:
+        def __init__(self, most=255):
+            self.most = most
+
+        def __call__(self, image):
+            return image.point(lambda value: self.most - value)
+
+    cfg.INPUT.INVERT = CN({"ENABLED": False, "MOST": 250})
+    white = Image.new("L", (64, 80), 250)
+    assert build_transforms(cfg)(white).max() == 250
+    cfg.INPUT.INVERT.ENABLED = True
+    assert build_transforms(cfg)(white).max() == 0
+    assert build_transforms(cfg, is_train=False)(white).max() == 250
+    TRANSFORM_REGISTRY.register(Invert, name="NoSwitch")
+    with pytest.raises(ValueError, match="'NoSwitch' of the TRANSFORM registry needs a config node with ENABLED"):
+        build_transforms(cfg)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

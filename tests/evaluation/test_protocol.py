@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from fastreid.config import CfgNode as CN
 from fastreid.config import get_cfg
 from fastreid.evaluation import Protocol
-from fastreid.retrieval import evaluate
+from fastreid.retrieval import POSTPROCESSOR_REGISTRY, evaluate
 from tests.evaluation.stand_ins import feature_file
 
 
@@ -83,6 +84,27 @@ def test_noncausal_postprocessing_is_refused_for_prior_art_unless_asked_for(name
 
 def test_causal_expansion_is_accepted_for_prior_art():
     assert protocol(*on("QE"), "TEST.RULE", "granted_before").postprocessors[0][0] == "QE"
+
+
+def test_a_post_processor_from_outside_comes_last_and_counts_as_non_causal(monkeypatch):
+    for table in ("_objects", "_nodes"):
+        monkeypatch.setattr(POSTPROCESSOR_REGISTRY, table, dict(getattr(POSTPROCESSOR_REGISTRY, table)))
+
+    @POSTPROCESSOR_REGISTRY.register(node="TEST.ABS")
+    class Absolute:
+        def apply(self, search):
+            return search.with_features(abs(search.queries), abs(search.gallery))
+
+    cfg = get_cfg()
+    cfg.TEST.ABS = CN({"ENABLED": True})
+    cfg.TEST.AQE.ENABLED = True
+    assert [stage.name for stage in Protocol.from_config(cfg).evaluate(feature_file()).stages[1:]] == ["+AQE", "+ABS"]
+    cfg.TEST.AQE.ENABLED, cfg.TEST.RULE = False, "granted_before"
+    with pytest.raises(ValueError, match=r"TEST\.ABS looks at"):
+        Protocol.from_config(cfg)
+    POSTPROCESSOR_REGISTRY.register(Absolute, name="NoSwitch")
+    with pytest.raises(ValueError, match="'NoSwitch' of the POSTPROCESSOR registry needs a config node with ENABLED"):
+        Protocol.from_config(cfg)
 
 
 def test_wrong_names_are_refused_at_the_start():

@@ -8,11 +8,11 @@ from fastreid.utils.registry import Registry
 TRANSFORM_REGISTRY = Registry("TRANSFORM")
 
 # Names in the registry; each is used where `ENABLED` of its node is set. The order is fast-reid's; what is new stands
-# where it works on the fewest pixels. Steps in capitals are always there.
+# where it works on the fewest pixels. Steps in capitals are always there; OUTSIDE: the transforms of plug-ins.
 PREPARE = ("InkCrop", "Thicken")
 TRAIN = (
     *PREPARE, "AutoAugment", "RESIZE", "ScaleCrop", "RandomRotation", "RandomBlur", "RandomResizedCrop", "PadCrop",
-    "RandomFlip", "RandomColorJitter", "RandomAffine", "AugMix", "TENSOR", "RandomErasing", "RandomPatch",
+    "RandomFlip", "RandomColorJitter", "RandomAffine", "AugMix", "OUTSIDE", "TENSOR", "RandomErasing", "RandomPatch",
 )  # fmt: skip
 TEST = (*PREPARE, "RESIZE", "CENTER_CROP", "TENSOR")
 
@@ -36,7 +36,7 @@ def build_transforms(cfg, is_train: bool = True) -> Compose:
     """Build the pipeline from PIL image (L or RGB) to float32 tensor (CHANNELS, height, width), values 0..255.
 
     Raises:
-        ValueError: a setting of ``INPUT`` is out of range, naming it.
+        ValueError: a setting of ``INPUT`` is out of range, naming it; or a transform of a plug-in has no switch.
     """
     size = list(cfg.INPUT.SIZE_TRAIN if is_train else cfg.INPUT.SIZE_TEST)
     steps: list[Callable] = []
@@ -45,19 +45,17 @@ def build_transforms(cfg, is_train: bool = True) -> Compose:
     return Compose(steps)
 
 
-def enabled(cfg, name: str) -> bool:
-    """Whether the transform registered as ``name`` is switched on."""
-    return bool(cfg.get_node(TRANSFORM_REGISTRY.node(name)).ENABLED)
-
-
 def _fixed(cfg, step: str, size: list[int]) -> list[Callable]:
     from fastreid.data.transforms.transforms import Channels, Resize, ToTensor
 
     if step == "RESIZE":
         return [Resize(size)] if size[0] > 0 else []
+    if step == "OUTSIDE":
+        outside = [name for name in TRANSFORM_REGISTRY.names() if name not in TRAIN]
+        return [transform for name in outside for transform in _switched(cfg, name, size)]
     if step == "TENSOR":
         return [ToTensor(), Channels(cfg.INPUT.CHANNELS)]
-    if not enabled(cfg, "RandomResizedCrop"):
+    if not TRANSFORM_REGISTRY.enabled("RandomResizedCrop", cfg):
         return []
     from torchvision.transforms import CenterCrop
 
@@ -66,7 +64,7 @@ def _fixed(cfg, step: str, size: list[int]) -> list[Callable]:
 
 
 def _switched(cfg, name: str, size: list[int]) -> list[Callable]:
-    if not enabled(cfg, name):
+    if not TRANSFORM_REGISTRY.enabled(name, cfg):
         return []
     takes_target = "target" in inspect.signature(TRANSFORM_REGISTRY.get(name)).parameters
     return [TRANSFORM_REGISTRY.build(name, cfg, **({"target": size} if takes_target else {}))]
