@@ -33,7 +33,7 @@ def _equal(queries: Columns, gallery: Columns, column: str) -> np.ndarray:
     return queries[column][:, None] == gallery[column][None, :]
 
 
-@RULE_REGISTRY.register(name="all", node="TEST")
+@RULE_REGISTRY.register(name="all")
 class AllItems:
     """Every gallery item is a candidate."""
 
@@ -44,7 +44,7 @@ class AllItems:
         return np.ones((num_queries, num_gallery), dtype=bool)
 
 
-@RULE_REGISTRY.register(name="camera", node="TEST")
+@RULE_REGISTRY.register(name="camera")
 class OtherCamera:
     """Market-1501 (Zheng et al., ICCV 2015): an image of the same identity by the same camera is junk."""
 
@@ -55,7 +55,7 @@ class OtherCamera:
         return ~(_equal(queries, gallery, "pids") & _equal(queries, gallery, "camids"))
 
 
-@RULE_REGISTRY.register(name="other_patent", node="TEST")
+@RULE_REGISTRY.register(name="other_patent")
 class OtherPatent:
     """Figures of the query's own patent are not candidates."""
 
@@ -65,7 +65,7 @@ class OtherPatent:
         return ~_equal(queries, gallery, "pids")
 
 
-@RULE_REGISTRY.register(name="granted_before", node="TEST")
+@RULE_REGISTRY.register(name="granted_before")
 class GrantedBefore:
     """Prior art: granted strictly before the query.
 

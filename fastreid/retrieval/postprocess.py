@@ -13,12 +13,18 @@ import numpy as np
 from fastreid.retrieval.candidates import at_query_time
 from fastreid.retrieval.distance import normalize
 from fastreid.retrieval.expansion import alpha_qe, dba, joint_aqe
-from fastreid.retrieval.rerank import check_lists, k_reciprocal
+from fastreid.retrieval.rerank import k_reciprocal
 from fastreid.retrieval.search import Search
 from fastreid.utils.registry import Registry
 
 POSTPROCESSOR_REGISTRY = Registry("POSTPROCESSOR")
 ORDER = ("AQE", "AlphaQE", "DBA", "KReciprocal")
+
+
+def _at_least(lowest: float, owner: str, **options: float) -> None:
+    for name, value in options.items():
+        if value < lowest:
+            raise ValueError(f"{owner}: {name} must be at least {lowest}; got {value}")
 
 
 @POSTPROCESSOR_REGISTRY.register(node="TEST.AQE")
@@ -29,6 +35,8 @@ class AQE:
     causal = False
 
     def __init__(self, qe_time: int = 1, qe_k: int = 5, alpha: float = 3.0):
+        _at_least(1, self.name, qe_time=qe_time, qe_k=qe_k)
+        _at_least(0, self.name, alpha=alpha)
         self.qe_time, self.qe_k, self.alpha = qe_time, qe_k, alpha
 
     def apply(self, search: Search) -> Search:
@@ -50,6 +58,8 @@ class AlphaQE:
     causal = True
 
     def __init__(self, k: int = 5, alpha: float = 3.0):
+        _at_least(1, self.name, k=k)
+        _at_least(0, self.name, alpha=alpha)
         self.k, self.alpha = k, alpha
 
     def apply(self, search: Search) -> Search:
@@ -66,6 +76,8 @@ class DBA:
     causal = False
 
     def __init__(self, k: int = 5, alpha: float = 3.0):
+        _at_least(1, self.name, k=k)
+        _at_least(0, self.name, alpha=alpha)
         self.k, self.alpha = k, alpha
 
     def apply(self, search: Search) -> Search:
@@ -81,7 +93,9 @@ class KReciprocal:
     causal = False
 
     def __init__(self, k1: int = 20, k2: int = 6, lambda_: float = 0.3):
-        check_lists(k1, k2)
+        _at_least(1, self.name, k1=k1, k2=k2)
+        if not 0 <= lambda_ <= 1:
+            raise ValueError(f"{self.name}: lambda must be in 0..1; got {lambda_}")
         self.k1, self.k2, self.lambda_ = k1, k2, lambda_
 
     def apply(self, search: Search) -> Search:

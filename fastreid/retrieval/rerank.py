@@ -31,8 +31,11 @@ class JaccardDistances:
 
     def __call__(self, rows: slice) -> np.ndarray:
         """Return float32 (b, G)."""
-        shared = np.stack([self._overlap(i) for i in range(rows.start, rows.stop)])
-        return np.maximum(1 - shared / (2 - shared), 0).astype(np.float32)
+        jaccard = np.empty((rows.stop - rows.start, self.gallery.shape[0]), dtype=np.float32)
+        for row, query in zip(jaccard, range(rows.start, rows.stop), strict=True):
+            shared = self._overlap(query)
+            row[:] = np.maximum(1 - shared / (2 - shared), 0)
+        return jaccard
 
     def _overlap(self, query: int) -> np.ndarray:
         """``sum_c min(V_query,c, V_j,c)`` for every gallery item j, by way of the columns c of the query."""

@@ -59,7 +59,7 @@ def test_defaults_equal_the_config_and_every_key_arrives(name):
     assert set(keys) == set(node) - {"ENABLED"}
     for key, option in keys.items():
         assert getattr(defaults, option) == node[key]
-        node[key] = node[key] + 1
+        node[key] = node[key] + (1 if isinstance(node[key], int) else 0.5)
     built = POSTPROCESSOR_REGISTRY.build(name, cfg)
     assert all(getattr(built, option) == node[key] for key, option in keys.items())
 
@@ -94,6 +94,22 @@ def test_reranking_mixes_jaccard_and_distance(search, metric):
     blocks = list(after.blocks())
     assert len(blocks) == 15
     np.testing.assert_allclose(np.concatenate([distances for _, distances in blocks]), want, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("AQE", {"qe_k": 0}, "AQE: qe_k must be at least 1; got 0"),
+        ("AQE", {"qe_time": 0}, "AQE: qe_time must be at least 1; got 0"),
+        ("AlphaQE", {"alpha": -1}, "AlphaQE: alpha must be at least 0; got -1"),
+        ("DBA", {"k": 0}, "DBA: k must be at least 1; got 0"),
+        ("KReciprocal", {"k2": 0}, "KReciprocal: k2 must be at least 1; got 0"),
+        ("KReciprocal", {"lambda_": 1.5}, "KReciprocal: lambda must be in 0..1; got 1.5"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_feature_is_seen(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        POSTPROCESSOR_REGISTRY.get(name)(**options)
 
 
 def test_order_that_would_be_ignored_is_refused(search):
