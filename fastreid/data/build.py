@@ -88,6 +88,7 @@ def _test_from_cfg(
             data.show_test()
         transforms = transforms or build_transforms(cfg, is_train=False)
         test_set, num_query = _dataset(cfg, query + gallery, transforms, is_train=False), len(query)
+        test_set.name, test_set.relevance_known = dataset_name, getattr(data, "relevance_known", True)
     return {
         "test_set": test_set, "test_batch_size": cfg.TEST.IMS_PER_BATCH, "num_query": num_query,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,

@@ -39,7 +39,14 @@ class CommDataset(Dataset):
 
     An item read at an index is random like any PyTorch data set; read at a ``StreamItem`` it depends on nothing but
     the record and the key.
+
+    Attributes:
+        name: of the data set that a test loader reads.
+        relevance_known: False when the identities are no true labels (the test set of a challenge).
     """
+
+    name = ""
+    relevance_known = True
 
     def __init__(
         self,

@@ -166,6 +166,7 @@ def fingerprint_of(cfg, model, records: Sequence, num_query: int, dataset_name: 
         "settings": {
             **_plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT"),
             **_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"),
+            "DATALOADER.ON_BAD_IMAGE": cfg.DATALOADER.ON_BAD_IMAGE,  # "skip" leaves the features of white pages
             "flip": bool(flip),
         },
         "images": hash_records(records, num_query),

@@ -62,7 +62,7 @@ class ReidLoader(DataLoader):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         met: Counter[str] = Counter()
         for number, batch in enumerate(super().__iter__(), start=1):
-            met.update(batch.pop("bad_images", ()))
+            met.update(batch.pop("bad_images", ()) if isinstance(batch, dict) else ())
             if self.epoch_length and number % self.epoch_length == 0:
                 met = self._report(met)
             yield batch

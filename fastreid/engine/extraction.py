@@ -24,7 +24,6 @@ def extract_features(
     amp_dtype: torch.dtype | None = None,
     progress: bool = True,
     fingerprint: dict | None = None,
-    dataset_name: str = "",
 ) -> FeatureFile | None:
     """Run ``model`` over a test loader (queries, then gallery) and return the features.
 
@@ -33,7 +32,6 @@ def extract_features(
         amp_dtype: run the model under autocast in this type.
         progress: show a bar on a terminal.
         fingerprint: stored in the file, see :func:`fastreid.data.feature_file.fingerprint_of`.
-        dataset_name: a registered name says whether the set has labels.
 
     Returns:
         the feature file in the main process, ``None`` in the others (each runs its shard of the images).
@@ -41,7 +39,7 @@ def extract_features(
     Raises:
         ValueError: a feature is NaN or infinite (names the images), or the loader is out of order.
     """
-    collector = FeatureCollector(num_query, dataset_name=dataset_name, fingerprint=fingerprint)
+    collector = FeatureCollector(num_query, fingerprint=fingerprint)
     features = inference_on_dataset(model, loader, collector, flip, amp_dtype, progress)
     return features if isinstance(features, FeatureFile) else None
 
@@ -77,7 +75,7 @@ def cached_features(
         features = load_if_fresh(path, fingerprint)
     if any(comm.all_gather(features is not None)):
         return features
-    features = extract_features(model, loader, num_query, flip, fingerprint=fingerprint, dataset_name=dataset_name)
+    features = extract_features(model, loader, num_query, flip, fingerprint=fingerprint)
     if features is not None:
         features.save(path)
         logger.info("Features of %d images are kept in %s", len(features), path)

@@ -16,7 +16,7 @@ class FeatureCollector(DatasetEvaluator):
     Args:
         num_query: number of leading rows that are queries.
         cfg: with it the feature file gets a fingerprint.
-        dataset_name: part of that fingerprint; a registered name also says whether the set has labels.
+        dataset_name: part of that fingerprint.
         fingerprint: taken instead of a computed one.
     """
 
@@ -32,7 +32,7 @@ class FeatureCollector(DatasetEvaluator):
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
         dataset = getattr(data_loader, "dataset", None)
         self.records = getattr(dataset, "records", None)
-        self.relevance_known = _relevance_known(dataset, self.dataset_name)
+        self.relevance_known = getattr(dataset, "relevance_known", True)
         if self.fingerprint is None and self.cfg is not None and self.records is not None and comm.is_main_process():
             named = (self.records, self.num_query, self.dataset_name, flip_test)
             self.fingerprint = fingerprint_of(self.cfg, model, *named)
@@ -80,14 +80,6 @@ class FeatureCollector(DatasetEvaluator):
             raise ValueError(
                 f"the test loader is out of order: row {wrong} is {paths[wrong]}, the list has {expected[wrong]}"
             )
-
-
-def _relevance_known(dataset: Any, name: str) -> bool:
-    """Whether the pids of a data set are true labels: what a loader's data set says, else its registered class."""
-    from fastreid.data.datasets import DATASET_REGISTRY
-
-    registered = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY else None
-    return bool(getattr(dataset, "relevance_known", getattr(registered, "relevance_known", True)))
 
 
 def _as_list(values: Any) -> list:

@@ -110,7 +110,8 @@ def test_fingerprint_follows_weights_settings_and_images(tmp_path):
 
     base = fingerprint_of(cfg, model, records, 1, "A")
     assert changed_by() == []
-    for keys in (["INPUT.SIZE_TEST", [64, 64]], ["INPUT.GRAYSCALE", True], ["MODEL.PIXEL_MEAN", [1.0, 1.0, 1.0]]):
+    for keys in (["INPUT.SIZE_TEST", [64, 64]], ["INPUT.GRAYSCALE", True], ["MODEL.PIXEL_MEAN", [1.0, 1.0, 1.0]],
+                 ["DATALOADER.ON_BAD_IMAGE", "skip"]):  # fmt: skip
         other = get_cfg()
         other.merge_from_list(keys)
         (difference,) = changed_by(cfg=other)

@@ -13,6 +13,7 @@ from fastreid.config import get_cfg
 from fastreid.data import CommDataset, build_reid_test_loader, build_reid_train_loader
 from fastreid.data.build import fast_batch_collator, trivial_batch_collator
 from fastreid.data.common import StreamItem, seeded
+from fastreid.data.datasets import FileList
 from fastreid.data.images import BadImage
 from fastreid.data.loader import StreamBatches
 from fastreid.data.records import Record
@@ -161,6 +162,16 @@ def test_old_call_styles(cfg):
     loader, num_query = build_reid_test_loader(cfg, test_set=data, num_query=3)
     assert (len(loader), num_query) == (2, 3)
     assert build_module._root
+    loader, _ = build_reid_test_loader(data, test_batch_size=4, num_query=2)
+    loader.collate_fn = tuple  # a collator from outside need not give a table
+    assert [len(batch) for batch in loader] == [4, 2]
+
+
+def test_a_test_loader_says_what_it_reads_and_whether_that_has_labels(cfg, monkeypatch):
+    for known in (True, False):
+        monkeypatch.setattr(FileList, "relevance_known", known)
+        loader, _ = build_reid_test_loader(cfg, dataset_name="FileList")
+        assert (loader.dataset.name, loader.dataset.relevance_known) == ("FileList", known)
 
 
 def test_columns_of_records_are_columns_of_the_batch():

@@ -138,11 +138,6 @@ def test_unlabelled_sets_have_no_metrics(tmp_path):
     assert not FeatureFile.load(tmp_path / "features/Toy.npz").relevance_known
 
 
-def test_the_registered_class_says_that_a_set_has_no_labels():
-    collector = FeatureCollector(2, dataset_name="PatentTest")
-    assert not inference_on_dataset(ToyModel(), ToyLoader(), collector).relevance_known
-
-
 def test_clas_evaluator_and_accuracy():
     logits, targets = torch.tensor([[3.0, 1, 2], [0, 2, 1], [0, 2, 1], [5, 1, 2]]), torch.tensor([0, 2, 1, 1])
     target = ClasEvaluator(get_cfg())
