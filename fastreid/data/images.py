@@ -48,14 +48,15 @@ def read_image(
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Convert any mode to L or RGB. Bilevel becomes grey here: resizing mode 1 would drop lines."""
+    if image.mode in _DEEP_MODES:
+        # mode I holds the 16-bit values of files that Pillow has no smaller mode for
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        gray = np.where(values == image.info.get("transparency"), 255, (values + 128) // 257)
+        return Image.fromarray(gray.astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
         return _on_white(image.convert("RGBA"))
     if image.mode in _GRAY_MODES:
         return image.convert("L")
-    if image.mode in _DEEP_MODES:
-        # mode I holds the 16-bit values of files that Pillow has no smaller mode for
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.mode == "F":
         return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).round().astype(np.uint8))
     return image.convert("RGB")

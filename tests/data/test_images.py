@@ -40,6 +40,11 @@ def test_sixteen_bit_is_scaled(tmp_path, page):
     assert np.array_equal(np.asarray(read_image(wide, channels=None)), page)
 
 
+def test_sixteen_bit_with_a_transparent_value(tmp_path, page):
+    path = stored(tmp_path, Image.fromarray(page.astype(np.uint16) * 257), transparency=0)
+    assert np.array_equal(np.asarray(read_image(path, channels=None)), np.where(page == 0, 255, page))
+
+
 def test_transparency_lies_on_white(tmp_path):
     rgba = np.zeros((2, 2, 4), np.uint8)
     rgba[0, 0] = (255, 0, 0, 255)
