@@ -77,7 +77,7 @@ def find_problems(path: str | os.PathLike, num_query: int, num_database: int) ->
 
 def count_lines(path: str | os.PathLike) -> int:
     """Number of lines of a text file that are not blank."""
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
         return sum(1 for line in file if line.strip())
 
 

@@ -92,6 +92,13 @@ def test_deeppatent_real_lists(testdata):
     assert (len(val.query), len(val.gallery)) == (11271, 33544)
 
 
+def test_market_names_a_file_that_is_none_of_its_own(cfg, tmp_path):
+    lay(tmp_path, {f"Market-1501-v15.09.15/{part}/keep": "" for part in ("bounding_box_train", "bounding_box_test")})
+    lay(tmp_path, {"Market-1501-v15.09.15/query/0001_c2s1_000151_01.jpg": "", "Market-1501-v15.09.15/query/my.jpg": ""})
+    with pytest.raises(ValueError, match=r"my\.jpg.* must begin with `identity_ccamera`"):
+        build_dataset(cfg, "Market1501").query  # noqa: B018
+
+
 def test_wrong_split_names_the_choices(cfg, tmp_path):
     cfg.DATASETS.DEEPPATENT.SPLIT = "tset"
     with pytest.raises(ValueError, match="must be one of 'val', 'test'; got 'tset'. Did you mean 'test'"):
@@ -155,6 +162,7 @@ def test_real_drawings_through_file_list(cfg, testdata):
     root = testdata / "real/design_patents"
     data = file_list(cfg, root=str(root), query=("query.txt",), gallery=("gallery.txt", "distractors.txt"))
     assert (len(data.query), len(data.gallery)) == (138, 326 + 400)
+    assert data.query[0].date == 20060919
 
 
 def test_joined_training_sets_never_share_integers(cfg):

@@ -124,6 +124,8 @@ def test_empty_list_and_missing_result(tmp_path, lists):
     assert "is empty" in check_submission("r.npy", tmp_path / "none.txt", lists[1])[0]
     assert "cannot read" in check_submission(tmp_path / "absent.npy", *lists)[0]
     assert [count_lines(path) for path in lists] == [3, 12]
+    lists[0].write_bytes("queries/é.png\r\n\r\n".encode("latin-1"))
+    assert count_lines(lists[0]) == 1
 
 
 def test_command_line(tmp_path, lists, repo, capsys):

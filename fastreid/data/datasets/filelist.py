@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastreid.data.datasets.bases import ImageDataset
 from fastreid.data.datasets.build import DATASET_REGISTRY, expand
-from fastreid.data.datasets.lists import read_list
+from fastreid.data.datasets.lists import date_of, read_list
 from fastreid.data.datasets.patent import GALLERY_CAMERA, QUERY_CAMERA
 from fastreid.data.records import Record
 
@@ -65,7 +65,8 @@ class FileList(ImageDataset):
     def _record(self, fields: tuple[str, ...], place: str, camera: int, prefix: str) -> Record:
         path, identity = fields[:2]
         pid = prefix + identity if prefix else number_or_word(identity)
-        return Record(str(self.folder / path), pid, number_or_word(fields[2]) if self.cameras else camera, source=place)
+        camid = number_or_word(fields[2]) if self.cameras else camera
+        return Record(str(self.folder / path), pid, camid, date=date_of(path), source=place)
 
 
 def number_or_word(field: str) -> int | str:

@@ -40,7 +40,9 @@ class Market1501(ImageDataset):
     def _records(self, folder: Path, prefix: str = "") -> list[Record]:
         records = []
         for path in sorted(folder.glob("*.jpg")):
-            pid, camera = (int(number) for number in _NAME.match(path.name).groups())
+            if not (match := _NAME.match(path.name)):
+                raise ValueError(f"{path}: names of {self.name} must begin with `identity_ccamera`, such as 0001_c2")
+            pid, camera = (int(number) for number in match.groups())
             if pid != -1:
                 labels = (pid, camera - 1)
                 records.append(Record(str(path), *([f"{prefix}{label}" for label in labels] if prefix else labels)))
