@@ -12,7 +12,6 @@ from fastreid.utils.registry import Registry, key_of, option_names
 SELECTORS = (
     ("fastreid.modeling.losses", "LOSS_REGISTRY", ("MODEL.LOSSES.NAME",)),
     ("fastreid.modeling.backbones", "BACKBONE_REGISTRY", ("MODEL.BACKBONE.NAME",)),
-    ("fastreid.layers", "POOLING_REGISTRY", ("MODEL.HEADS.POOL_LAYER",)),
     ("fastreid.layers", "SOFTMAX_REGISTRY", ("MODEL.HEADS.CLS_LAYER",)),
     ("fastreid.solver", "OPTIMIZER_REGISTRY", ("SOLVER.OPT",)),
     ("fastreid.solver", "SCHEDULER_REGISTRY", ("SOLVER.SCHED",)),
@@ -28,14 +27,30 @@ CONDITIONS = {
     "MODEL.BACKBONE.PRETRAIN_PATH": ("MODEL.BACKBONE.PRETRAIN is False", lambda cfg: cfg.MODEL.BACKBONE.PRETRAIN),
     "MODEL.BACKBONE.IBN_TYPE": ("MODEL.BACKBONE.WITH_IBN is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_IBN),
     "MODEL.BACKBONE.NL_CHANNELS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
+    "MODEL.BACKBONE.NL_LAYERS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
+    "MODEL.HEADS.NORM": ("MODEL.HEADS.WITH_BNNECK is False", lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK),
+    "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }
+# keys of fast-reid that nothing reads yet: MoCo, vision transformers, distillation
+UNREAD = (
+    "MODEL.QUEUE_SIZE",
+    "MODEL.BACKBONE.SIE_COE",
+    "MODEL.BACKBONE.STRIDE_SIZE",
+    "MODEL.BACKBONE.DROP_PATH_RATIO",
+    "MODEL.BACKBONE.DROP_RATIO",
+    "MODEL.BACKBONE.ATT_DROP_RATE",
+    "KD.MODEL_CONFIG",
+    "KD.MODEL_WEIGHTS",
+    "KD.EMA.ENABLED",
+    "KD.EMA.MOMENTUM",
+)
 
 
 def settings_without_effect(cfg: CfgNode) -> list[str]:
     """Return a line ``KEY = value (why)`` for each key that differs from its default and changes nothing."""
     defaults = flatten(get_cfg())
     changed = {k: v for k, v in flatten(cfg).items() if k in defaults and _plain(v) != _plain(defaults[k])}
-    reasons: dict[str, str] = {}
+    reasons = dict.fromkeys(UNREAD, "nothing reads it yet")
     for module, name, selectors in SELECTORS:
         registry = getattr(importlib.import_module(module), name)
         reasons.update(_unselected(registry, selectors, cfg))

@@ -11,7 +11,7 @@ from fastreid.layers.precision import full_precision
 from fastreid.utils.registry import Registry
 
 POOLING_REGISTRY = Registry("POOLING")
-_register = POOLING_REGISTRY.register(node="MODEL.HEADS")
+_register = POOLING_REGISTRY.register()
 
 
 @_register
