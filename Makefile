@@ -22,7 +22,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove build products (not data, not logs)
-	rm -rf build *.egg-info $$(find fastreid -name '*.so' -o -name '*_cy.c')
+	rm -rf build *.egg-info $(READY) $$(find fastreid -name '*.so' -o -name '*_cy.c')
 
 # reinstalls when the dependencies or a compiled kernel changed
 $(READY): setup.py pyproject.toml $(shell find fastreid -name '*.pyx')
