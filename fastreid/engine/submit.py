@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> np.ndarray | None:
 def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray | None:
     """Rank the gallery of the first of ``DATASETS.TESTS`` for its queries, write and check a submission.
 
-    The features are taken from ``OUTPUT_DIR/features`` while they are fresh. With labels at hand (any ordinary test
-    set) the metrics are reported too.
+    The features are taken from ``OUTPUT_DIR/features`` while they are fresh. ``results.json`` and the report go to
+    ``OUTPUT_DIR``, with metrics where the set has labels (any ordinary test set).
 
     Returns:
         the array written, int64 (Q, min(10, G)); ``None`` in processes other than the main one.
@@ -46,7 +46,7 @@ def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray |
     """
     from fastreid.data import build_reid_test_loader
     from fastreid.engine.extraction import cached_features
-    from fastreid.evaluation import Protocol, evaluate
+    from fastreid.evaluation import evaluate
     from fastreid.evaluation.submission import TOPK, find_problems, write_submission
 
     name = cfg.DATASETS.TESTS[0]
@@ -54,9 +54,7 @@ def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray |
     features = cached_features(cfg, model, loader, num_query, name, cfg.OUTPUT_DIR)
     if features is None:
         return None
-    if features.relevance_known:
-        evaluate(cfg, features, name, cfg.OUTPUT_DIR)
-    indices, _ = Protocol.from_config(cfg).rank(features, TOPK)
+    indices = evaluate(cfg, features, name, cfg.OUTPUT_DIR).indices[:, :TOPK]
     path, archive = write_submission(indices, output)
     problems = find_problems(path, num_query, len(features.gallery))
     if problems:

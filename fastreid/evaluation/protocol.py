@@ -120,7 +120,7 @@ class Protocol:
             allow_noncausal=cfg.TEST.ALLOW_NONCAUSAL,
             block_mib=cfg.TEST.BLOCK_MIB,
             roc=cfg.TEST.ROC.ENABLED,
-            topk=max(10, cfg.TEST.REPORT.TOPK),
+            topk=max(10, cfg.TEST.REPORT.TOPK),  # a submission has ten
             options=options,
         )
 
@@ -140,11 +140,6 @@ class Protocol:
         for name, component in self.postprocessors:
             search = component.apply(search)
             yield f"+{name} (non-causal)" if self._leaks(component) else f"+{name}", search
-
-    def rank(self, features: FeatureFile, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gallery rows int64 (Q, min(k, G)) and distances after the last stage, without any metric."""
-        *_, (_, search) = self.searches(features)
-        return topk_search(search, k)
 
     def evaluate(self, features: FeatureFile) -> Evaluation:
         """Measure the ranking at every stage and keep the first items of the last one.

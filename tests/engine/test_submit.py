@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import subprocess
@@ -63,7 +64,8 @@ def test_submission_of_unlabelled_lists(tmp_path, codalab, caplog):
     assert check_submission(tmp_path / "result.zip", codalab / "test_queries.txt", codalab / "test_database.txt") == []
     assert "the first 7 of 7 database images for each of 3 queries" in caplog.text
     assert not FeatureFile.load(tmp_path / "out/features/PatentTest.npz").relevance_known
-    assert not (tmp_path / "out/results.json").exists()
+    assert (tmp_path / "out/report.html").exists()
+    assert json.loads((tmp_path / "out/results.json").read_text())["PatentTest"]["labelled"] is False
 
 
 def test_labelled_lists_also_report_metrics(tmp_path, codalab):

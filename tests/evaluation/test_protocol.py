@@ -4,7 +4,7 @@ import pytest
 from fastreid.config import CfgNode as CN
 from fastreid.config import get_cfg
 from fastreid.evaluation import Protocol
-from fastreid.retrieval import POSTPROCESSOR_REGISTRY, evaluate
+from fastreid.retrieval import POSTPROCESSOR_REGISTRY, evaluate, topk_search
 from tests.evaluation.stand_ins import feature_file
 
 
@@ -41,9 +41,10 @@ def test_stages_are_cumulative_and_in_order():
 
 def test_ranking_is_that_of_the_last_stage():
     file = feature_file()
-    judge = protocol(*on("AQE"), "TEST.AQE.QE_K", 3)
+    judge = protocol(*on("AQE"), "TEST.AQE.QE_K", 3, "TEST.REPORT.TOPK", 4)
     evaluation = judge.evaluate(file)
-    indices, distances = judge.rank(file, 10)
+    *_, (_, search) = judge.searches(file)
+    indices, distances = topk_search(search, 10)
     assert np.array_equal(evaluation.indices, indices)
     assert np.array_equal(evaluation.distances, distances)
     first = file.gallery.columns["pids"][indices[:, 0]] == file.query.columns["pids"]
@@ -66,7 +67,7 @@ def test_gallery_smaller_than_the_list():
 
 def test_rule_decides_what_is_ranked():
     file = feature_file()
-    indices, _ = protocol("TEST.RULE", "granted_before").rank(file, 10)
+    indices = protocol("TEST.RULE", "granted_before").evaluate(file).indices
     dates, row = file.columns["dates"], int(np.argmin(file.query.columns["dates"]))
     for query, items in enumerate(indices):
         assert all(dates[12 + item] < dates[query] for item in items if item >= 0)

@@ -40,7 +40,7 @@ def test_writes_array_and_archive(tmp_path, lists):
 
 def test_ties_go_to_the_earlier_database_line_and_small_databases_have_fewer_columns(tmp_path):
     same = feature_file(2, 5, features=np.ones((7, 3)), relevance_known=False)
-    indices, _ = Protocol.from_config(get_cfg()).rank(same, 10)
+    indices = Protocol.from_config(get_cfg()).evaluate(same).indices
     assert indices.tolist() == [[0, 1, 2, 3, 4]] * 2
     path, _ = write_submission(indices, tmp_path / "r.npy")
     (tmp_path / "q").write_text("a\nb\n")
