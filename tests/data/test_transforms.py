@@ -209,6 +209,13 @@ def test_white_options(cfg):
             assert pipeline(Image.new("L", (50, 50), 255)).min() == 255
 
 
+def test_erasing_covers_2_to_33_percent():
+    erase = TRANSFORM_REGISTRY.get("RandomErasing")(prob=1.0, value=(255.0,) * 3)
+    shares = [float((erase(torch.zeros(1, 100, 100)) == 255).float().mean()) for _ in range(200)]
+    assert 0.015 < min(shares) < 0.06
+    assert 0.27 < max(shares) < 0.34
+
+
 def test_rotation_fills_with_its_value(cfg):
     cfg.INPUT.ROTATION.DEGREES = 45.0
     pipeline = build_transforms(switch_on(cfg, "RandomRotation"))
