@@ -143,9 +143,14 @@ class DefaultTrainer(TrainerBase):
         metric, smoothed figures and the place in the stream of batches are all restored.
         """
         resume = resume and self.checkpointer.has_checkpoint()
+        planned = _plan(self.scheduler)
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not resume:
             return
+        loaded = _plan(self.scheduler)
+        changed = [f"{key} {loaded[key]} (not {value})" for key, value in planned.items() if loaded[key] != value]
+        if changed:
+            logger.warning("The first schedule goes on; settings changed since do nothing: %s", ", ".join(changed))
         self.start_epoch = checkpoint.get("epoch", -1) + 1
         self._resumed_events = checkpoint.get("events")
         done = self.start_epoch * self.iters_per_epoch
@@ -319,6 +324,17 @@ def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:
             "per epoch. Lower SOLVER.IMS_PER_BATCH"
         )
     return num_images // batch
+
+
+def _plan(schedulers: dict) -> dict:
+    """Return what the settings say of each schedule, without how far it is."""
+    moving = ("optimizer", "last_epoch")
+    return {
+        f"{name}.{key}": value
+        for name, scheduler in schedulers.items()
+        for key, value in vars(scheduler).items()
+        if not key.startswith("_") and key not in moving
+    }
 
 
 def _as_pair(built) -> Sequence:

@@ -62,7 +62,7 @@ def test_best_belongs_to_its_weights_whatever_the_periods(tiny_cfg, tmp_path):
     assert all(torch.equal(value, seen[1][name]) for name, value in best["model"].items())
 
 
-def test_resume_restores_the_best_metric_and_the_epoch(tiny_cfg, tmp_path, caplog):
+def test_resume_restores_the_best_metric_and_the_epoch(tiny_cfg, tmp_path, capsys):
     tiny_cfg.SOLVER.MAX_EPOCH, tiny_cfg.TEST.EVAL_PERIOD = 2, 1
 
     class Trainer(DefaultTrainer):
@@ -77,10 +77,12 @@ def test_resume_restores_the_best_metric_and_the_epoch(tiny_cfg, tmp_path, caplo
     resumed = Trainer(tiny_cfg)
     resumed.resume_or_load(resume=True)
     assert resumed.start_epoch == 2
+    assert "settings changed since do nothing: lr_sched.T_max 1 (not 2)" in capsys.readouterr().out
     resumed.train()
     best = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
     assert (best["epoch"], best["metric"]) == (0, 90.0)
     finished = Trainer(tiny_cfg)
+    capsys.readouterr()
     finished.resume_or_load(resume=True)
     assert finished.train() is None
 
