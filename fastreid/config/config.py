@@ -109,6 +109,8 @@ class CfgNode(_YacsNode):
                 key = RENAMED_KEYS.get(key, key)
             if key in known:
                 accepted[key] = _coerce(value, known[key], key, source)
+                if key == "PLUGINS":  # all that were loaded, so that the saved config loads them too
+                    accepted[key] = tuple(dict.fromkeys((*known[key], *accepted[key])))
             elif self._is_node(key):
                 if value != {}:
                     keys = ", ".join(self.get_node(key))

@@ -158,6 +158,9 @@ def test_plugins_register_components_and_declare_keys(tmp_path):
     cfg.merge_from_file(path)
     assert cfg.MODEL.LOSSES.MINE.WEIGHT == 2.0
     assert cfg.PLUGINS == (str(plugin),)
+    (tmp_path / "more.py").write_text("")
+    cfg.merge_from_list(["PLUGINS", str(tmp_path / "more.py")])
+    assert cfg.PLUGINS == (str(plugin), str(tmp_path / "more.py"))
     other = get_cfg()
     other.merge_from_list(["MODEL.LOSSES.MINE.WEIGHT", "3", "PLUGINS", str(plugin)])
     assert other.MODEL.LOSSES.MINE.WEIGHT == 3.0
