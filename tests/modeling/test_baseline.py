@@ -48,6 +48,20 @@ def test_training_gives_the_named_losses_with_gradients():
     assert "cls_accuracy" in storage.latest()
 
 
+def test_a_column_that_the_data_set_lacks_is_named(registered):
+    @registered
+    class DateLoss:
+        needs = ("features", "dates")
+        key = "loss_date"
+
+        def __init__(self, cfg):
+            pass
+
+    model = build_model(config("MODEL.LOSSES.NAME", ["DateLoss"])).train()
+    with pytest.raises(ValueError, match="DateLoss needs dates, which this .*; the batch has images, targets, camids"):
+        model(batch())
+
+
 def test_training_outside_a_storage_works():
     assert set(build_model(config()).train()(batch())) == {"loss_cls"}
 

@@ -74,8 +74,19 @@ class Baseline(nn.Module):
     def losses(
         self, outputs: dict[str, torch.Tensor], gt_labels: torch.Tensor, batched_inputs: dict | None = None
     ) -> dict[str, torch.Tensor]:
-        """Return ``{loss.key: scalar}`` of all losses over one table: the batch, the head's outputs, the targets."""
+        """Return ``{loss.key: scalar}`` of all losses over one table: the batch, the head's outputs, the targets.
+
+        Raises:
+            ValueError: the batch lacks a column that a loss needs.
+        """
         table = {**(batched_inputs or {}), **outputs, "targets": gt_labels}
+        for loss in self.loss_functions:
+            missing = [name for name in loss.needs if name not in table]
+            if missing:  # a column that only some data sets have
+                raise ValueError(
+                    f"{type(loss).__name__} needs {', '.join(missing)}, which this training data does not have; the "
+                    f"batch has {', '.join(batched_inputs or {})}"
+                )
         values = {loss.key: loss(table) for loss in self.loss_functions}
         # last, because reading its number ends what torch.compile can join into one graph
         if "pred_class_logits" in outputs:
