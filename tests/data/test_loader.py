@@ -149,6 +149,12 @@ def test_test_loader_is_queries_then_gallery(cfg, tmp_path, workers):
         loader.skip(1)
 
 
+def test_a_test_batch_is_divided_among_the_processes(cfg, monkeypatch):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    sizes = [len(batch["targets"]) for batch in build_reid_test_loader(cfg, dataset_name="FileList")[0]]
+    assert sizes == [2] * 6  # TEST.IMS_PER_BATCH 5, half of 24 images
+
+
 def test_old_call_styles(cfg):
     data = CommDataset(
         [("x", 0, 0)] * 6, transform=lambda image: torch.zeros(3, 2, 2), reader=lambda path, source: None

@@ -96,6 +96,13 @@ def test_collector_refuses_outputs_that_are_no_features():
         FeatureCollector(1).evaluate()
 
 
+def test_features_in_half_precision_are_kept_as_float32():
+    collector = FeatureCollector(1)
+    labels = {"targets": torch.tensor([1, 1]), "camids": torch.tensor([1, -1])}
+    collector.process(labels, torch.ones(2, 3, dtype=torch.bfloat16))
+    assert collector.evaluate().features.tolist() == [[1.0] * 3] * 2
+
+
 def evaluator(output_dir=None, *options):
     cfg = get_cfg()
     cfg.merge_from_list(["TEST.REPORT.ENABLED", False, *options])
