@@ -68,6 +68,7 @@ def steps(output: Path, opts: Sequence[str]) -> list[tuple[str, list[str], dict[
         ("Baseline without training: HOG", evaluate("hog", "hog"), root),
         ("The network before training", evaluate("untrained", "stage1"), root),
         ("Stage 1", train(stage1, "stage1"), root),
+        ("The best model of stage 1", evaluate("best1", "stage1", "MODEL.WEIGHTS", str(stage1 / "model_best.pth")), root),
         ("Stage 2", train(stage2, "stage2", "MODEL.WEIGHTS", str(stage1 / "model_best.pth")), root),
         ("Evaluation with post-processing", evaluate("final", "final", *weights, *curves), root),
         ("Submission", submit, challenge),
@@ -84,11 +85,9 @@ def run(title: str, command: list[str], environment: dict[str, str]) -> None:
 def collect(output: Path) -> list[tuple[str, dict[str, float]]]:
     """Return name and metrics (percent) of each line of the table."""
     rows = []
-    for folder, name in (("hog", "HOG"), ("untrained", "untrained"), ("stage1", "stage 1"), ("stage2", "stage 2")):
+    for folder, name in (("hog", "HOG"), ("untrained", "untrained"), ("best1", "stage 1"), ("final", "stage 2")):
         rows.append((name, _stages(output / folder)[0]["metrics"]))
-    for stage in _stages(output / "final")[1:]:
-        rows.append((f"stage 2 {stage['stage']}", stage["metrics"]))
-    return rows
+    return rows + [(f"stage 2 {stage['stage']}", stage["metrics"]) for stage in _stages(output / "final")[1:]]
 
 
 def _stages(folder: Path) -> list[dict]:
