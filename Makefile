@@ -26,6 +26,7 @@ clean:  ## remove build products (not data, not logs)
 
 # reinstalls when the dependencies or a compiled kernel changed
 $(READY): setup.py pyproject.toml $(shell find fastreid -name '*.pyx')
+	@echo "Installing into $(VENV); PyTorch is some gigabytes, the first time takes a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[dev,synth]"

@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = collect(output)
     table = as_table(rows)
     (output / "summary.md").write_text(table + "\n", encoding="utf-8")
-    print(f"\n{table}\n\nDone in {time.perf_counter() - start:.0f} s.")
+    print(f"\n{table}\n\nPercent, on the validation designs, which also chose the best model of each stage.")
+    print(f"Done in {time.perf_counter() - start:.0f} s.")
     for what, path in (
         ("submission", output / "result.npy"),
         ("pictures and curves, open in a browser", output / "final" / "report.html"),
@@ -44,6 +45,7 @@ def steps(output: Path, opts: Sequence[str]) -> list[tuple[str, list[str], dict[
     """Return title, command and added environment of each step."""
     data = Path(os.environ.get("FASTREID_DATASETS") or "datasets").resolve()
     stage1, stage2 = output / "stage1", output / "stage2"
+    best1, best2 = (["MODEL.WEIGHTS", str(stage / "model_best.pth")] for stage in (stage1, stage2))
 
     def tool(script: str, config: str, *settings: str) -> list[str]:
         return [script, "--config-file", f"configs/demo/{config}.yml", *settings]
@@ -55,22 +57,21 @@ def steps(output: Path, opts: Sequence[str]) -> list[tuple[str, list[str], dict[
         return tool("tools/train_net.py", config, *settings, "OUTPUT_DIR", str(folder), *opts)
 
     curves = ["TEST.REPORT.METRICS", str([str(stage1 / "metrics.json"), str(stage2 / "metrics.json")])]
-    weights = ["MODEL.WEIGHTS", str(stage2 / "model_best.pth")]
     root = {"FASTREID_DATASETS": str(data)}
     challenge = {"FASTREID_DATASETS": str(data / "minipatent")}
     lists = data / "minipatent" / "codalab_test_set" / "lists"
     result = str(output / "result.npy")
     submit = tool("tools/test.py", "submit", "--eval-only", "--output", result)
-    submit += [*weights, "OUTPUT_DIR", str(output / "submit"), *opts]
+    submit += [*best2, "OUTPUT_DIR", str(output / "submit"), *opts]
     check = ["tools/check_submission.py", result]
     check += ["--queries", str(lists / "test_queries.txt"), "--database", str(lists / "test_database.txt")]
     return [
-        ("Baseline without training: HOG", evaluate("hog", "hog"), root),
+        ("Baseline without training: HOG (draws the data first)", evaluate("hog", "hog"), root),
         ("The network before training", evaluate("untrained", "stage1"), root),
         ("Stage 1", train(stage1, "stage1"), root),
-        ("The best model of stage 1", evaluate("best1", "stage1", "MODEL.WEIGHTS", str(stage1 / "model_best.pth")), root),
-        ("Stage 2", train(stage2, "stage2", "MODEL.WEIGHTS", str(stage1 / "model_best.pth")), root),
-        ("Evaluation with post-processing", evaluate("final", "final", *weights, *curves), root),
+        ("The best model of stage 1", evaluate("best1", "stage1", *best1), root),
+        ("Stage 2", train(stage2, "stage2", *best1), root),
+        ("The best model of stage 2, with post-processing", evaluate("final", "final", *best2, *curves), root),
         ("Submission", submit, challenge),
         ("Check of the submission", check, challenge),
     ]
@@ -78,8 +79,15 @@ def steps(output: Path, opts: Sequence[str]) -> list[tuple[str, list[str], dict[
 
 def run(title: str, command: list[str], environment: dict[str, str]) -> None:
     """Print a command as a user would type it and run it; a failure ends the demonstration."""
-    print(f"\n=== {title}\n$ python {shlex.join(command)}", flush=True)
+    variables = [f"{name}={value}" for name, value in environment.items() if os.environ.get(name) != value]
+    shown = shlex.join(map(_relative, [*variables, sys.executable, *command]))
+    print(f"\n=== {title}\n$ {shown}", flush=True)
     subprocess.run([sys.executable, *command], cwd=ROOT, env={**os.environ, **environment}, check=True)
+
+
+def _relative(word: str) -> str:
+    """Paths below the checkout as seen from there."""
+    return word.replace(f"{ROOT}/", "")
 
 
 def collect(output: Path) -> list[tuple[str, dict[str, float]]]:
@@ -87,7 +95,11 @@ def collect(output: Path) -> list[tuple[str, dict[str, float]]]:
     rows = []
     for folder, name in (("hog", "HOG"), ("untrained", "untrained"), ("best1", "stage 1"), ("final", "stage 2")):
         rows.append((name, _stages(output / folder)[0]["metrics"]))
-    return rows + [(f"stage 2 {stage['stage']}", stage["metrics"]) for stage in _stages(output / "final")[1:]]
+    name = "stage 2"
+    for stage in _stages(output / "final")[1:]:
+        name += f" {stage['stage']}"
+        rows.append((name, stage["metrics"]))
+    return rows
 
 
 def _stages(folder: Path) -> list[dict]:

@@ -108,4 +108,4 @@ def test_the_demonstration_runs_from_drawing_to_submission(repo, tmp_path):
     results = json.loads((output / "final" / "results.json").read_text())
     assert [stage["stage"] for stage in results["MiniPatent"]["stages"]] == ["plain", "+AQE", "+RERANK"]
     assert (output / "final" / "report.html").stat().st_size > 10_000
-    assert "stage 2 +RERANK" in (output / "summary.md").read_text()
+    assert "stage 2 +AQE +RERANK" in (output / "summary.md").read_text()

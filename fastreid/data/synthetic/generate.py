@@ -104,6 +104,7 @@ def _draw_all(root: Path, settings: Settings, plans: list[Plan], workers: int | 
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     draw = functools.partial(draw_design, root=root, settings=settings)
     jobs = [(plan.split, plan.index) for plan in plans]
+    logger.info("Drawing %d designs into %s; a core draws about eight in a second", len(jobs), root)
     bar = functools.partial(tqdm, total=len(jobs), desc="MiniPatent", unit="design", disable=None)
     if workers < 2 or len(jobs) < WORTH_A_POOL:
         for job in bar(jobs):
