@@ -61,9 +61,10 @@ def check_submission(
         path: a ``.npy`` file or a ``.zip`` archive that holds ``result.npy``.
         query_list, database_list: text files with one image per line (blank lines do not count).
     """
-    lists = {query_list: count_lines(query_list), database_list: count_lines(database_list)}
-    empty = [f"the list {path} is empty" for path, lines in lists.items() if not lines]
-    return empty or find_problems(path, *lists.values())
+    lists = query_list, database_list  # the same file may be both
+    lengths = [count_lines(listed) for listed in lists]
+    empty = [f"the list {listed} is empty" for listed, length in zip(lists, lengths, strict=True) if not length]
+    return list(dict.fromkeys(empty)) or find_problems(path, *lengths)
 
 
 def find_problems(path: str | os.PathLike, num_query: int, num_database: int) -> list[str]:

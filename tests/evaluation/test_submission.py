@@ -92,6 +92,15 @@ def test_finds_what_is_wrong(tmp_path, lists, ranks, message):
     assert any(re.search(message, problem) for problem in check_submission(tmp_path / "r.npy", *lists))
 
 
+def test_one_file_may_be_both_lists(tmp_path, lists, capsys):
+    _, database = lists
+    np.save(tmp_path / "r.npy", np.tile(np.arange(10), (12, 1)))
+    assert main([str(tmp_path / "r.npy"), "--queries", str(database), "--database", str(database)]) == 0
+    assert "12 queries against 12 database images" in capsys.readouterr().out
+    database.write_text("\n")
+    assert check_submission(tmp_path / "r.npy", database, database) == [f"the list {database} is empty"]
+
+
 def test_suspects_one_based_lines(tmp_path, lists):
     np.save(tmp_path / "r.npy", valid() + 1)
     problems = check_submission(tmp_path / "r.npy", *lists)
