@@ -1,5 +1,6 @@
 """Base classes of data sets: three lists of records, checks and a table of what is in them."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -85,7 +86,7 @@ class Dataset:
 
         rows = [(part, *self.parse_data(self._part(part)), len(self._part(part))) for part in parts]
         table = tabulate(rows, ["subset", "identities", "cameras", "images"], tablefmt="github", intfmt=",")
-        logger.info("Data set %s:\n%s", self.name, table)
+        _log_once(f"Data set {self.name}:\n{table}")
 
 
 class ImageDataset(Dataset):
@@ -120,3 +121,9 @@ def require_paths(name: str, paths: Iterable, root: str | os.PathLike, get_it_fr
 def first_existing(*folders: str | os.PathLike) -> Path:
     """Return the first of ``folders`` that exists, or the first one (whose absence is then reported)."""
     return next((Path(folder) for folder in folders if Path(folder).is_dir()), Path(folders[0]))
+
+
+@functools.cache
+def _log_once(text: str) -> None:
+    """Each evaluation of a training reads its lists anew; the same table is shown once."""
+    logger.info("%s", text)
