@@ -56,6 +56,9 @@ def load_model(cfg, trainer_class):
     """Build the model with the weights of ``MODEL.WEIGHTS``; without them it is untrained, or as pretrained.
 
     The number of classes is that of the weights, so that all of them fit and no training set is needed.
+
+    Raises:
+        ValueError: the weights do not fit the part of the model that makes features.
     """
     from fastreid.utils.checkpoint import load_weights, read_checkpoint
 
@@ -72,5 +75,5 @@ def load_model(cfg, trainer_class):
         cfg.MODEL.HEADS.NUM_CLASSES = len(classifier)
     cfg.freeze()
     model = trainer_class.build_model(cfg)
-    load_weights(model, weights, source)
+    load_weights(model, weights, source, optional=("heads.weight",))
     return model

@@ -54,21 +54,24 @@ class Checkpointer:
         self.tag_last_checkpoint(file_name)
         logger.info("Saved %s", Path(self.save_dir, file_name))
 
-    def load(self, path: str, checkpointables: Iterable[str] | None = None) -> dict[str, Any]:
+    def load(
+        self, path: str, checkpointables: Iterable[str] | None = None, optional: Iterable[str] | None = None
+    ) -> dict[str, Any]:
         """Load weights and the named ``checkpointables`` (``None``: all); return the rest of the file.
 
         Args:
             path: a file or an http(s) address; an empty string loads nothing.
+            optional: see :func:`load_weights`.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: the file is not a checkpoint, or none of its names belongs to the model.
+            ValueError: the file is not a checkpoint, or its weights do not fit the model.
         """
         if not path:
             logger.info("No checkpoint given: the model keeps its initial weights")
             return {}
         state = read_checkpoint(path)
-        load_weights(self.model, state.pop("model"), path)
+        load_weights(self.model, state.pop("model"), path, optional)
         wanted = set(self.checkpointables if checkpointables is None else checkpointables)
         for key in [key for key in self.checkpointables if key in state]:
             saved = state.pop(key)
@@ -84,11 +87,15 @@ class Checkpointer:
             logger.warning("'%s' of %s does not fit and starts afresh: %s", key, path, error)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """With ``resume`` and a ``last_checkpoint``, load all of it; otherwise only the weights in ``path``."""
+        """With ``resume`` and a ``last_checkpoint``, load all of it; otherwise only the weights in ``path``.
+
+        Raises:
+            ValueError: a resumed model is not that of the checkpoint. Weights from ``path`` may fit in part.
+        """
         if resume and self.has_checkpoint():
             path = self.get_checkpoint_file()
             logger.info("Resuming from %s", path)
-            return self.load(path)
+            return self.load(path, optional=())
         return self.load(path, checkpointables=())
 
     def has_checkpoint(self) -> bool:
@@ -204,11 +211,20 @@ def _with_model_key(state: Any, path: Path) -> dict[str, Any]:
     return state
 
 
-def load_weights(model: nn.Module, weights: dict[str, Any], source: str = "the checkpoint") -> None:
+def load_weights(
+    model: nn.Module,
+    weights: dict[str, Any],
+    source: str = "the checkpoint",
+    optional: Iterable[str] | None = None,
+) -> None:
     """Copy the fitting weights into ``model`` and log what is missing, unexpected or of another shape.
 
+    Args:
+        optional: names that may be missing or have another shape; all others must fit, and the file must not hold
+            more of a backbone than the model has. ``None``: anything may be missing, as in fine-tuning.
+
     Raises:
-        ValueError: not a single name fits.
+        ValueError: not a single name fits, or one that is not optional does not. The model is as it was.
     """
     own = model.state_dict()
     given = _modern_names({k: torch.as_tensor(v) for k, v in weights.items()}, own)
@@ -217,15 +233,31 @@ def load_weights(model: nn.Module, weights: dict[str, Any], source: str = "the c
               for k, v in given.items() if k in own and k not in fitting]
     if own and not fitting:
         raise ValueError(f"Nothing in {source} fits the model. {_explain_no_match(given, own, shapes)}")
-    model.load_state_dict(fitting, strict=False)
     missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in given if k not in own and k not in NOT_WEIGHTS]
+    if own and optional is not None:
+        _require_fit(source, missing, shapes, unexpected, set(optional))
+    model.load_state_dict(fitting, strict=False)
     if missing:
         logger.warning("%s: %s", source, get_missing_parameters_message(missing))
     if unexpected:
         logger.warning("%s: %s", source, get_unexpected_parameters_message(unexpected))
     if shapes:
         logger.warning("%s: skipped for their shape:\n  %s", source, "\n  ".join(shapes))
+
+
+def _require_fit(source: str, missing: list, shapes: list, unexpected: list, optional: set) -> None:
+    # a ResNet-34 file has all that a ResNet-18 wants: what is left over matters too
+    problems = [f"{name} is missing" for name in missing if name not in optional]
+    problems += [shape for shape in shapes if shape.partition(":")[0] not in optional]
+    problems += [f"{name} is not in the model" for name in unexpected if name.startswith("backbone.")]
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError(
+            f"{source} does not fit the model, {len(problems)} parameters differ: {'; '.join(problems[:3])}{more}. "
+            "Probably the settings of MODEL.BACKBONE (DEPTH, WITH_IBN, WITH_NL, ...) or MODEL.HEADS are not those of "
+            "its training, which are in config.yaml in the training's OUTPUT_DIR"
+        )
 
 
 def _modern_names(weights: dict[str, torch.Tensor], own: Iterable[str]) -> dict[str, torch.Tensor]:

@@ -209,3 +209,32 @@ def test_keep_limits_the_periodic_files(tmp_path):
     for epoch in range(6):
         periodic.step(epoch, metric=-epoch)
     assert sorted(saved(tmp_path)) == ["model_0003", "model_0004", "model_best", "model_final"]
+
+
+def test_what_must_fit_is_refused_and_leaves_the_model_alone():
+    weights = filled(5, classes=7).state_dict()
+    net = filled(1)
+    load_weights(net, weights, "w.pth", optional=("heads.weight",))
+    assert float(net.backbone[0].weight.detach().mean()) == 5
+    del weights["heads.weight"]
+    load_weights(net, weights, "w.pth", optional=("heads.weight",))
+    with pytest.raises(ValueError, match="w.pth does not fit the model, 1 parameters differ: heads.weight is missing"):
+        load_weights(net, weights, "w.pth", optional=())
+    weights["backbone.0.weight"] = torch.zeros(9, 2)
+    net = filled(1)
+    with pytest.raises(ValueError, match=r"backbone.0.weight: \(9, 2\) in the file, \(2, 2\) in the .*MODEL.BACKBONE"):
+        load_weights(net, weights, "w.pth", optional=("heads.weight",))
+    assert float(net.backbone[1].weight.detach().mean()) == 1
+    deeper = {**filled(5).state_dict(), "backbone.2.weight": torch.zeros(1)}
+    load_weights(net, deeper, "w.pth")
+    with pytest.raises(ValueError, match="backbone.2.weight is not in the model"):
+        load_weights(net, deeper, "w.pth", optional=())
+
+
+def test_a_resumed_model_must_be_that_of_the_checkpoint(tmp_path):
+    Checkpointer(filled(2, classes=5), tmp_path).save("model_0001", epoch=1)
+    with pytest.raises(ValueError, match=r"model_0001.pth does not fit .*heads.weight: \(5, 2\)"):
+        Checkpointer(filled(1), tmp_path).resume_or_load("", resume=True)
+    net = filled(1)
+    Checkpointer(net, tmp_path).resume_or_load(str(tmp_path / "model_0001.pth"), resume=False)
+    assert float(net.backbone[0].weight.detach().mean()) == 2
