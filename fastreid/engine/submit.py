@@ -46,9 +46,10 @@ def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray |
     """
     from fastreid.data import build_reid_test_loader
     from fastreid.engine.extraction import cached_features
-    from fastreid.evaluation import evaluate
+    from fastreid.evaluation import Protocol, evaluate
     from fastreid.evaluation.submission import TOPK, find_problems, write_submission
 
+    Protocol.from_config(cfg)  # its checks now, not after the extraction
     name = cfg.DATASETS.TESTS[0]
     loader, num_query = build_reid_test_loader(cfg, dataset_name=name)
     features = cached_features(cfg, model, loader, num_query, name, cfg.OUTPUT_DIR)

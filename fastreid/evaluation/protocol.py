@@ -11,7 +11,7 @@ from fastreid.data.feature_file import FeatureFile
 from fastreid.retrieval import POSTPROCESSOR_REGISTRY, RetrievalMetrics, Search, evaluate_search, get_rule, topk_search
 from fastreid.retrieval.postprocess import ORDER
 from fastreid.retrieval.roc import tpr_at_fpr
-from fastreid.utils.errors import require_choice
+from fastreid.utils.errors import require_choice, require_members
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Protocol:
     Raises:
         ValueError: unknown metric, or a non-causal post-processor under the prior-art rule.
         KeyError: unknown rule.
+        TypeError: a post-processor without ``apply``, or a rule without ``needs`` or ``permitted``.
     """
 
     metric: str = "cosine"
@@ -90,6 +91,8 @@ class Protocol:
     def __post_init__(self):
         require_choice("TEST.METRIC", self.metric, ("cosine", "euclidean"))
         get_rule(self.rule)
+        for name, component in self.postprocessors:
+            require_members(component, f"a post-processor (TEST.{name})", "apply")
         noncausal = [name for name, component in self.postprocessors if self._leaks(component)]
         if noncausal and not self.allow_noncausal:
             raise ValueError(

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from fastreid.evaluation.collector import FeatureCollector
+from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.results import evaluate, features_path, headline
 from fastreid.utils import comm
 
@@ -14,9 +15,13 @@ class ReidEvaluator(FeatureCollector):
         num_query: number of leading images of the loader that are queries.
         output_dir: receives ``features/<data set>.npz``, ``results.json`` and the report; ``None`` writes nothing.
         dataset_name: default: the only one of ``DATASETS.TESTS``, or what the loader's data set is called.
+
+    Raises:
+        ValueError, KeyError, TypeError: the ``TEST`` node is refused by :class:`Protocol`, before the first image.
     """
 
     def __init__(self, cfg, num_query: int, output_dir: str | None = None, dataset_name: str | None = None):
+        Protocol.from_config(cfg)  # its checks now, not after hours of extraction
         tests = tuple(cfg.DATASETS.TESTS)
         super().__init__(num_query, cfg, dataset_name or (tests[0] if len(tests) == 1 else ""))
         self.output_dir = output_dir

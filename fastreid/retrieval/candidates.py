@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fastreid.utils.errors import require_members
 from fastreid.utils.registry import Registry
 
 RULE_REGISTRY = Registry("RULE")
@@ -97,9 +98,15 @@ def get_rule(rule: str | Rule | None) -> Rule:
     """Return the rule of a registered name, or ``rule`` itself; ``None`` is the rule "all".
 
     Names joined by "+", as in "other_patent+granted_before", mean that all of them hold.
+
+    Raises:
+        KeyError: a name is not registered.
+        TypeError: a registered class lacks what a :class:`Rule` has.
     """
     if rule is None or isinstance(rule, str):
         rules = [RULE_REGISTRY.get(name.strip())() for name in (rule or "all").split("+")]
+        for one in rules:
+            require_members(one, "a candidate rule (TEST.RULE)", "needs", "permitted")
         return rules[0] if len(rules) == 1 else EveryRule(rules)
     return rule
 

@@ -20,3 +20,10 @@ def require_choice(what: str, given, choices: Iterable) -> None:
     if given not in choices:
         allowed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{what} must be one of {allowed}; got {given!r}.{nearest(given, map(str, choices))}")
+
+
+def require_members(component: object, role: str, *names: str) -> None:
+    """Raise ``TypeError`` naming the class and what it lacks, unless ``component`` has all members ``names``."""
+    missing = [name for name in names if not hasattr(component, name)]
+    if missing:
+        raise TypeError(f"{type(component).__name__} lacks '{missing[0]}', which {role} must have")

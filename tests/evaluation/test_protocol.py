@@ -3,8 +3,8 @@ import pytest
 
 from fastreid.config import CfgNode as CN
 from fastreid.config import get_cfg
-from fastreid.evaluation import Protocol
-from fastreid.retrieval import POSTPROCESSOR_REGISTRY, evaluate, topk_search
+from fastreid.evaluation import Protocol, ReidEvaluator
+from fastreid.retrieval import POSTPROCESSOR_REGISTRY, RULE_REGISTRY, evaluate, topk_search
 from tests.evaluation.stand_ins import feature_file
 
 
@@ -106,6 +106,37 @@ def test_a_post_processor_from_outside_comes_last_and_counts_as_non_causal(monke
     POSTPROCESSOR_REGISTRY.register(Absolute, name="NoSwitch")
     with pytest.raises(ValueError, match="'NoSwitch' of the POSTPROCESSOR registry needs a config node with ENABLED"):
         Protocol.from_config(cfg)
+
+
+def test_components_without_their_method_are_refused_before_the_first_image(monkeypatch):
+    for registry in (POSTPROCESSOR_REGISTRY, RULE_REGISTRY):
+        for table in ("_objects", "_nodes"):
+            monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+    cfg = get_cfg()
+
+    @RULE_REGISTRY.register()
+    class Shy:
+        needs = ("pids",)
+
+    cfg.TEST.RULE = "all+Shy"
+    with pytest.raises(TypeError, match=r"Shy lacks 'permitted', which a candidate rule \(TEST\.RULE\) must have"):
+        ReidEvaluator(cfg, 2)
+    Shy.permitted, needs = None, Shy.needs
+    del Shy.needs
+    with pytest.raises(TypeError, match="Shy lacks 'needs'"):
+        Protocol.from_config(cfg)
+    Shy.needs = needs
+    assert ReidEvaluator(cfg, 2)
+
+    @POSTPROCESSOR_REGISTRY.register(node="TEST.IDLE")
+    class Idle:
+        causal = True
+
+    cfg.TEST.IDLE = CN({"ENABLED": False})
+    assert ReidEvaluator(cfg, 2), "what is off is not asked for"
+    cfg.TEST.IDLE.ENABLED = True
+    with pytest.raises(TypeError, match=r"Idle lacks 'apply', which a post-processor \(TEST\.IDLE\) must have"):
+        ReidEvaluator(cfg, 2)
 
 
 def test_wrong_names_are_refused_at_the_start():
