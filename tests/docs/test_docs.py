@@ -1,6 +1,8 @@
 """What the documents show is run: files, Python, YAML and commands."""
 
+import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fastreid.config import get_cfg
+from fastreid.retrieval import POSTPROCESSOR_REGISTRY, Search
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -60,22 +63,37 @@ def test_every_yaml_block_is_a_valid_config(repo, tmp_path):
     assert found >= 2
 
 
-def test_the_loss_of_the_extension_guide_trains_through_the_command_line(repo, drawings):
+def test_the_extension_guide_trains_and_evaluates_through_the_command_line(repo, drawings):
     names = write_files(repo / "docs" / "extending.md", drawings)
-    assert names == ["my_parts.py", "my_config.yml", "my_data.yml"]
+    assert names == ["my_parts.py", "my_config.yml", "my_whitening.py", "my_data.yml"]
     command = [sys.executable, str(repo / "tools" / "train_net.py"), "--config-file", "my_config.yml"]
     command += shlex.split(
         "MODEL.DEVICE cpu MODEL.BACKBONE.DEPTH 10x MODEL.BACKBONE.WIDTH 8 MODEL.BACKBONE.FEAT_DIM 64 "
         "DATASETS.NAMES FileList DATASETS.TESTS FileList DATALOADER.NUM_WORKERS 0 DATALOADER.NUM_INSTANCE 2 "
         "DATALOADER.SAMPLER_TRAIN NaiveIdentitySampler INPUT.SIZE_TRAIN [32,32] INPUT.SIZE_TEST [32,32] "
         "SOLVER.IMS_PER_BATCH 8 SOLVER.MAX_EPOCH 1 DATASETS.FILELIST.TRAIN train.txt "
-        "DATASETS.FILELIST.QUERY query.txt DATASETS.FILELIST.GALLERY gallery.txt OUTPUT_DIR out"
+        "DATASETS.FILELIST.QUERY query.txt DATASETS.FILELIST.GALLERY gallery.txt OUTPUT_DIR out "
+        "PLUGINS my_whitening.py TEST.WHITENING.ENABLED True"
     )
     done = subprocess.run(
         [*command, "DATASETS.FILELIST.ROOT", str(drawings)], cwd=drawings, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "loss_supcon" in (drawings / "out" / "metrics.json").read_text()
+    stages = json.loads((drawings / "out" / "results.json").read_text())["FileList"]["stages"]
+    assert [stage["stage"] for stage in stages] == ["plain", "+WHITENING"]
+
+
+def test_the_post_processor_of_the_extension_guide_whitens(repo, tmp_path, monkeypatch):
+    for table in ("_objects", "_nodes"):
+        monkeypatch.setattr(POSTPROCESSOR_REGISTRY, table, dict(getattr(POSTPROCESSOR_REGISTRY, table)))
+    write_files(repo / "docs" / "extending.md", tmp_path)
+    whitening = runpy.run_path(str(tmp_path / "my_whitening.py"))["Whitening"](eps=1e-6)
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 4)) + 5
+    search = whitening.apply(Search(gallery[:3], gallery))
+    np.testing.assert_allclose(np.cov(search.gallery, rowvar=False), np.eye(4), atol=1e-3)
+    np.testing.assert_allclose(search.queries, search.gallery[:3], atol=1e-5)
 
 
 def test_scripts_and_configs_named_in_commands_exist(repo):
