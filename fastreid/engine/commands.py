@@ -2,7 +2,11 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 def train(argv: Sequence[str] | None = None) -> None:
@@ -46,14 +50,19 @@ def evaluate_only(cfg, trainer_class) -> dict:
     from fastreid.evaluation import verify_results
     from fastreid.utils import comm
 
-    results = trainer_class.test(cfg, load_model(cfg, trainer_class), reuse_features=True)
+    model = load_model(cfg, trainer_class)
+    results = trainer_class.test(cfg, model, reuse_features=True)
+    warn_if_untrained(cfg, model)  # again, below the figures
     if comm.is_main_process():
         verify_results(cfg, results)
     return results
 
 
 def load_model(cfg, trainer_class):
-    """Build the model with the weights of ``MODEL.WEIGHTS``; without them it is untrained, or as pretrained.
+    """Build the model with the weights of ``MODEL.WEIGHTS``; where it is empty, with those in ``OUTPUT_DIR``.
+
+    ``OUTPUT_DIR`` is asked for ``model_best.pth``, then ``model_final.pth``; without either the model is untrained, or
+    as pretrained.
 
     The number of classes is that of the weights, so that all of them fit and no training set is needed.
 
@@ -62,10 +71,13 @@ def load_model(cfg, trainer_class):
     """
     from fastreid.utils.checkpoint import load_weights, read_checkpoint
 
-    source = cfg.MODEL.WEIGHTS
+    source = weights_file(cfg)
     if not source:
-        logging.getLogger(__name__).warning("MODEL.WEIGHTS is empty: the model is not trained")
-        return trainer_class.build_model(cfg)
+        model = trainer_class.build_model(cfg)
+        warn_if_untrained(cfg, model)
+        return model
+    if not cfg.MODEL.WEIGHTS:
+        logger.info("MODEL.WEIGHTS is empty: taking %s, which a training left there", source)
     weights = read_checkpoint(source)["model"]
     cfg = cfg.clone()
     cfg.defrost()
@@ -77,3 +89,15 @@ def load_model(cfg, trainer_class):
     model = trainer_class.build_model(cfg)
     load_weights(model, weights, source, optional=("heads.weight",))
     return model
+
+
+def weights_file(cfg) -> str:
+    """Return ``MODEL.WEIGHTS``, else the best or the last model of the training in ``OUTPUT_DIR``, else ``""``."""
+    left = [str(Path(cfg.OUTPUT_DIR, f"{name}.pth")) for name in ("model_best", "model_final")]
+    return cfg.MODEL.WEIGHTS or next(filter(os.path.isfile, left), "")
+
+
+def warn_if_untrained(cfg, model) -> None:
+    """Warn when there are no weights for a model that has any."""
+    if not weights_file(cfg) and next(model.parameters(), None) is not None:
+        logger.warning("MODEL.WEIGHTS is empty: the model is not trained")

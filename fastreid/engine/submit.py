@@ -9,6 +9,13 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
+EXAMPLES = """
+examples:
+  write a submission:        %(prog)s --config-file FILE MODEL.WEIGHTS logs/stage2/model_best.pth
+  write it elsewhere:        %(prog)s --config-file FILE --output logs/result.npy MODEL.WEIGHTS FILE.pth
+  with other lists:          %(prog)s --config-file FILE DATASETS.TESTS PatentTest MODEL.WEIGHTS FILE.pth
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line (that of training, and ``--output``), start the processes, write the submission."""
@@ -16,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     parser = default_argument_parser()
     parser.description = "Write result.npy and result.zip for the first of DATASETS.TESTS."
+    parser.epilog = EXAMPLES
     parser.add_argument("--output", default="result.npy", metavar="FILE", help="file to write (default: %(default)s)")
     args = parser.parse_args(argv)
     from fastreid.engine import launch
@@ -26,10 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(args: argparse.Namespace) -> np.ndarray | None:
     """One process of ``tools/test.py``: config and model from the command line, then :func:`submit`."""
     from fastreid.engine import DefaultTrainer
-    from fastreid.engine.commands import load_model, setup
+    from fastreid.engine.commands import load_model, setup, warn_if_untrained
 
     cfg = setup(args)
-    return submit(cfg, load_model(cfg, DefaultTrainer), args.output)
+    model = load_model(cfg, DefaultTrainer)
+    ranks = submit(cfg, model, args.output)
+    warn_if_untrained(cfg, model)
+    return ranks
 
 
 def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray | None:

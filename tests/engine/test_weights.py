@@ -43,3 +43,22 @@ def test_resume_wants_the_same_model_and_fine_tuning_does_not(tiny_cfg, tmp_path
         DefaultTrainer(tiny_cfg).resume_or_load(resume=True)
     tiny_cfg.MODEL.WEIGHTS = str(tmp_path / "out" / "model_0000.pth")
     DefaultTrainer(tiny_cfg).resume_or_load(resume=False)
+
+
+def test_empty_weights_mean_those_of_the_training_in_the_folder(tiny_cfg, tmp_path, caplog):
+    saved(tiny_cfg, tmp_path / "out" / "model_final.pth")
+    with caplog.at_level("INFO", "fastreid"):
+        model = load_model(tiny_cfg, DefaultTrainer)
+    assert float(model.state_dict()["backbone.layer1.0.weight"].mean()) == 0.25
+    assert f"taking {tmp_path / 'out' / 'model_final.pth'}" in caplog.text
+    (tmp_path / "out" / "model_best.pth").write_bytes((tmp_path / "out" / "model_final.pth").read_bytes())
+    assert commands.weights_file(tiny_cfg).endswith("model_best.pth")
+    tiny_cfg.MODEL.WEIGHTS = "other.pth"
+    assert commands.weights_file(tiny_cfg) == "other.pth"
+
+
+def test_the_warning_of_an_untrained_model_is_the_last_line(tiny_options, capsys):
+    run(tiny_options, "--eval-only")
+    console = capsys.readouterr().out
+    assert console.count("MODEL.WEIGHTS is empty: the model is not trained") == 2
+    assert console.rindex("the model is not trained") > console.index("mAP")
