@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,29 @@ def build_reid_test_loader(
         **_loader_options(num_workers, seed=0),
     )
     return loader, num_query
+
+
+def build_file_loader(cfg, paths: Sequence[str | os.PathLike], batch_size: int | None = None) -> ReidLoader:
+    """Build a loader of image files, read as a test loader reads them; this process gets all of them, in order.
+
+    Args:
+        batch_size: images per batch; default ``TEST.IMS_PER_BATCH``.
+
+    Raises:
+        TypeError: ``paths`` is a single path.
+        ValueError: ``paths`` is empty, or ``batch_size`` below 1.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        raise TypeError(f"paths must be a list of paths; got the single path {os.fspath(paths)!r}")
+    batch_size = cfg.TEST.IMS_PER_BATCH if batch_size is None else batch_size
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    records = [Record(os.fspath(path), 0, 0) for path in paths]
+    if not records:
+        raise ValueError("paths is empty: at least one image file is needed")
+    files = _dataset(cfg, records, build_transforms(cfg, is_train=False), is_train=False)
+    workers = cfg.DATALOADER.NUM_WORKERS if len(records) > batch_size else 0  # one batch is read faster than they start
+    return ReidLoader(files, batch_size=batch_size, **_loader_options(workers, seed=0))
 
 
 def train_records(cfg, **kwargs) -> list[Record]:

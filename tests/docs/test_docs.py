@@ -51,6 +51,13 @@ def drawings(tmp_path):
     return tmp_path
 
 
+def said(folder, *command):
+    """Run a script in ``folder`` and return what it prints."""
+    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 def test_every_yaml_block_is_a_valid_config(repo, tmp_path):
     found = 0
     for path in documents(repo):
@@ -82,6 +89,11 @@ def test_the_extension_guide_trains_and_evaluates_through_the_command_line(repo,
     assert "loss_supcon" in (drawings / "out" / "metrics.json").read_text()
     stages = json.loads((drawings / "out" / "results.json").read_text())["FileList"]["stages"]
     assert [stage["stage"] for stage in stages] == ["plain", "+WHITENING"]
+    assert write_files(repo / "docs" / "getting-started.md", drawings)[1:] == ["my_vectors.py", "my_features.py"]
+    assert re.fullmatch(r"cosine similarity: 1\.000\n", said(drawings, "my_vectors.py", "out", "0-1.png", "0-1.png"))
+    shown = said(drawings, "my_features.py", "out/features/FileList.npz")
+    assert shown.startswith("queries: (4, 64)\n")
+    assert shown.count(".png") == 4
 
 
 def test_the_post_processor_of_the_extension_guide_whitens(repo, tmp_path, monkeypatch):

@@ -2,10 +2,13 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 
+from fastreid.data.feature_file import FeatureFile
+from fastreid.data.images import BadImage
 from fastreid.engine import DefaultPredictor, DefaultTrainer, commands, default_argument_parser, default_setup, hooks
 from fastreid.utils.checkpoint import Checkpointer
 
@@ -210,6 +213,41 @@ def test_predictor_gives_the_features_of_the_saved_model(tiny_cfg, tmp_path):
     copy = images.clone()
     torch.testing.assert_close(DefaultPredictor(tiny_cfg)(images), model({"images": images}).detach())
     assert torch.equal(images, copy)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_vectors_of_files_are_those_of_the_evaluation(tiny_cfg, tiny_data, tmp_path, flip):
+    tiny_cfg.merge_from_list(["INPUT.GRAYSCALE", True, "INPUT.INK_CROP.ENABLED", True, "TEST.FLIP.ENABLED", flip])
+    predictor = DefaultPredictor(tiny_cfg)
+    DefaultTrainer.test(tiny_cfg, predictor.model)
+    stored = FeatureFile.load(tmp_path / "out" / "features" / "FileList.npz")
+    vectors = predictor.from_files(stored.paths, batch_size=5)
+    assert (vectors.dtype, tuple(vectors.shape)) == (torch.float32, (16, 16))
+    torch.testing.assert_close(vectors, torch.from_numpy(stored.features))
+    one = predictor.from_files([Path(stored.paths[3])])
+    torch.testing.assert_close(one, vectors[3:4])
+    tiny_cfg.INPUT.INK_CROP.ENABLED, tiny_cfg.INPUT.SIZE_TEST = False, [16, 16]
+    assert not torch.allclose(DefaultPredictor(tiny_cfg).from_files(stored.paths[3:4]), one), "settings of INPUT count"
+
+
+def test_what_the_predictor_refuses(tiny_cfg, tiny_data, tmp_path):
+    predictor = DefaultPredictor(tiny_cfg)
+    with pytest.raises(TypeError, match=r"takes a tensor of images .*; got str\. Use from_files\(paths\)"):
+        predictor("a.png")
+    with pytest.raises(TypeError, match="must be a list of paths; got the single path 'a.png'"):
+        predictor.from_files("a.png")
+    with pytest.raises(ValueError, match="paths is empty"):
+        predictor.from_files([])
+    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
+        predictor.from_files(["a.png"], batch_size=0)
+    (tmp_path / "text.png").write_text("no image")
+    files = [tiny_data / "0_0.png", tmp_path / "text.png"]
+    with pytest.raises(BadImage, match=r"text\.png"):
+        predictor.from_files(files)
+    with pytest.raises(BadImage, match=r"absent\.png: no such file"):
+        predictor.from_files([tmp_path / "absent.png"])
+    tiny_cfg.DATALOADER.ON_BAD_IMAGE = "skip"
+    assert DefaultPredictor(tiny_cfg).from_files(files).shape == (2, 16)
 
 
 def test_log_of_a_second_setup_goes_to_the_second_folder_only(tiny_cfg, tmp_path):
