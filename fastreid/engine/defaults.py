@@ -352,7 +352,10 @@ def _test_from_features(cfg: CfgNode, model: nn.Module, loader, evaluator: ReidE
     from fastreid.evaluation.results import evaluate, headline
 
     features = cached_features(cfg, model, loader, evaluator.num_query, name, cfg.OUTPUT_DIR)
-    return headline(evaluate(cfg, features, name, cfg.OUTPUT_DIR)) if features is not None else {}
+    if features is None:
+        return {}
+    weights = getattr(model, "weights_source", "")  # set by load_model
+    return headline(evaluate(cfg, features, name, cfg.OUTPUT_DIR, weights))
 
 
 def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:

@@ -47,19 +47,21 @@ def line_chart(
     x_label: str,
     dividers: Sequence[tuple[float, str]] = (),
     y_range: tuple[float, float] | None = None,
+    whole_x: bool = False,
 ) -> str:
     """Return a ``<figure>`` with one line per series and a legend.
 
     Args:
         dividers: (x, label) pairs, drawn as vertical lines with the label to their right.
         y_range: fixed range; default: from the data, down to 0 when they come near it.
+        whole_x: x counts something: only whole numbers are written at its axis.
     """
     drawn = [(one.name, one.points()) for one in series]
     drawn = [(name, points) for name, points in drawn if points]
     if not drawn:
         return ""
     frame = _fit([point for _, points in drawn for point in points], [x for x, _ in dividers], y_range)
-    body = _axes(frame, x_label)
+    body = _axes(frame, x_label, whole_x=whole_x)
     for x, label in dividers:
         at = frame.x(x)
         if x > frame.low_x:
@@ -74,7 +76,7 @@ def line_chart(
 def bar_chart(title: str, edges: Sequence[float], counts: Sequence[int], x_label: str) -> str:
     """Return a ``<figure>`` with a histogram: ``counts[i]`` items between ``edges[i]`` and ``edges[i + 1]``."""
     frame = _Frame(edges[0], edges[-1], 0, max(*counts, 1))
-    body = _axes(frame, x_label)
+    body = _axes(frame, x_label, whole_y=True)
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         left, top = frame.x(low) + 1.5, frame.y(count)
         body += (
@@ -84,13 +86,17 @@ def bar_chart(title: str, edges: Sequence[float], counts: Sequence[int], x_label
     return _figure(title, body, "")
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return about ``count`` round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) between low and high."""
+def nice_ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
+    """Return about ``count`` round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) between low and high.
+
+    With ``whole`` only the whole ones among them, which may be fewer.
+    """
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * count >= span * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+    ticks = [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [tick for tick in ticks if tick == int(tick)] if whole else ticks
 
 
 def _fit(points: list[tuple[float, float]], more_xs: list[float], y_range: tuple[float, float] | None) -> _Frame:
@@ -103,14 +109,14 @@ def _fit(points: list[tuple[float, float]], more_xs: list[float], y_range: tuple
     return _Frame(min(xs), max(xs), *y_range)
 
 
-def _axes(frame: _Frame, x_label: str) -> str:
+def _axes(frame: _Frame, x_label: str, whole_x: bool = False, whole_y: bool = False) -> str:
     bottom = HEIGHT - BOTTOM
     parts = []
-    for tick in nice_ticks(frame.low_y, frame.high_y):
+    for tick in nice_ticks(frame.low_y, frame.high_y, whole=whole_y):
         at = frame.y(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    for tick in nice_ticks(frame.low_x, frame.high_x, 6):
+    for tick in nice_ticks(frame.low_x, frame.high_x, 6, whole_x):
         at = frame.x(tick)
         parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 17}" text-anchor="middle">{_number(tick)}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')

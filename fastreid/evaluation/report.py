@@ -22,18 +22,24 @@ logger = logging.getLogger(__name__)
 TABLE_COLUMNS = ("mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "AP@10_min", "AP@10_R")
 CURVES = ("mAP", "Rank-1", "mINP")
 CMC_RANKS = 20
+RULE_WORDS = {
+    "all": "all gallery images",
+    "camera": "all but those of the query's identity by the query's own camera",
+    "other_patent": "all but the query's own patent",
+    "granted_before": "those granted before the query",
+}
 
 
 def write_report(
-    cfg, evaluation: Evaluation, features: FeatureFile, dataset_name: str, path: str | os.PathLike
+    cfg, evaluation: Evaluation, features: FeatureFile, dataset_name: str, path: str | os.PathLike, weights: str = ""
 ) -> None:
-    """Write the report of one data set to ``path``.
+    """Write the report of one data set to ``path``; ``weights`` is where those of the model came from, if known.
 
     Training curves are read from ``metrics.json`` beside it, after those named in ``TEST.REPORT.METRICS``.
     """
     logs = [*map(Path, cfg.TEST.REPORT.METRICS), Path(path).parent / "metrics.json"]
     sections = [
-        _header(evaluation, features, dataset_name),
+        _header(evaluation, features, dataset_name, weights),
         _result_section(evaluation),
         _training_section(logs),
         _ranking_section(evaluation),
@@ -56,25 +62,40 @@ def write_report(
 # --------------------------------------------------------------------------------------------- head and result
 
 
-def _header(evaluation: Evaluation, features: FeatureFile, dataset_name: str) -> str:
+def _header(evaluation: Evaluation, features: FeatureFile, dataset_name: str, weights: str) -> str:
     entry, metrics = as_json(evaluation, features), evaluation.metrics
-    settings = features.fingerprint.get("settings", {})
+    settings, digest = features.fingerprint.get("settings", {}), features.fingerprint.get("weights", "")
     facts = {
         "queries": f"{features.num_query:,}",
         "gallery images": f"{len(features) - features.num_query:,}",
         "dropped queries": f"{metrics.dropped:,}" if metrics else "",
         "feature width": f"{features.features.shape[1]:,}",
         "distance": evaluation.settings.get("metric", ""),
-        "candidates": f"rule {evaluation.settings.get('rule', '')}",
-        "network": str(settings.get("MODEL.BACKBONE.DEPTH", "")),
+        "candidates": describe_rule(evaluation.settings.get("rule", "")),
+        "network": _network(settings),
         "input": " x ".join(str(side) for side in settings.get("INPUT.SIZE_TEST", [])),
-        "weights": features.fingerprint.get("weights", "")[:12],
+        "weights": " ".join(part for part in (weights, f"({digest[:12]})" if digest else "") if part),
     }
     terms = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items() if v)
     return (
         f'<header><p class="kicker">fastreid retrieval report, {escape(entry["date"][:16].replace("T", " "))} UTC</p>'
         f"<h1>{escape(dataset_name)}</h1>{_lede(evaluation)}<dl class=\"facts\">{terms}</dl></header>"
     )
+
+
+def describe_rule(rule: str) -> str:
+    """Say in words which gallery images a query may find; a rule from outside goes by its name."""
+    names = [name.strip() for name in rule.split("+")] if rule else []
+    return " and ".join(RULE_WORDS.get(name, f"rule {name}") for name in names)
+
+
+def _network(settings: dict) -> str:
+    """Backbone and depth; the whole model's name where it has no backbone."""
+    if settings.get("MODEL.META_ARCHITECTURE") == "HOG":
+        return "HOG"
+    name = str(settings.get("MODEL.BACKBONE.NAME", ""))
+    depth = str(settings.get("MODEL.BACKBONE.DEPTH", ""))
+    return f"{name} {depth}".strip() if "resnet" in name or not name else name  # others have no such depth
 
 
 def _lede(evaluation: Evaluation) -> str:
@@ -148,8 +169,10 @@ def _training_section(logs: Sequence[Path]) -> str:
     names = dict.fromkeys(name for row in rows for name in row)
     losses = [name for name in names if name == "total_loss" or re.match(r"loss_\w+$", name)]
     metrics = [name for curve in CURVES for name in names if name.rsplit("/", 1)[-1] == curve]
-    charts = line_chart("Loss", [_series(rows, name) for name in losses[:6]], "iteration", dividers)
-    charts += line_chart("Validation, %", [_series(rows, name) for name in metrics[:6]], "iteration", dividers)
+    charts = "".join(
+        line_chart(title, [_series(rows, name) for name in chosen[:6]], "iteration", dividers, whole_x=True)
+        for title, chosen in (("Loss", losses), ("Validation, %", metrics))
+    )
     return f'<section><h2>Training</h2><div class="charts">{charts}</div></section>' if charts else ""
 
 
@@ -167,8 +190,8 @@ def _ranking_section(evaluation: Evaluation) -> str:
         curves.append(Series(stage.name, list(range(1, len(cmc) + 1)), cmc.tolist()))
     edges = list(range(0, 101, 10))
     counts = np.histogram(100 * evaluation.metrics.ap, bins=edges)[0].tolist()
-    charts = line_chart("Queries with a right figure among the first k, %", curves, "k")
-    charts += bar_chart("Queries by average precision, %", edges, counts, "average precision")
+    charts = line_chart("Queries with a right figure among the first k, %", curves, "k", whole_x=True)
+    charts += bar_chart("Number of queries by average precision, %", edges, counts, "average precision, %")
     return f'<section><h2>Ranking</h2><div class="charts">{charts}</div></section>'
 
 

@@ -54,7 +54,9 @@ def query_section(evaluation: Evaluation, features: FeatureFile, count: int, top
     for group in groups:
         body += f"<h3>{escape(group.title)}<small>{escape(group.note)}</small></h3>"
         body += "\n".join(_case(evaluation, query, gallery, row, topk) for row in group.queries)
-    key = '<span class="key"><span class="right">same patent</span><span class="wrong">another one</span></span>'
+    patents = all(PATENT_FIGURE.match(Path(path).stem) for path in query.paths)
+    same = "same patent" if patents else "same identity"
+    key = f'<span class="key"><span class="right">{same}</span><span class="wrong">another one</span></span>'
     faded = "A faded one comes after the last right figure: there was none left to find."
     key = f" {faded}<br>{key}" if evaluation.labelled else ""
     return (
@@ -68,9 +70,8 @@ def _case(evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row:
     verdicts = _verdicts(evaluation, query, gallery, row, items)
     hits = []
     for rank, (item, verdict) in enumerate(zip(items, verdicts, strict=True), start=1):
-        distance = evaluation.distances[row, rank - 1]
-        shown = f"{distance:.3f}" if distance >= 0.001 or distance == 0 else f"{distance:.1e}"
-        score = f'<span class="score"><span>{rank}</span><span>{shown}</span></span>'
+        distance = round(float(evaluation.distances[row, rank - 1]), 3) + 0.0  # no "-0.000" for equal images
+        score = f'<span class="score"><span>{rank}</span><span>{distance:.3f}</span></span>'
         hits.append(f"<li>{_shot(gallery.paths[item], verdict, f'rank {rank}', score)}</li>")
     shots = f'<ol class="hits">{"".join(hits)}</ol>' if hits else "<p>No gallery image is permitted for this query.</p>"
     shown = _shot(query.paths[row], "query", f"query {row + 1}", "")

@@ -19,8 +19,14 @@ UPSTREAM_NAMES = ("Rank-1", "Rank-5", "Rank-10", "mAP", "mINP", "metric")
 COUNTS = ("queries", "dropped queries")
 
 
-def evaluate(cfg, feature_file: FeatureFile, dataset_name: str, output_dir: str | os.PathLike | None) -> Evaluation:
+def evaluate(
+    cfg, feature_file: FeatureFile, dataset_name: str, output_dir: str | os.PathLike | None, weights: str = ""
+) -> Evaluation:
     """Evaluate under the protocol of ``cfg``, log the table and, with ``output_dir``, write results and report.
+
+    Args:
+        weights: where those of the model came from, for the report; "" when they are in no file, as in a training
+            (whose ``MODEL.WEIGHTS`` are those it started from).
 
     Returns:
         the evaluation; without labels it holds a ranking but no metrics.
@@ -37,7 +43,7 @@ def evaluate(cfg, feature_file: FeatureFile, dataset_name: str, output_dir: str 
 
             alone = len(cfg.DATASETS.TESTS) <= 1
             name = "report.html" if alone else f"report_{file_name(dataset_name)}.html"
-            write_report(cfg, evaluation, feature_file, dataset_name, Path(output_dir) / name)
+            write_report(cfg, evaluation, feature_file, dataset_name, Path(output_dir) / name, weights)
     return evaluation
 
 

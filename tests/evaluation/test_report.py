@@ -1,4 +1,5 @@
 import base64
+import html
 import io
 import json
 import re
@@ -11,9 +12,10 @@ from PIL import Image, ImageDraw
 from fastreid.config import get_cfg
 from fastreid.evaluation import Protocol, evaluate
 from fastreid.evaluation.charts import Series, bar_chart, line_chart, nice_ticks
-from fastreid.evaluation.report import read_metrics
+from fastreid.evaluation.report import RULE_WORDS, describe_rule, read_metrics
 from fastreid.evaluation.report_queries import choose_queries, label
 from fastreid.evaluation.thumbnails import shrink, thumbnail
+from fastreid.retrieval import RULE_REGISTRY
 from tests.evaluation.stand_ins import feature_file
 
 
@@ -147,6 +149,61 @@ def test_table_and_curves(tmp_path):
     assert "lr" not in re.findall(r'<li class="s\d">([^<]+)</li>', page)
     mean = Protocol.from_config(config()).evaluate(feature_file()).metrics.table()["mAP"]
     assert f"<td>{mean:.2f}</td>" in page
+
+
+def facts_of(page):
+    return {name: html.unescape(value) for name, value in re.findall("<dt>([^<]+)</dt><dd>([^<]+)</dd>", page)}
+
+
+def test_head_says_rule_network_and_weights_in_words(tmp_path):
+    made_of = {
+        "weights": "0123456789abcdef",
+        "settings": {"MODEL.BACKBONE.NAME": "build_resnet_backbone", "MODEL.BACKBONE.DEPTH": "10x"},
+    }
+    evaluate(config(), feature_file(fingerprint=made_of), "A", tmp_path, "logs/a/model_best.pth")
+    facts = facts_of(read(tmp_path))
+    assert facts["candidates"] == "all but those of the query's identity by the query's own camera"
+    assert facts["network"] == "build_resnet_backbone 10x"
+    assert facts["weights"] == "logs/a/model_best.pth (0123456789ab)"
+    made_of["settings"]["MODEL.BACKBONE.NAME"] = "Mine"
+    evaluate(config(), feature_file(fingerprint=made_of), "A", tmp_path)
+    assert facts_of(read(tmp_path))["network"] == "Mine"
+    assert facts_of(read(tmp_path))["weights"] == "(0123456789ab)"
+    made_of["settings"]["MODEL.META_ARCHITECTURE"] = "HOG"
+    evaluate(config(), feature_file(fingerprint=made_of), "A", tmp_path)
+    assert facts_of(read(tmp_path))["network"] == "HOG"
+    rules = "other_patent + granted_before+mine"
+    assert describe_rule(rules) == "all but the query's own patent and those granted before the query and rule mine"
+
+
+def test_every_rule_has_its_words():
+    assert set(RULE_REGISTRY.names()) == set(RULE_WORDS)
+
+
+def test_patents_are_called_patents_and_others_identities(tmp_path):
+    evaluate(config(), feature_file(), "A", tmp_path)
+    assert "same patent" in read(tmp_path)
+    evaluate(config(), feature_file(paths=[f"{row:04d}_c1s1.jpg" for row in range(52)]), "A", tmp_path)
+    assert "same identity" in read(tmp_path)
+    assert "same patent" not in read(tmp_path)
+
+
+def test_distances_have_one_format(tmp_path):
+    features = np.ones((52, 8))
+    features[20:, 0] += np.geomspace(1e-3, 5, 32)
+    evaluate(config("TEST.RULE", "all", "TEST.REPORT.TOPK", 40), feature_file(features=features), "A", tmp_path)
+    shown = re.findall(r'<span class="score"><span>\d+</span><span>([^<]*)</span>', read(tmp_path))
+    assert len(shown) == 6 * 40
+    assert all(re.fullmatch(r"\d\.\d{3}", one) for one in shown), "neither 1.2e-07 nor -0.000"
+
+
+def test_counts_are_marked_with_whole_numbers():
+    assert nice_ticks(1, 3, 6, whole=True) == [1, 2, 3]
+    assert nice_ticks(0, 2, whole=True) == [0, 1, 2]
+    ticks = re.findall(r'class="tick"[^>]*>([^<]+)<', bar_chart("t", [0, 1, 2], [1, 2], "x"))
+    assert ticks[:3] == ["0", "1", "2"]
+    curve = line_chart("t", [Series("a", [1, 2, 3], [0.1, 0.2, 0.3])], "k", whole_x=True)
+    assert re.findall(r'text-anchor="middle">([^<]+)<', curve) == ["1", "2", "3"]
 
 
 def test_no_training_section_without_curves(tmp_path):
