@@ -9,4 +9,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fastreid.engine.commands import train
 
 if __name__ == "__main__":
-    train()
+    sys.exit(train())

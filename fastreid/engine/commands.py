@@ -6,11 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastreid.utils.command import entry_point
+
 logger = logging.getLogger(__name__)
 
 
+@entry_point("Interrupted. --resume continues from the last checkpoint.")
 def train(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, start the processes, train or evaluate."""
+    """Parse the command line, start the processes, train or evaluate; returns the exit status."""
     from fastreid.engine.arguments import default_argument_parser
 
     args = default_argument_parser().parse_args(argv)
@@ -88,6 +91,7 @@ def load_model(cfg, trainer_class):
     cfg.freeze()
     model = trainer_class.build_model(cfg)
     load_weights(model, weights, source, optional=("heads.weight",))
+    model.weights_source = str(source)  # for the report
     return model
 
 

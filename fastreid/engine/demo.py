@@ -10,10 +10,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastreid.utils.command import entry_point
+
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ("mAP", "Rank-1", "Rank-10", "AP@10_min")
 
 
+@entry_point()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns 1 when a result is not what it should be."""
     parser = argparse.ArgumentParser(
@@ -82,7 +85,9 @@ def run(title: str, command: list[str], environment: dict[str, str]) -> None:
     variables = [f"{name}={value}" for name, value in environment.items() if os.environ.get(name) != value]
     shown = shlex.join(map(_relative, [*variables, sys.executable, *command]))
     print(f"\n=== {title}\n$ {shown}", flush=True)
-    subprocess.run([sys.executable, *command], cwd=ROOT, env={**os.environ, **environment}, check=True)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env={**os.environ, **environment})
+    if done.returncode:
+        raise SystemExit(f"error: the step '{title}' failed with status {done.returncode}; its own words are above")
 
 
 def _relative(word: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastreid.utils.command import entry_point
+
 logger = logging.getLogger(__name__)
 
 EXAMPLES = """
@@ -17,6 +19,7 @@ examples:
 """
 
 
+@entry_point()
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line (that of training, and ``--output``), start the processes, write the submission."""
     from fastreid.engine.arguments import default_argument_parser
@@ -66,7 +69,7 @@ def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray |
     features = cached_features(cfg, model, loader, num_query, name, cfg.OUTPUT_DIR)
     if features is None:
         return None
-    indices = evaluate(cfg, features, name, cfg.OUTPUT_DIR).indices[:, :TOPK]
+    indices = evaluate(cfg, features, name, cfg.OUTPUT_DIR, getattr(model, "weights_source", "")).indices[:, :TOPK]
     path, archive = write_submission(indices, output)
     problems = find_problems(path, num_query, len(features.gallery))
     if problems:

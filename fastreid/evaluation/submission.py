@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastreid.utils.command import entry_point
 from fastreid.utils.files import atomic_write
 
 TOPK = 10
@@ -141,6 +142,7 @@ def _rows(mask: np.ndarray) -> str:
     return f"query line{'s' if len(rows) > 1 else ''} {named}{more}"
 
 
+@entry_point()
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the check; returns the exit status, 1 when something is wrong."""
     parser = argparse.ArgumentParser(description="Check a submission; the exit status is 1 when something is wrong.")

@@ -15,6 +15,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from fastreid.data.synthetic.plan import SPLITS, VERSION, Plan, Settings, plan_design
+from fastreid.utils.command import entry_point
 from fastreid.utils.files import atomic_write, data_root
 
 logger = logging.getLogger(__name__)
@@ -201,6 +202,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(lines)
 
 
+@entry_point("Interrupted. The same command goes on where it stopped.")
 def main(argv: list[str] | None = None) -> int:
     """Command line of ``tools/make_minipatent.py`` and ``fastreid minipatent``."""
     parser = argparse.ArgumentParser(description="Draw MiniPatent, the built-in data set of patent drawings.")
@@ -217,11 +219,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     args = parser.parse_args(argv)
     root = args.root or data_root() / "minipatent"
-    try:
-        settings = Settings(args.train, args.val, args.test, args.size, args.seed, args.style, not args.gray)
-        done = generate(root, settings, args.workers)
-    except (ValueError, ImportError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    settings = Settings(args.train, args.val, args.test, args.size, args.seed, args.style, not args.gray)
+    done = generate(root, settings, args.workers)
     print(f"{root}: {done['patents']} patents, {done['figures']} figures ({done['drawn']} patents drawn now)")
     print(f"lists: {root}/train_data/*.txt   metadata: {root}/{METADATA_FILE}   test set: {root}/{SUBMISSION}/")
     return 0
