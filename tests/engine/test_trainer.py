@@ -230,6 +230,17 @@ def test_vectors_of_files_are_those_of_the_evaluation(tiny_cfg, tiny_data, tmp_p
     assert not torch.allclose(DefaultPredictor(tiny_cfg).from_files(stored.paths[3:4]), one), "settings of INPUT count"
 
 
+def test_report_names_the_weights_that_were_evaluated_and_no_others(tiny_cfg, tmp_path):
+    tiny_cfg.MODEL.HEADS.NUM_CLASSES, tiny_cfg.TEST.REPORT.ENABLED = 4, True
+    Checkpointer(DefaultTrainer.build_model(tiny_cfg), str(tmp_path)).save("weights")
+    tiny_cfg.MODEL.WEIGHTS = str(tmp_path / "weights.pth")
+    report = tmp_path / "out" / "report.html"
+    DefaultTrainer.test(tiny_cfg, DefaultTrainer.build_model(tiny_cfg))  # as in a training, which only began with them
+    assert "weights.pth" not in report.read_text()
+    DefaultTrainer.test(tiny_cfg, commands.load_model(tiny_cfg, DefaultTrainer), reuse_features=True)
+    assert f"<dd>{tmp_path}/weights.pth (" in report.read_text()
+
+
 def test_what_the_predictor_refuses(tiny_cfg, tiny_data, tmp_path):
     predictor = DefaultPredictor(tiny_cfg)
     with pytest.raises(TypeError, match=r"takes a tensor of images .*; got str\. Use from_files\(paths\)"):
