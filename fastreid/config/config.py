@@ -42,6 +42,10 @@ class CfgNode(_YacsNode):
                 f"Found the option {flags[0]} among the KEY VALUE pairs. Options such as --config-file and --resume "
                 f"(which takes no path: MODEL.WEIGHTS names a file) come before the first pair."
             )
+        joined = [str(item) for item in cfg_list[0::2] if "=" in str(item)]
+        if joined:
+            key, _, value = joined[0].partition("=")
+            raise ValueError(f"Overrides are KEY VALUE pairs without '=': write {key} {value} instead of {joined[0]}")
         if len(cfg_list) % 2:
             raise ValueError(f"Overrides are KEY VALUE pairs; the key {cfg_list[-1]!r} has no value")
         values: dict[str, Any] = {}
@@ -152,7 +156,7 @@ def _read_with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[dict, list[st
     if path.resolve() in chain:
         raise ValueError(f"{BASE_KEY} forms a circle: {' > '.join(map(str, (*chain, path.resolve())))}")
     with open(path, encoding="utf-8") as file:
-        values = yaml.safe_load(file) or {}
+        values = _parse(file.read(), path)
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold a mapping of keys; it holds a {type(values).__name__}")
     bases = values.pop(BASE_KEY, [])
@@ -172,9 +176,20 @@ def _read_with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[dict, list[st
     return merged, plugins
 
 
+def _parse(text: str, path: Path) -> Any:
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        raise ValueError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+
+
 def _resolve_plugin(plugin: str, folder: Path) -> str:
-    beside = folder / Path(plugin).expanduser()
-    return str(beside.resolve()) if plugin.endswith(".py") and beside.is_file() else plugin
+    """A file beside the YAML file, else one in the current folder; of neither, the first, for the error to name."""
+    beside, here = folder / Path(plugin).expanduser(), Path(plugin).expanduser()
+    found = beside.is_file() or not here.is_file()
+    return str(beside.resolve()) if plugin.endswith(".py") and found else plugin
 
 
 def _explain_unknown(key: str, known: Mapping) -> str:
@@ -219,7 +234,8 @@ def _coerce(value: Any, default: Any, key: str, source: str) -> Any:
         return kind(value)
     elif kind is not int and isinstance(value, kind):  # True is an int
         return value
-    raise ValueError(f"{key} in {source} must be of type {kind.__name__} like its default {default!r}; got {value!r}")
+    wanted = f"of type {kind.__name__} like its present value {default!r}"
+    raise ValueError(f"{key} in {source} must be {wanted}; got {value!r}")
 
 
 def get_cfg() -> CfgNode:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -92,6 +94,9 @@ def test_values_take_the_type_of_the_default(key, given, expected):
         (["MODEL.BACKBONE", "50x"], "MODEL.BACKBONE in the command line is a group of keys"),
         (["--resume", "model.pth"], "MODEL.WEIGHTS names a file"),
         (["SOLVER.BASE_LR"], "the key 'SOLVER.BASE_LR' has no value"),
+        (["SOLVER.BASE_LR=0.1"], "write SOLVER.BASE_LR 0.1 instead of SOLVER.BASE_LR=0.1"),
+        (["SOLVER.BASE_LR=0.1", "SEED=1"], "write SOLVER.BASE_LR 0.1"),
+        (["SEED", "x"], "like its present value 0; got 'x'"),
     ],
 )
 def test_wrong_overrides_are_explained(pair, message):
@@ -171,6 +176,16 @@ def test_a_missing_plugin_is_named(tmp_path):
         get_cfg().merge_from_list(["PLUGINS", "gone.py"])
     with pytest.raises(ImportError, match=r"PLUGINS names the module 'no\.such\.module'"):
         get_cfg().merge_from_list(["PLUGINS", "no.such.module"])
+    (tmp_path / "a.yml").write_text("PLUGINS: [parts/gone.py]")
+    with pytest.raises(FileNotFoundError, match=re.escape(f"names the file '{tmp_path / 'parts' / 'gone.py'}'")):
+        get_cfg().merge_from_file(tmp_path / "a.yml")
+
+
+def test_malformed_yaml_is_named_with_its_line(tmp_path):
+    (tmp_path / "base.yml").write_text("SOLVER:\n  BASE_LR: 0.1\n BAD: [1\n")
+    (tmp_path / "a.yml").write_text("_BASE_: base.yml")
+    with pytest.raises(ValueError, match=r"base.yml, line 3, column 2: not valid YAML"):
+        get_cfg().merge_from_file(tmp_path / "a.yml")
 
 
 def test_configurable_takes_plain_arguments_or_a_cfg():

@@ -166,7 +166,7 @@ def test_file_list_messages(cfg, tmp_path):
         _ = data.train
     with pytest.raises(ValueError, match=r"name files in DATASETS\.FILELIST\.QUERY"):
         _ = data.query
-    with pytest.raises(ValueError, match="uses an environment variable that is not set"):
+    with pytest.raises(ValueError, match="variable that is not set: NO_SUCH_VARIABLE$"):
         file_list(cfg, root="${NO_SUCH_VARIABLE}")
 
 

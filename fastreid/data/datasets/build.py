@@ -1,6 +1,7 @@
 """The registry of data sets and how one is built from the config."""
 
 import os
+import re
 from pathlib import Path
 
 from fastreid.utils.files import data_root
@@ -27,5 +28,6 @@ def expand(path: str) -> Path:
     """Expand ``~`` and ``${VARIABLES}``; a variable that is not set raises ``ValueError`` naming it."""
     expanded = Path(os.path.expanduser(os.path.expandvars(path)))
     if "$" in str(expanded):
-        raise ValueError(f"The path '{path}' uses an environment variable that is not set: '{expanded}'")
+        names = ", ".join(re.findall(r"\$\{?(\w+)", str(expanded))) or "$"
+        raise ValueError(f"The path '{path}' uses an environment variable that is not set: {names}")
     return expanded
