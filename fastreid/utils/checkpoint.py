@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -190,8 +191,10 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, UnicodeDecodeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error, ValueError, KeyError) as error:
+        # without torch's advice to run what is in the file
+        lines = [line for line in str(error).splitlines() if line and not re.search(r"weights_only|torch\.load", line)]
+        reason = lines[0] if lines else type(error).__name__
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, another format, or "
             f"objects other than tensors and plain values inside ({reason})"

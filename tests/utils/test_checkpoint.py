@@ -141,10 +141,14 @@ def test_missing_file_names_the_nearest(tmp_path):
 def test_truncated_and_foreign_files_are_refused(tmp_path):
     Checkpointer(filled(1), tmp_path).save("a")
     whole = (tmp_path / "a.pth").read_bytes()
-    for name, content in (("half", whole[: len(whole) // 2]), ("empty", b""), ("text", b"<html>not found</html>")):
+    foreign = {"empty": b"", "text": b"<html>not found</html>", "junk": b"\x80\x02junk"}
+    foreign["image"] = b"\x89PNG\r\n\x1a\n" + bytes(40)
+    for name, content in {"half": whole[: len(whole) // 2], **foreign}.items():
         (tmp_path / f"{name}.pth").write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{name}.pth \({len(content)} bytes\) cannot be read as a checkpoint"):
+        expected = rf"{name}.pth \({len(content)} bytes\) cannot be read as a checkpoint"
+        with pytest.raises(ValueError, match=expected) as refused:
             read_checkpoint(tmp_path / f"{name}.pth")
+        assert "weights_only" not in str(refused.value), "no advice to run code"
 
 
 class Evil:
