@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fastreid import __version__
 from fastreid.config import CfgNode
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from fastreid.data.build import build_file_loader
@@ -45,7 +46,9 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
     output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
     setup_logger(output, rank)
     _fix_seed(cfg, output, resume=getattr(args, "resume", False))
-    logger.info("Process %d of %d\n%s", rank, comm.get_world_size(), collect_env_info())
+    size, device = comm.get_world_size(), cfg.MODEL.DEVICE
+    logger.info("fastreid %s, torch %s, %s, process %d of %d", __version__, torch.__version__, device, rank, size)
+    logger.debug("Environment\n%s", collect_env_info())  # to the file only
     if args is not None:
         logger.info("Command line: %s", args)
     idle = settings_without_effect(cfg)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fastreid.engine import DefaultTrainer, commands, default_argument_parser
+from fastreid.engine import DefaultTrainer, commands, default_argument_parser, default_setup
 from fastreid.engine.commands import load_model
 from fastreid.utils.checkpoint import Checkpointer
 
@@ -62,3 +62,11 @@ def test_the_warning_of_an_untrained_model_is_the_last_line(tiny_options, capsys
     console = capsys.readouterr().out
     assert console.count("MODEL.WEIGHTS is empty: the model is not trained") == 2
     assert console.rindex("the model is not trained") > console.index("mAP")
+
+
+def test_versions_go_to_the_file_and_one_line_to_the_console(tiny_cfg, tmp_path, capsys):
+    default_setup(tiny_cfg)
+    console = capsys.readouterr().out
+    assert "process 0 of 1" in console
+    assert "tensorboard" not in console
+    assert "tensorboard" in (tmp_path / "out" / "log.txt").read_text()

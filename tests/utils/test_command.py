@@ -111,5 +111,6 @@ def test_errors_of_other_processes_show_their_own_message(error, message, capsys
 
 
 def test_a_bug_of_another_process_passes():
+    loader = torch.utils.data.DataLoader(Broken(ZeroDivisionError("x")), num_workers=1)
     with pytest.raises(ZeroDivisionError):
-        entry_point()(lambda argv: next(iter(torch.utils.data.DataLoader(Broken(ZeroDivisionError("x")), num_workers=1))))()
+        entry_point()(lambda argv: next(iter(loader)))()
