@@ -27,6 +27,8 @@ RULE_WORDS = {
     "camera": "all but those of the query's identity by the query's own camera",
     "other_patent": "all but the query's own patent",
     "granted_before": "those granted before the query",
+    "same_class": "those of the query's Locarno class",
+    "same_subclass": "those of the query's Locarno class and subclass",
 }
 
 

@@ -75,9 +75,10 @@ class _OtherRow:
     """Rule: not the item itself."""
 
     needs = ("rows",)
+    within = "rows"
 
-    def permitted(self, queries: Columns, gallery: Columns) -> np.ndarray:
-        return queries["rows"][:, None] != gallery["rows"]
+    def permits(self, query: Columns, item: Columns) -> np.ndarray:
+        return query["rows"] != item["rows"]
 
 
 def similarity_weights(similarity: np.ndarray, alpha: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastreid.retrieval.candidates import Columns, Rule, get_rule
+from fastreid.retrieval.candidates import Candidates, Columns, Rule, get_rule
 from fastreid.retrieval.distance import as_features, check_finite, prepare, prepared_distances, query_blocks
 
 Rescore = Callable[[slice, np.ndarray], np.ndarray]
@@ -89,7 +89,8 @@ def permitted_pairs(rule: Rule, q_columns: Columns, g_columns: Columns, rows: sl
     """Ask ``rule`` about some query rows; a rule without ``needs`` excludes nothing and gives ``None``."""
     if not rule.needs:
         return None
-    return rule.permitted({name: column[rows] for name, column in q_columns.items()}, g_columns)
+    num_queries, num_gallery = (len(columns[rule.needs[0]]) for columns in (q_columns, g_columns))
+    return Candidates(rule, q_columns, g_columns, num_queries, num_gallery).permitted(rows)
 
 
 def check_columns(columns: Columns, length: int, rule: Rule, side: str) -> dict[str, np.ndarray]:

@@ -119,9 +119,9 @@ def test_components_without_their_method_are_refused_before_the_first_image(monk
         needs = ("pids",)
 
     cfg.TEST.RULE = "all+Shy"
-    with pytest.raises(TypeError, match=r"Shy lacks 'permitted', which a candidate rule \(TEST\.RULE\) must have"):
+    with pytest.raises(TypeError, match=r"Shy lacks 'permits', which a candidate rule \(TEST\.RULE\) must have"):
         ReidEvaluator(cfg, 2)
-    Shy.permitted, needs = None, Shy.needs
+    Shy.permits, needs = None, Shy.needs
     del Shy.needs
     with pytest.raises(TypeError, match="Shy lacks 'needs'"):
         Protocol.from_config(cfg)
