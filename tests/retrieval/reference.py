@@ -94,3 +94,60 @@ def jaccard(distances, ranks, k1, k2):
             shared = np.minimum(codes[i], codes[j]).sum()
             result[i, j] = max(0, 1 - shared / (2 - shared))
     return result
+
+
+def hits_of(distances, relevant, mask, ties=None):
+    """The list that a user reads, as booleans: is the item at each rank a match? Permitted items only.
+
+    ``ties``: equal distances go by gallery row, or matches first ("optimistic"), or last ("pessimistic").
+    """
+    turn = {None: 0, "optimistic": -1, "pessimistic": 1}[ties]
+    order = sorted(np.flatnonzero(mask), key=lambda item: (distances[item], turn * int(relevant[item]), item))
+    return [bool(relevant[item]) for item in order]
+
+
+def query_metrics(hits, k, max_bin_count):
+    """Every metric of one query with a match, by its name, from the list of its hits; ``k`` cuts."""
+
+    def precision_sum(end):
+        return sum(sum(hits[: rank + 1]) / (rank + 1) for rank in range(min(end, len(hits))) if hits[rank])
+
+    total, first = sum(hits), hits.index(True) + 1
+    last = len(hits) - hits[::-1].index(True)
+    found, binned = sum(hits[:k]), sum(hits[:max_bin_count])
+    return {
+        "AP": precision_sum(len(hits)) / total,
+        f"AP@{k}_min": precision_sum(k) / min(total, k),
+        f"AP@{k}_R": precision_sum(k) / total,
+        f"AP@{k}_hits": precision_sum(k) / found if found else 0.0,
+        "AP@max_bin_count": precision_sum(max_bin_count) / total,
+        "AP@max_bin_count_hits": precision_sum(max_bin_count) / binned if binned else 0.0,
+        f"hit@{k}": float(any(hits[:k])),
+        f"recall@{k}": found / total,
+        f"capped_recall@{k}": found / min(k, total),
+        f"precision@{k}": found / k,
+        "MRR": 1 / first,
+        f"MRR@{k}": 1 / first if first <= k else 0.0,
+        "INP": total / last,
+        "R-precision": sum(hits[:total]) / total,
+    }
+
+
+def gain(q, g, query, item, gains):
+    """Largest gain of the columns in which two items agree; an unknown value ("" or -1) agrees with nothing."""
+    agreeing = [0.0]
+    for column, worth in gains.items():
+        value = q[column][query]
+        if value == g[column][item] and value not in ("", -1):
+            agreeing.append(worth)
+    return max(agreeing)
+
+
+def ndcg(gains_in_order, k):
+    """nDCG@k of one query from the gains of ALL its permitted items, in the order of the ranking."""
+
+    def dcg(gains):
+        return sum(worth / np.log2(rank + 1) for rank, worth in enumerate(gains[:k], start=1))
+
+    ideal = dcg(sorted(gains_in_order, reverse=True))
+    return dcg(gains_in_order) / ideal if ideal else 0.0
