@@ -101,9 +101,11 @@ class KReciprocal:
     def apply(self, search: Search) -> Search:
         if search.rescore is not None:
             raise ValueError("this search is re-ranked already; KReciprocal can be applied once")
-        jaccard = k_reciprocal(*search.prepared, self.k1, self.k2, search.block_mib)
+        options = self.k1, self.k2, search.block_mib, search.metric
+        jaccard = k_reciprocal(search.queries, search.gallery, *options)
 
         def rescore(rows: slice, distances: np.ndarray) -> np.ndarray:
-            return (1 - self.lambda_) * jaccard(rows) + self.lambda_ * distances
+            """Re-rank a block of query rows; may write over ``distances``."""
+            return jaccard.blend(rows, distances, self.lambda_)
 
         return replace(search, rescore=rescore)

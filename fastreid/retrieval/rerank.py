@@ -1,110 +1,150 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017) with sparse rows instead of (N, N) tables.
 
-Over the union of N = Q + G features: the k-reciprocal neighbours of an item, widened by the neighbours of
-those, become its sparse encoding; encodings are averaged over the k2 nearest; the Jaccard distance of two
-encodings is ``1 - S / (2 - S)`` with ``S = sum_c min(V_ic, V_jc)``. Two variants exist, as in fast-reid, and
-differ by up to 0.13:
+Over the union of N = Q + G features: the k-reciprocal neighbours of an item, widened by the neighbours of those,
+become its sparse encoding, a softmax of minus their distances; encodings are averaged over the k2 nearest; the
+Jaccard distance of two encodings is ``1 - S / (2 - S)`` with ``S = sum_c min(V_ic, V_jc)``. Two variants exist, as in
+fast-reid, and differ by up to 0.13:
 
-* `k_reciprocal` starts from features: what fast-reid's evaluator runs. Lists have k1 entries, weights are a
-  softmax.
-* `re_ranking` starts from the three distance matrices, as the paper's code. Lists have k1 + 1 entries, and
-  distances are squared and divided by their largest value.
+* `k_reciprocal` starts from features: what fast-reid's evaluator runs. Lists have k1 entries, distances are squared.
+* `re_ranking` starts from the three distance matrices, as the paper's code. Lists have k1 + 1 entries, and distances
+  are squared and divided by the largest of their row.
+
+Neighbours are in the order (distance, row of the union). The loops are `_rerank_cpu` (compiled) or, for CUDA tensors
+and without a compiler, `_rerank_torch`; both give the same encodings.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from fastreid.retrieval.distance import as_features
-from fastreid.retrieval.topk import nearest_items, topk
+from fastreid.retrieval._rerank_rows import Rows
+from fastreid.retrieval._rerank_union import UnionDistances
+from fastreid.retrieval.topk import topk
+
+try:
+    from fastreid.retrieval import _rerank_cpu
+except ImportError:  # installed without a compiler
+    _rerank_cpu = None
 
 
 class JaccardDistances:
     """Jaccard distances from queries to gallery items, read by blocks of query rows.
 
     Args:
-        queries, gallery: encodings, scipy.sparse CSR (Q, N) and (G, N), non-negative, rows of sum 1.
+        queries, gallery: encodings (Q, N) and (G, N): rows of sum 1, no weight negative.
+        num_columns: N.
+        loops: the module that made the encodings.
     """
 
-    def __init__(self, queries, gallery):
-        self.queries, self.gallery = queries, gallery.tocsc()
+    def __init__(self, queries: Rows, gallery: Rows, num_columns: int, loops):
+        self.shape = (len(queries.starts) - 1, len(gallery.starts) - 1)
+        self._queries, self._columns, self._loops = queries, loops.invert(gallery, num_columns), loops
 
-    def __call__(self, rows: slice) -> np.ndarray:
-        """Return float32 (b, G)."""
-        jaccard = np.empty((rows.stop - rows.start, self.gallery.shape[0]), dtype=np.float32)
-        for row, query in zip(jaccard, range(rows.start, rows.stop), strict=True):
-            shared = self._overlap(query)
-            row[:] = np.maximum(1 - shared / (2 - shared), 0)
-        return jaccard
+    def __call__(self, rows: slice):
+        """Return float32 (b, G): an array, or a tensor where the encodings lie on a GPU."""
+        start, stop, _ = rows.indices(self.shape[0])
+        block = self._loops.empty(self._queries.weights, stop - start, self.shape[1])
+        block[:] = 0
+        self._loops.blend(self._queries, self._columns, block, start, 0.0)
+        return block if _on_gpu(block) else _to_array(block)
 
-    def _overlap(self, query: int) -> np.ndarray:
-        """``sum_c min(V_query,c, V_j,c)`` for every gallery item j, by way of the columns c of the query."""
-        entries = slice(*self.queries.indptr[query : query + 2])
-        parts = []
-        for column, weight in zip(self.queries.indices[entries], self.queries.data[entries], strict=True):
-            others = slice(*self.gallery.indptr[column : column + 2])
-            parts.append((self.gallery.indices[others], np.minimum(self.gallery.data[others], weight)))
-        if not parts:
-            return np.zeros(self.gallery.shape[0])
-        items, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return np.bincount(items, weights, minlength=self.gallery.shape[0])
+    def blend(self, rows: slice, distances, share: float):
+        """Return ``(1 - share) * jaccard + share * distance`` for the query rows ``rows``.
+
+        Args:
+            distances: float32 or float64 (b, G), array or tensor; written over when it is contiguous.
+        """
+        start, stop, _ = rows.indices(self.shape[0])
+        if tuple(distances.shape) != (stop - start, self.shape[1]):
+            wanted = (stop - start, self.shape[1])
+            raise ValueError(f"distances to re-rank must have shape {wanted}; got {tuple(distances.shape)}")
+        block = self._loops.as_array(distances, self._queries.weights)
+        self._loops.blend(self._queries, self._columns, block, start, share)
+        return _like(block, distances)
 
 
-def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 256) -> JaccardDistances:
-    """Build the Jaccard distances of queries (Q, D) to gallery (G, D); neighbours by Euclidean distance.
+def k_reciprocal(
+    q, g, k1: int = 20, k2: int = 6, block_mib: float = 256, metric: str = "euclidean"
+) -> JaccardDistances:
+    """Build the Jaccard distances of queries (Q, D) to gallery (G, D), arrays or tensors.
 
-    Normalise the features first when cosine is meant. Memory: about k1 * k2 entries per item, and one block.
+    Memory beside the union of the features: the neighbour lists (8 k1 bytes per item), the encodings (about 50 entries
+    of 8 bytes per item at the usual k1 and k2), and one block.
+
+    Args:
+        metric: of the neighbours: "euclidean", or "cosine", which is Euclidean between unit rows.
+
+    Raises:
+        ValueError: k1 or k2 below 1, shapes that do not fit, or features with NaN.
     """
-    queries, gallery = as_features(q, "queries"), as_features(g, "gallery")
-    encodings = encode_features(np.concatenate([queries, gallery]), k1, k2, block_mib)
-    return JaccardDistances(encodings[: len(queries)], encodings[len(queries) :])
+    loops = _loops_for(q, g)
+    queries, gallery = loops.as_array(q), loops.as_array(g)
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
+        shapes = f"{tuple(queries.shape)} and {tuple(gallery.shape)}"
+        raise ValueError(f"k-reciprocal re-ranking needs features (Q, D) and (G, D); got {shapes}")
+    union = loops.concatenate([queries, gallery])
+    if metric == "cosine":
+        loops.to_unit_rows(union)
+    encodings, count = encode_features(union, k1, k2, block_mib), len(queries)
+    parts = encodings.part(slice(0, count)), encodings.part(slice(count, len(union)))
+    return JaccardDistances(*parts, len(union), loops)
 
 
-def encode_features(features: np.ndarray, k1: int, k2: int, block_mib: float = 256):
-    """Return the encodings of features (N, D), CSR float32 (N, N).
+def pairwise_jaccard(features, k1: int = 20, k2: int = 6, block_mib: float = 256) -> JaccardDistances:
+    """Build the Jaccard distances (N, N) among features (N, D)."""
+    encodings = encode_features(features, k1, k2, block_mib)
+    return JaccardDistances(encodings, encodings, len(encodings.starts) - 1, _loops_for(features))
 
-    The weights of a set are the softmax of minus the squared distances.
-    """
+
+def encode_features(features, k1: int, k2: int, block_mib: float = 256) -> Rows:
+    """Return the encodings (N, N) of features (N, D); the neighbours of an item are the k1 nearest."""
     check_lists(k1, k2)
-    neighbours, _ = topk(features, features, k1, "euclidean", block_mib=block_mib)
+    loops = _loops_for(features)
+    features = loops.as_array(features)
+    lists, _ = topk(features, features, k1, "euclidean", block_mib=block_mib)
+    lists = loops.as_lists(lists, features)
+    return encode(loops, lists, k1, k2, lambda rows, items: loops.squared_distances(features, rows, items))
 
-    def weights_of(item: int, others: np.ndarray) -> np.ndarray:
-        distances = ((features[others] - features[item]) ** 2).sum(axis=1)
-        return np.exp(distances.min() - distances)
 
-    return encode(neighbours, k1, k2, weights_of)
+def encode(loops, lists, k1: int, k2: int, distances_of: Callable) -> Rows:
+    """Return the encodings V (N, N), float32.
+
+    Args:
+        lists: int64 (N, k), the neighbours of each item, nearest first, no item twice.
+        distances_of: ``f(rows (n,), items (n,)) -> float32 (n,)``, the distances whose softmax weighs a set.
+    """
+    if len(lists) and not 0 <= int(lists.min()) <= int(lists.max()) < len(lists):
+        raise ValueError(f"neighbour lists of {len(lists)} items must hold rows 0..{len(lists) - 1}, without padding")
+    return loops.encode(lists, k1, k2, distances_of)
 
 
 def re_ranking(
     q_g_dist, q_q_dist, g_g_dist, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
 ) -> np.ndarray:
-    """Re-rank from distances (Q, G), (Q, Q) and (G, G); float32 (Q, G), smaller is nearer.
+    """Re-rank from distances (Q, G), (Q, Q) and (G, G); float32 array (Q, G), smaller is nearer.
 
     Args:
         lambda_value: share l of the original distance (squared, over its largest) in
             ``(1 - l) * jaccard + l * original``.
+
+    Raises:
+        ValueError: k1 or k2 below 1, shapes that do not fit, or a NaN or infinite distance.
     """
     check_lists(k1, k2)
-    q_g, q_q, g_g = (np.asarray(d, dtype=np.float32) for d in (q_g_dist, q_q_dist, g_g_dist))
-    num_queries, num_gallery = q_g.shape
-    if q_q.shape != (num_queries, num_queries) or g_g.shape != (num_gallery, num_gallery):
-        shapes = f"{q_g.shape}, {q_q.shape}, {g_g.shape}"
-        raise ValueError(f"re_ranking needs distances (Q, G), (Q, Q) and (G, G); got {shapes}")
-
-    def scaled(item: int) -> np.ndarray:
-        """Squared distances from one item to all N, over the largest."""
-        if item < num_queries:
-            row = np.concatenate([q_q[item], q_g[item]]) ** 2
-        else:
-            row = np.concatenate([q_g[:, item - num_queries], g_g[item - num_queries]]) ** 2
-        return row / max(row.max(), np.finfo(np.float32).tiny)
-
-    count = num_queries + num_gallery
-    neighbours = np.stack([nearest_items(scaled(item), min(k1 + 1, count)) for item in range(count)])
-    encodings = encode(neighbours, k1, k2, lambda item, others: np.exp(-scaled(item)[others]))
-    jaccard = JaccardDistances(encodings[:num_queries], encodings[num_queries:])(slice(0, num_queries))
-    original = np.stack([scaled(item)[num_queries:] for item in range(num_queries)])
-    return (1 - lambda_value) * jaccard + lambda_value * original
+    loops = _loops_for(q_g_dist, q_q_dist, g_g_dist)
+    union = UnionDistances(loops, *(loops.as_array(d) for d in (q_g_dist, q_q_dist, g_g_dist)))
+    queries, gallery = union.shape
+    width = min(max(k1 + 1, k2), queries + gallery)
+    if not queries or not gallery:
+        return np.empty(union.shape, dtype=np.float32)
+    lists = loops.concatenate([loops.smallest(union.block(rows), width) for rows in union.blocks(queries + gallery)])
+    encodings = encode(loops, lists, k1, k2, union.pairs)
+    parts = encodings.part(slice(0, queries)), encodings.part(slice(queries, queries + gallery))
+    jaccard = JaccardDistances(*parts, queries + gallery, loops)
+    result = np.empty(union.shape, dtype=np.float32)
+    for rows in union.blocks(queries):
+        result[rows] = _to_array(jaccard.blend(rows, union.block(rows)[:, queries:], lambda_value))
+    return result
 
 
 def check_lists(k1: int, k2: int) -> None:
@@ -112,59 +152,26 @@ def check_lists(k1: int, k2: int) -> None:
         raise ValueError(f"k1 and k2 of k-reciprocal re-ranking must be at least 1; got k1={k1}, k2={k2}")
 
 
-def encode(neighbours: np.ndarray, k1: int, k2: int, weights_of: Callable[[int, np.ndarray], np.ndarray]):
-    """Return the encodings V, CSR float32 (N, N).
+def _loops_for(*arrays):
+    if _rerank_cpu is not None and not any(_on_gpu(x) for x in arrays):
+        return _rerank_cpu
+    from fastreid.retrieval import _rerank_torch
 
-    Args:
-        neighbours: int64 (N, k), nearest first.
-        weights_of: ``f(item, others) -> weights (len(others),)``, before division by their sum.
-    """
-    from scipy.sparse import csr_matrix
-
-    sets = expanded_sets(neighbours, k1)
-    values = []
-    for item in range(len(neighbours)):
-        weights = weights_of(item, others) if len(others := _entries(sets, item)) else np.zeros(0)
-        values.append(weights / max(weights.sum(), np.finfo(np.float32).tiny))
-    encodings = csr_matrix(
-        (np.concatenate(values).astype(np.float32), sets.indices, sets.indptr), shape=sets.shape
-    )
-    if k2 == 1:
-        return encodings
-    nearest = membership(neighbours[:, :k2])
-    return (nearest.astype(np.float32) / nearest.sum(axis=1).max()).tocsr() @ encodings
+    return _rerank_torch
 
 
-def expanded_sets(neighbours: np.ndarray, k1: int):
-    """Return the expanded k1-reciprocal neighbours R*, CSR (N, N), non-zero where an item belongs.
-
-    R* is R and, for each member c of R, the k1/2-reciprocal neighbours of c when over two thirds are in R.
-    """
-    reciprocal = reciprocal_sets(neighbours[:, : k1 + 1])
-    halves = reciprocal_sets(neighbours[:, : int(np.around(k1 / 2)) + 1])
-    accepted = (reciprocal @ halves.T).multiply(reciprocal).tocsr()
-    half_sizes = np.asarray(halves.sum(axis=1)).ravel()
-    accepted.data = (3 * accepted.data > 2 * half_sizes[accepted.indices]).astype(np.int32)
-    accepted.eliminate_zeros()
-    sets = (reciprocal + accepted @ halves).tocsr()
-    sets.sort_indices()
-    return sets
+def _on_gpu(x) -> bool:
+    return hasattr(x, "detach") and x.device.type != "cpu"
 
 
-def reciprocal_sets(neighbours: np.ndarray):
-    """Return CSR (N, N): 1 where each of two items is in the other's list."""
-    lists = membership(neighbours)
-    return lists.multiply(lists.T).tocsr()
+def _to_array(x) -> np.ndarray:
+    return np.asarray(x.cpu() if hasattr(x, "cpu") else x)
 
 
-def membership(neighbours: np.ndarray):
-    """Return CSR int32 (N, N): 1 where an item is in a row's list (N, k)."""
-    from scipy.sparse import csr_matrix
+def _like(block, given):
+    """``block`` as an array, or as a tensor on the device of ``given`` when that is a tensor."""
+    if not hasattr(given, "detach"):
+        return _to_array(block)
+    import torch
 
-    count, k = neighbours.shape
-    ones = np.ones(neighbours.size, dtype=np.int32)
-    return csr_matrix((ones, neighbours.ravel(), np.arange(count + 1) * k), shape=(count, count))
-
-
-def _entries(rows, item: int) -> np.ndarray:
-    return rows.indices[rows.indptr[item] : rows.indptr[item + 1]]
+    return torch.as_tensor(block, device=given.device)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fastreid.retrieval.distance import METRICS, as_features, block_distances
-from fastreid.retrieval.rerank import JaccardDistances, encode_features, k_reciprocal
+from fastreid.retrieval.distance import METRICS, block_distances
+from fastreid.retrieval.rerank import k_reciprocal, pairwise_jaccard
 from fastreid.utils.errors import require_choice
 
 
@@ -14,10 +14,9 @@ def build_dist(feat_1, feat_2, metric: str = "euclidean", **kwargs) -> np.ndarra
         metric: "euclidean" (squared), "cosine" or "jaccard" (with ``k1`` and ``k2``).
     """
     require_choice("metric of build_dist", metric, (*METRICS, "jaccard"))
-    features = _array(feat_1), _array(feat_2)
     if metric == "jaccard":
-        return k_reciprocal(*features, **kwargs)(slice(0, len(features[0])))
-    return block_distances(*features, metric)
+        return _array(k_reciprocal(feat_1, feat_2, **kwargs)(slice(None)))
+    return block_distances(_array(feat_1), _array(feat_2), metric)
 
 
 def compute_euclidean_distance(features, others) -> np.ndarray:
@@ -31,12 +30,11 @@ def compute_cosine_distance(features, others) -> np.ndarray:
 
 
 def compute_jaccard_distance(features, k1=20, k2=6, search_option=0, fp16=False) -> np.ndarray:
-    """k-reciprocal Jaccard distances (N, N) of features (N, D).
+    """k-reciprocal Jaccard distances (N, N) of features (N, D), computed where the features lie.
 
     ``search_option`` and ``fp16`` chose among fast-reid's GPU paths and change nothing here.
     """
-    encodings = encode_features(as_features(_array(features)), k1, k2)
-    return JaccardDistances(encodings, encodings)(slice(0, encodings.shape[0]))
+    return _array(pairwise_jaccard(features, k1, k2)(slice(None)))
 
 
 def _array(features) -> np.ndarray:
