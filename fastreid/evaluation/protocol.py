@@ -76,7 +76,7 @@ class Protocol:
     Raises:
         ValueError: unknown metric, or a non-causal post-processor under the prior-art rule.
         KeyError: unknown rule.
-        TypeError: a post-processor without ``apply``, or a rule without ``needs`` or ``permitted``.
+        TypeError: a post-processor without ``apply``, or a rule without ``needs`` or ``permits``.
     """
 
     metric: str = "cosine"

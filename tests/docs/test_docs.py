@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fastreid.config import get_cfg
-from fastreid.retrieval import POSTPROCESSOR_REGISTRY, Search
+from fastreid.retrieval import POSTPROCESSOR_REGISTRY, RULE_REGISTRY, Search, topk
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -72,7 +72,7 @@ def test_every_yaml_block_is_a_valid_config(repo, tmp_path):
 
 def test_the_extension_guide_trains_and_evaluates_through_the_command_line(repo, drawings):
     names = write_files(repo / "docs" / "extending.md", drawings)
-    assert names == ["my_parts.py", "my_config.yml", "my_whitening.py", "my_data.yml"]
+    assert names == ["my_parts.py", "my_config.yml", "my_whitening.py", "my_rule.py", "my_data.yml"]
     command = [sys.executable, str(repo / "tools" / "train_net.py"), "--config-file", "my_config.yml"]
     command += shlex.split(
         "MODEL.DEVICE cpu MODEL.BACKBONE.DEPTH 10x MODEL.BACKBONE.WIDTH 8 MODEL.BACKBONE.FEAT_DIM 64 "
@@ -106,6 +106,16 @@ def test_the_post_processor_of_the_extension_guide_whitens(repo, tmp_path, monke
     search = whitening.apply(Search(gallery[:3], gallery))
     np.testing.assert_allclose(np.cov(search.gallery, rowvar=False), np.eye(4), atol=1e-3)
     np.testing.assert_allclose(search.queries, search.gallery[:3], atol=1e-5)
+
+
+def test_the_rule_of_the_extension_guide_permits_the_same_decade(repo, tmp_path, monkeypatch):
+    monkeypatch.setattr(RULE_REGISTRY, "_objects", dict(RULE_REGISTRY._objects))
+    write_files(repo / "docs" / "extending.md", tmp_path)
+    runpy.run_path(str(tmp_path / "my_rule.py"))
+    dates = {"dates": np.array([20190101, 20200107, 20200114, 20200121, 0])}
+    query = {"dates": np.array([20200114])}
+    indices, _ = topk(np.ones((1, 2)), np.ones((5, 2)), 5, rule="recent", q_columns=query, g_columns=dates)
+    assert indices.tolist() == [[1, -1, -1, -1, -1]]
 
 
 def test_scripts_and_configs_named_in_commands_exist(repo):
