@@ -243,6 +243,12 @@ def test_column_of_wrong_length_is_named():
         Search(np.zeros((3, 2)), np.zeros((4, 2)), QUERIES, GALLERY)
 
 
+def test_a_mask_is_never_a_column_itself():
+    found = Candidates(Named(lambda q, i: i["good"], "good"), {"good": [True]}, {"good": [True, False]}, 1, 2)
+    found.mask(slice(0, 1), slice(0, 2))[:] = False  # a caller may work in it
+    np.testing.assert_array_equal(found.permitted(slice(0, 1)), [[True, False]])
+
+
 class TestWrongRules:
     def refused(self, rule, error, message, q=QUERIES, g=GALLERY):
         with pytest.raises(error, match=message):
