@@ -242,6 +242,14 @@ _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
 _C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see later items under rule "granted_before"
 _C.TEST.BLOCK_MIB = 256  # (new) memory for a block of distances, MiB
+# (new) Further metrics in the table, results.json and report, such as "recall@10", "MRR", "nDCG@10", "AP_pessimistic";
+# docs/evaluation.md has all of them.
+_C.TEST.METRICS = ()
+# (new) Columns of the queries, such as "class", "frequency", "year", "camids": results.json and the report then have
+# averages per value, and over the values.
+_C.TEST.GROUP_BY = ()
+# (new) For nDCG: [column, gain] of an item that agrees with the query in it; the largest gain counts.
+_C.TEST.GAINS = [["pids", 3.0], ["subclass", 2.0], ["class", 1.0]]
 _C.TEST.EXPECTED_RESULTS = []  # (new) [data set, metric, value, tolerance] rows that a run must reach
 _C.TEST.ROC = CN()  # true-positive rates at false-positive rates 1e-4, 1e-3, 1e-2
 _C.TEST.ROC.ENABLED = False

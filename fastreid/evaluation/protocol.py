@@ -1,15 +1,19 @@
 """How features are judged: metric, candidate rule, post-processors in order, and the metrics after each of them."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastreid.data.feature_file import FeatureFile
+from fastreid.evaluation.columns import Columns, with_derived
 from fastreid.retrieval import POSTPROCESSOR_REGISTRY, RetrievalMetrics, Search, evaluate_search, get_rule, topk_search
+from fastreid.retrieval.graded import GAINS
+from fastreid.retrieval.metrics import parse_metric
 from fastreid.retrieval.postprocess import ORDER
+from fastreid.retrieval.rank import GRADED_ITEMS
 from fastreid.retrieval.roc import tpr_at_fpr
 from fastreid.utils.errors import require_choice, require_members
 
@@ -17,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PRIOR_ART_RULE = "granted_before"
 PLAIN = "plain"
+GROUP_METRICS = ("mAP", "Rank-1")  # of every group, besides those asked for
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,18 @@ class Stage:
     Attributes:
         name: "plain", then "+AQE", "+RERANK", ...: each row adds to the one above it.
         metrics: ``None`` when the data set has no labels.
+        extra: the further metrics that were asked for, in percent.
+        groups: per column ``{"macro": {metric: percent}, "values": {value: {"queries": n, metric: percent}}}``.
     """
 
     name: str
     metrics: RetrievalMetrics | None
+    extra: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, Any] = field(default_factory=dict)
+
+    def table(self) -> dict[str, float]:
+        """All averages in percent and the two counts, `RetrievalMetrics.table` first; empty without labels."""
+        return {**self.metrics.table(), **self.extra} if self.metrics else {}
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,9 @@ class Protocol:
             named as such in the result.
         block_mib: memory for one block of distances, MiB.
         roc: compute true-positive rates too.
+        metrics: names of further metrics, see `fastreid.retrieval.metrics.parse_metric`.
+        group_by: columns of the queries to average by, those of the data set or of `columns.DERIVED`.
+        gains: column and gain, for nDCG.
 
     Raises:
         ValueError: unknown metric, or a non-causal post-processor under the prior-art rule.
@@ -86,11 +102,15 @@ class Protocol:
     block_mib: float = 256
     roc: bool = False
     topk: int = 10
+    metrics: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
+    gains: Mapping[str, float] = field(default_factory=lambda: dict(GAINS))
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         require_choice("TEST.METRIC", self.metric, ("cosine", "euclidean"))
         get_rule(self.rule)
+        self._check_metrics()
         for name, component in self.postprocessors:
             require_members(component, f"a post-processor (TEST.{name})", "apply")
         noncausal = [name for name, component in self.postprocessors if self._leaks(component)]
@@ -100,6 +120,15 @@ class Protocol:
                 f"grants), so the result would not be one of prior art. Switch it off, or set TEST.ALLOW_NONCAUSAL "
                 f"True; it is then named in the result."
             )
+
+    def _check_metrics(self) -> None:
+        for text in self.metrics:
+            try:
+                metric = parse_metric(text)
+            except ValueError as error:
+                raise ValueError(f"TEST.METRICS: {error}") from None
+            if metric.name == "nDCG" and metric.k > GRADED_ITEMS:
+                raise ValueError(f"TEST.METRICS: {text} is not available; nDCG@k goes up to k = {GRADED_ITEMS}")
 
     @classmethod
     def from_config(cls, cfg) -> "Protocol":
@@ -124,6 +153,9 @@ class Protocol:
             block_mib=cfg.TEST.BLOCK_MIB,
             roc=cfg.TEST.ROC.ENABLED,
             topk=max(10, cfg.TEST.REPORT.TOPK),  # a submission has ten
+            metrics=tuple(cfg.TEST.METRICS),
+            group_by=tuple(cfg.TEST.GROUP_BY),
+            gains={column: float(gain) for column, gain in cfg.TEST.GAINS},
             options=options,
         )
 
@@ -131,14 +163,20 @@ class Protocol:
     def settings(self) -> dict[str, Any]:
         names = [name for name, _ in self.postprocessors]
         options = {name: self.options.get(name, {}) for name in names}
-        return {"metric": self.metric, "rule": self.rule, "post-processing": options}
+        graded = {"gains": dict(self.gains)} if self._graded else {}
+        return {"metric": self.metric, "rule": self.rule, "post-processing": options, **graded}
+
+    @property
+    def _graded(self) -> bool:
+        return any(parse_metric(name).name == "nDCG" for name in self.metrics)
 
     def searches(self, features: FeatureFile) -> Iterator[tuple[str, Search]]:
         """Yield (stage name, search): the plain one, then the one that each post-processor makes of it."""
         query, gallery = features.query, features.gallery
-        search = Search(
-            query.features, gallery.features, query.columns, gallery.columns, self.metric, self.rule, self.block_mib
-        )
+        columns = query.columns, gallery.columns
+        if self._graded and features.relevance_known:
+            columns = with_derived(*columns, self.gains, "TEST.GAINS")
+        search = Search(query.features, gallery.features, *columns, self.metric, self.rule, self.block_mib)
         yield PLAIN, search
         for name, component in self.postprocessors:
             search = component.apply(search)
@@ -151,12 +189,29 @@ class Protocol:
             ValueError: no query has a permitted match.
         """
         stages, last = [], None
+        query, _ = with_derived(features.query.columns, features.gallery.columns, self.group_by, "TEST.GROUP_BY")
         for name, last in self.searches(features):
-            stages.append(Stage(name, evaluate_search(last) if features.relevance_known else None))
+            stages.append(self._stage(name, last, query) if features.relevance_known else Stage(name, None))
         indices, distances = topk_search(last, self.topk)
         rates = tpr_at_fpr(last) if self.roc and features.relevance_known else {}
         roc = {f"TPR@FPR={rate:.0e}": 100 * share for rate, share in rates.items()}
         return Evaluation(tuple(stages), indices, distances, self.settings, roc)
 
+    def _stage(self, name: str, search: Search, query: Columns) -> Stage:
+        ties = any(parse_metric(name).ties for name in self.metrics)
+        metrics = evaluate_search(search, ties=ties, gains=self.gains if self._graded else None)
+        extra = {name: 100 * metrics.mean(name) for name in self.metrics}
+        names = dict.fromkeys([*GROUP_METRICS, *self.metrics])
+        return Stage(name, metrics, extra, {name: _groups(metrics, names, query[name]) for name in self.group_by})
+
     def _leaks(self, component: Any) -> bool:
         return PRIOR_ART_RULE in self.rule and not getattr(component, "causal", False)
+
+
+def _groups(metrics: RetrievalMetrics, names: Iterable[str], column: np.ndarray) -> dict[str, Any]:
+    """Averages of the queries per value of ``column`` (length Q), and the mean of these averages."""
+    values: dict[str, dict[str, float]] = {}
+    for name in names:
+        for value, (mean, count) in metrics.by(name, column).items():
+            values.setdefault(str(value), {"queries": count})[name] = 100 * mean
+    return {"macro": {name: 100 * metrics.macro(name, column) for name in names}, "values": values}

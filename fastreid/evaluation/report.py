@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 TABLE_COLUMNS = ("mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "AP@10_min", "AP@10_R")
 CURVES = ("mAP", "Rank-1", "mINP")
 CMC_RANKS = 20
+SHOWN_GROUPS = 40
 RULE_WORDS = {
     "all": "all gallery images",
     "camera": "all but those of the query's identity by the query's own camera",
@@ -45,6 +46,7 @@ def write_report(
         _result_section(evaluation),
         _training_section(logs),
         _ranking_section(evaluation),
+        *(_group_section(evaluation, column) for column in evaluation.stages[-1].groups),
         query_section(evaluation, features, cfg.TEST.REPORT.NUM_QUERIES, cfg.TEST.REPORT.TOPK),
         _settings_section(evaluation, features),
     ]
@@ -81,7 +83,7 @@ def _header(evaluation: Evaluation, features: FeatureFile, dataset_name: str, we
     terms = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items() if v)
     return (
         f'<header><p class="kicker">fastreid retrieval report, {escape(entry["date"][:16].replace("T", " "))} UTC</p>'
-        f"<h1>{escape(dataset_name)}</h1>{_lede(evaluation)}<dl class=\"facts\">{terms}</dl></header>"
+        f'<h1>{escape(dataset_name)}</h1>{_lede(evaluation)}<dl class="facts">{terms}</dl></header>'
     )
 
 
@@ -118,11 +120,12 @@ def _lede(evaluation: Evaluation) -> str:
 def _result_section(evaluation: Evaluation) -> str:
     if not evaluation.labelled:
         return ""
-    tables = [stage.metrics.table() for stage in evaluation.stages]
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in ("Stage", *TABLE_COLUMNS))
+    tables = [stage.table() for stage in evaluation.stages]
+    columns = list(dict.fromkeys([*TABLE_COLUMNS, *evaluation.stages[-1].extra]))
+    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in ("Stage", *columns))
     rows = []
     for number, stage in enumerate(evaluation.stages):
-        cells = "".join(_cell([t[name] for t in tables], number) for name in TABLE_COLUMNS)
+        cells = "".join(_cell([t[name] for t in tables], number) for name in columns)
         rows.append(f"<tr><th scope=row>{escape(stage.name)}</th>{cells}</tr>")
     roc = "".join(f"<p>{escape(name)}: {value:.2f} %</p>" for name, value in evaluation.roc.items())
     return (
@@ -195,6 +198,23 @@ def _ranking_section(evaluation: Evaluation) -> str:
     charts = line_chart("Queries with a right figure among the first k, %", curves, "k", whole_x=True)
     charts += bar_chart("Number of queries by average precision, %", edges, counts, "average precision, %")
     return f'<section><h2>Ranking</h2><div class="charts">{charts}</div></section>'
+
+
+def _group_section(evaluation: Evaluation, column: str) -> str:
+    """Averages of the last stage per value of a column, the largest groups first."""
+    groups = evaluation.stages[-1].groups[column]
+    ordered = sorted(groups["values"].items(), key=lambda group: -group[1]["queries"])
+    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in (column, "queries", *groups["macro"]))
+    rows = [("mean over the groups", {"queries": "", **groups["macro"]}), *ordered[:SHOWN_GROUPS]]
+    body = ""
+    for value, row in rows:
+        cells = "".join(f"<td>{row[name]:.2f}</td>" for name in groups["macro"])
+        body += f"<tr><th scope=row>{escape(value) or 'unknown'}</th><td>{row['queries']}</td>{cells}</tr>"
+    more = f" The {SHOWN_GROUPS} largest of {len(ordered)} groups." if len(ordered) > SHOWN_GROUPS else ""
+    return (
+        f"<section><h2>By {escape(column)}</h2><p>Queries of the last stage with a right figure, in percent.{more}</p>"
+        f"\n<div class='card scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+    )
 
 
 def _settings_section(evaluation: Evaluation, features: FeatureFile) -> str:

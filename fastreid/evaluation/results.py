@@ -75,16 +75,19 @@ def metric_table(evaluation: Evaluation) -> str:
 
 
 def headline(evaluation: Evaluation) -> OrderedDict[str, float]:
-    """Metrics of the last stage under fast-reid's names and in its order; empty without labels."""
+    """Metrics of the last stage: fast-reid's, in its order, then those asked for; empty without labels."""
     if not evaluation.labelled:
         return OrderedDict()
-    table = evaluation.metrics.table()
-    return OrderedDict([*((name, table[name]) for name in UPSTREAM_NAMES), *evaluation.roc.items()])
+    table, extra = evaluation.metrics.table(), evaluation.stages[-1].extra
+    return OrderedDict([*((name, table[name]) for name in UPSTREAM_NAMES), *extra.items(), *evaluation.roc.items()])
 
 
 def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]:
     """Return one data set's entry of ``results.json``: plain values, metrics in percent."""
-    stages = [{"stage": stage.name, "metrics": _percentages(stage)} for stage in evaluation.stages]
+    stages = []
+    for stage in evaluation.stages:
+        groups = {"groups": stage.groups} if stage.groups else {}
+        stages.append({"stage": stage.name, "metrics": _percentages(stage), **groups})
     metrics = evaluation.metrics
     return {
         "stages": stages,
@@ -102,8 +105,7 @@ def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]
 
 
 def _percentages(stage: Stage) -> dict[str, float]:
-    table = stage.metrics.table() if stage.metrics else {}
-    return {name: value for name, value in table.items() if name not in COUNTS}
+    return {name: value for name, value in stage.table().items() if name not in COUNTS}
 
 
 def write_results(

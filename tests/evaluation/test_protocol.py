@@ -154,3 +154,52 @@ def test_roc_has_genuine_pairs_as_positives():
     )
     roc = protocol("TEST.ROC.ENABLED", True).evaluate(file).roc
     assert roc == {"TPR@FPR=1e-04": 100.0, "TPR@FPR=1e-03": 100.0, "TPR@FPR=1e-02": 100.0}
+
+
+def classified(**changes):
+    """As `feature_file`, with a Locarno code for every image; identity 2 has none."""
+    file = feature_file(**changes)
+    codes = np.array(["0601", "0602", "", "1404", "1404", "2601"])
+    return feature_file(**changes, columns={**file.columns, "taxonomy": codes[file.columns["pids"]]})
+
+
+def test_metrics_by_name_and_by_group():
+    file, names = classified(), ("recall@5", "AP_pessimistic", "nDCG@10", "AP@max_bin_count")
+    (stage,) = protocol("TEST.METRICS", names, "TEST.GROUP_BY", ("class", "camids")).evaluate(file).stages
+    q, g = file.query, file.gallery
+    metrics = evaluate(q.features, g.features, q.columns, g.columns, ties=True, gains={"pids": 3})
+    assert list(stage.extra) == list(names)
+    for name in ("recall@5", "AP_pessimistic", "AP@max_bin_count"):
+        assert stage.extra[name] == pytest.approx(100 * metrics.mean(name))
+    assert stage.extra["nDCG@10"] != pytest.approx(100 * metrics.mean("nDCG@10")), "classes count, too"
+    classes = np.array(["06", "06", "", "14", "14", "26"])[q.columns["pids"]]
+    by_class = metrics.by("recall@5", classes)
+    groups = stage.groups["class"]
+    assert {value: group["queries"] for value, group in groups["values"].items()} == {"06": 4, "": 2, "14": 4}
+    for value, (mean, _) in by_class.items():
+        assert groups["values"][value]["recall@5"] == pytest.approx(100 * mean)
+    assert groups["macro"]["mAP"] == pytest.approx(100 * metrics.macro("AP", classes))
+    assert groups["macro"].keys() == {"mAP", "Rank-1", *names}
+    assert list(stage.groups["camids"]["values"]) == ["1"]
+
+
+def test_gains_of_ndcg_are_configurable_and_named_in_the_result():
+    options = ["TEST.METRICS", ("nDCG@10",), "TEST.GAINS", [["pids", 3.0]]]
+    evaluation = protocol(*options).evaluate(feature_file())
+    q, g = feature_file().query, feature_file().gallery
+    metrics = evaluate(q.features, g.features, q.columns, g.columns, gains={"pids": 3})
+    assert evaluation.stages[0].extra["nDCG@10"] == pytest.approx(100 * metrics.mean("nDCG@10"))
+    assert evaluation.settings["gains"] == {"pids": 3.0}
+    assert "gains" not in protocol().settings
+
+
+def test_wrong_metrics_are_refused_at_the_start_and_missing_columns_named():
+    with pytest.raises(ValueError, match=r"TEST\.METRICS: unknown metric 'recal@5'.*Did you mean 'recall@5'"):
+        protocol("TEST.METRICS", ("recal@5",))
+    with pytest.raises(ValueError, match=r"TEST\.METRICS: nDCG@500 is not available; nDCG@k goes up to k = 100"):
+        protocol("TEST.METRICS", ("nDCG@500",))
+    with pytest.raises(ValueError, match=r"TEST\.GROUP_BY names column 'class' \(made from 'taxonomy'\)"):
+        protocol("TEST.GROUP_BY", ("class",)).evaluate(feature_file())
+    with pytest.raises(ValueError, match=r"TEST\.GAINS names column 'subclass'"):
+        protocol("TEST.METRICS", ("nDCG@5",)).evaluate(feature_file())
+    assert protocol("TEST.METRICS", ("nDCG@5",)).evaluate(feature_file(relevance_known=False)).metrics is None

@@ -156,6 +156,22 @@ def facts_of(page):
     return {name: html.unescape(value) for name, value in re.findall("<dt>([^<]+)</dt><dd>([^<]+)</dd>", page)}
 
 
+def test_further_metrics_are_columns_and_groups_have_a_table(tmp_path, monkeypatch):
+    options = ["TEST.METRICS", ("recall@5",), "TEST.GROUP_BY", ("pids",)]
+    (stage,) = evaluate(config(*options), feature_file(), "A", tmp_path).stages
+    page = read(tmp_path)
+    assert "<th scope=col>recall@5</th>" in page
+    assert f"{stage.extra['recall@5']:.2f}" in page
+    section = page[page.index("<h2>By pids</h2>") :].split("</section>")[0]
+    row = stage.groups["pids"]["values"]["3"]
+    assert f"<th scope=row>3</th><td>2</td><td>{row['mAP']:.2f}</td>" in section
+    assert f"<th scope=row>mean over the groups</th><td></td><td>{stage.groups['pids']['macro']['mAP']:.2f}" in section
+    assert "largest" not in section
+    monkeypatch.setattr("fastreid.evaluation.report.SHOWN_GROUPS", 2)
+    evaluate(config(*options), feature_file(), "A", tmp_path)
+    assert "The 2 largest of 5 groups." in read(tmp_path)
+
+
 def test_head_says_rule_network_and_weights_in_words(tmp_path):
     made_of = {
         "weights": "0123456789abcdef",

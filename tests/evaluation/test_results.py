@@ -30,6 +30,19 @@ def test_results_file_holds_the_numbers_of_every_stage(tmp_path):
     assert entry["labelled"]
 
 
+def test_further_metrics_and_groups_are_in_the_results_the_table_and_the_headline(tmp_path):
+    options = ["TEST.METRICS", ("recall@5", "hit@1"), "TEST.GROUP_BY", ("year",)]
+    evaluation = evaluate(config(*options), feature_file(), "A", tmp_path)
+    (stage,) = read_results(tmp_path / "results.json")["A"]["stages"]
+    recall = 100 * evaluation.metrics.mean("recall@5")
+    assert stage["metrics"]["recall@5"] == recall
+    assert stage["metrics"]["hit@1"] == pytest.approx(stage["metrics"]["Rank-1"])
+    assert stage["groups"]["year"]["values"]["2018"]["queries"] == 10
+    assert stage["groups"]["year"]["macro"]["recall@5"] == pytest.approx(recall)
+    assert f"{recall:.2f}" in metric_table(evaluation)
+    assert list(headline(evaluation))[-2:] == ["recall@5", "hit@1"]
+
+
 def test_other_data_sets_stay_and_the_same_one_is_replaced(tmp_path):
     evaluate(config(), feature_file(), "A", tmp_path)
     evaluate(config(), feature_file(seed=1), "B", tmp_path)

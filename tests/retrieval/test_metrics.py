@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fastreid.retrieval import evaluate
 from fastreid.retrieval.metrics import Metric, parse_metric
 from fastreid.retrieval.results import RetrievalMetrics
 from tests.retrieval import reference
@@ -50,6 +51,35 @@ def test_every_metric_equals_sorting_and_looping(seed):
                 np.testing.assert_allclose(got, want, rtol=1e-14, atol=0, err_msg=f"{name} {ties}")
                 compared += 1
     assert compared > 10_000
+
+
+@pytest.mark.parametrize("rule", ["all", "camera"])
+def test_from_features_to_every_metric(rule):
+    """Whole-number features: Euclidean distances are exact, and many are tied."""
+    gains = {"pids": 3, "camids": 1}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        q, g = (reference.whole_numbers(rng, rng.integers(1, 30), dim=2) for _ in range(2))
+        columns = reference.ids(rng, len(q)), reference.ids(rng, len(g))
+        relevant = columns[0]["pids"][:, None] == columns[1]["pids"]
+        mask = reference.camera_mask(*columns) if rule == "camera" else np.ones_like(relevant)
+        if not (relevant & mask).any():
+            continue
+        distances, k = reference.full_distances(q, g, "euclidean"), int(rng.integers(1, 40))
+        value = evaluate(q, g, *columns, "euclidean", rule, ties=True, gains=gains)
+        bins = int(relevant.sum(axis=1).max())
+        for ties in TIES:
+            lists = [reference.hits_of(*row, ties) for row in zip(distances, relevant, mask, strict=True)]
+            expected = [reference.query_metrics(hits, k, bins) for hits in lists if any(hits)]
+            for name in expected[0]:
+                if "max_bin_count" not in name or value.max_bin_count == bins:
+                    got, want = value.values(f"{name}_{ties}" if ties else name), [query[name] for query in expected]
+                    np.testing.assert_allclose(got, want, rtol=1e-14, atol=0, err_msg=f"{name} {ties} {seed}")
+        worth = [
+            [reference.gain(*columns, row, item, gains) for item in reference.ranking(distances[row], mask[row])]
+            for row in value.rows
+        ]
+        np.testing.assert_allclose(value.values(f"nDCG@{k}"), [reference.ndcg(row, k) for row in worth], rtol=1e-13)
 
 
 def test_ties_bracket_the_order_of_the_rows():
