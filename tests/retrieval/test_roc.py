@@ -1,35 +1,82 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from fastreid.retrieval import Search
+from fastreid.retrieval import Search, order_statistics, roc
 from fastreid.retrieval.roc import pair_scores, tpr_at_fpr
 from tests.retrieval import reference
 
-FPRS = (1e-2, 0.1, 0.5, 1.0)
+FPRS = (0.0, 1e-2, 0.1, 0.29, 0.5, 1.0)
 
 
 def naive(genuine, impostors, fpr):
     """Largest true positive rate over all thresholds whose false positive rate is at most ``fpr``."""
     best = 0.0
-    for threshold in [-1.0, *genuine, *impostors]:
+    for threshold in [-np.inf, *genuine, *impostors]:
         if np.mean(impostors <= threshold) <= fpr:
             best = max(best, np.mean(genuine <= threshold))
     return best
 
 
-@pytest.mark.parametrize("block_mib", [1e-6, 256])
-@pytest.mark.parametrize("rule", ["camera", "all"])
-@pytest.mark.parametrize("seed", range(3))
-def test_equals_trying_every_threshold(seed, rule, block_mib):
+def problem(seed, rule, tied):
     rng = np.random.default_rng(seed)
-    q, g = reference.whole_numbers(rng, 12), reference.whole_numbers(rng, 30)
+    make = reference.whole_numbers if tied else lambda rng, count: rng.normal(size=(count, 6)).astype(np.float32)
+    q, g = make(rng, 12), make(rng, 30)
     columns = reference.ids(rng, 12), reference.ids(rng, 30)
-    distances = reference.full_distances(q, g, "euclidean")
-    mask = reference.camera_mask(*columns) if rule == "camera" else np.ones(distances.shape, dtype=bool)
-    same = columns[0]["pids"][:, None] == columns[1]["pids"]
-    rates = tpr_at_fpr(Search(q, g, *columns, "euclidean", rule, block_mib), FPRS)
-    want = {fpr: naive(distances[same & mask], distances[~same & mask], fpr) for fpr in FPRS}
-    assert rates == pytest.approx(want)
+    for side in columns:
+        side["dates"] = rng.integers(20180102, 20180106, len(side["pids"]))
+    mask = np.ones((12, 30), dtype=bool)
+    if "camera" in rule:
+        mask &= reference.camera_mask(*columns)
+    if "granted_before" in rule:
+        mask &= columns[1]["dates"] < columns[0]["dates"][:, None]
+    return q, g, columns, mask, columns[0]["pids"][:, None] == columns[1]["pids"]
+
+
+@pytest.mark.parametrize("block_mib", [1e-3, 32])
+@pytest.mark.parametrize("rule", ["camera", "all", "granted_before", "camera+granted_before"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_equals_trying_every_threshold(metric, rule, block_mib, monkeypatch):
+    for seed in range(3):
+        tied = metric == "euclidean" and seed < 2
+        q, g, columns, mask, same = problem(seed, rule, tied)
+        distances = reference.full_distances(q, g, metric)
+        monkeypatch.setattr(order_statistics, "KEPT_VALUES", [2, 1 << 20][seed % 2])
+        monkeypatch.setattr(roc, "CHUNK_PAIRS", [7, 1 << 18][seed % 2])
+        monkeypatch.setattr(roc, "SAME_PAIRS", [3, 1 << 18][seed % 2])
+        rates = tpr_at_fpr(Search(q, g, *columns, metric, rule, block_mib), FPRS)
+        want = {fpr: naive(distances[same & mask], distances[~same & mask], fpr) for fpr in FPRS}
+        assert rates == pytest.approx(want)
+
+
+def test_a_re_ranked_search_is_judged_by_its_new_distances():
+    q, g, columns, mask, same = problem(0, "camera", False)
+    new = np.random.default_rng(1).random((12, 30))
+    for distances in (new, new.astype(np.float32), np.round(4 * new)):
+        search = Search(q, g, *columns, "cosine", "camera", rescore=lambda rows, _, new=distances: new[rows])
+        want = {fpr: naive(distances[same & mask], distances[~same & mask], fpr) for fpr in FPRS}
+        assert tpr_at_fpr(search, FPRS) == pytest.approx(want)
+
+
+def test_differences_below_float32_decide():
+    """The genuine pair is nearer than the impostor by 1e-9, which float32 cannot see."""
+    g = np.array([[1, 1e-3], [1, 1e-3 + 1e-6]])
+    columns = {"pids": [1]}, {"pids": [1, 0]}
+    assert tpr_at_fpr(Search([[1.0, 0.0]], g, *columns), [0.0]) == {0.0: 1.0}
+    assert tpr_at_fpr(Search([[1.0, 0.0]], g[::-1].copy(), *columns), [0.0]) == {0.0: 0.0}
+
+
+def test_memory_does_not_grow_with_the_table():
+    rng = np.random.default_rng(0)
+    q, g = rng.normal(size=(600, 8)).astype(np.float32), rng.normal(size=(20_000, 8)).astype(np.float32)
+    search = Search(q, g, {"pids": rng.integers(0, 4000, 600)}, {"pids": rng.integers(0, 4000, 20_000)})
+    tpr_at_fpr(Search(q[:9], g, {"pids": search.q_columns["pids"][:9]}, search.g_columns), [0.5])  # imports
+    tracemalloc.start()
+    tpr_at_fpr(search)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * 2**20, "12 million pairs take 48 MB as float32"
 
 
 def test_perfect_separation_is_one_at_every_rate():
@@ -49,13 +96,24 @@ def test_first_impostor_that_must_stay_out_is_remembered():
     assert tpr_at_fpr(search, [1.0]) == {1.0: 1.0}
 
 
+def test_a_share_that_rounding_puts_below_a_whole_number():
+    """0.29 x 100 is 28.999999999999996, but 29 of 100 are no more than the share 0.29."""
+    distances = np.r_[np.arange(100), 28.5][:, None]
+    search = Search(np.zeros((1, 1)), np.sqrt(distances), {"pids": [1]}, {"pids": np.r_[np.zeros(100), 1]}, "euclidean")
+    assert tpr_at_fpr(search, [0.28, 0.29]) == {0.28: 0.0, 0.29: 1.0}
+
+
 def test_pairs_of_one_kind_only_are_refused():
     columns = {"pids": np.zeros(2)}, {"pids": np.zeros(2)}
     with pytest.raises(ValueError, match="pairs of both kinds; got 4 same, 0 different"):
         tpr_at_fpr(Search(np.eye(2), np.eye(2), *columns))
+    with pytest.raises(ValueError, match=r"false positive rate \(fprs\) must lie in 0..1; got 2"):
+        tpr_at_fpr(Search(np.eye(2), np.eye(2), *columns), [2])
 
 
 def test_pair_scores_put_same_ids_first_without_same_camera_pairs():
     columns = {"pids": [1], "camids": [0]}, {"pids": [1, 1, 2], "camids": [0, 1, 0]}
     scores, labels = pair_scores([[0.1, 0.2, 0.3]], *columns)
     assert (scores.tolist(), labels.tolist()) == ([0.2, 0.3], [0, 1])
+    with pytest.raises(ValueError, match=r"shape \(1, 3\), queries by gallery; got \(1, 2\)"):
+        pair_scores([[0.1, 0.2]], *columns)
