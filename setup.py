@@ -64,6 +64,9 @@ def extensions():
             [str(path.relative_to(ROOT))],
             include_dirs=[numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            # no fused multiply-add: every machine must get the same bits
+            extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"],
+            depends=[str(header.relative_to(ROOT)) for header in path.parent.glob("*.h")],
         )
         for path in sorted((ROOT / "fastreid").rglob("*.pyx"))
     ]

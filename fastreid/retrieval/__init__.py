@@ -3,11 +3,12 @@
 `Search` is one retrieval problem; `evaluate` measures it, `topk` answers it, a post-processor improves it.
 """
 
+from fastreid.retrieval.backends import HAS_CYTHON
 from fastreid.retrieval.candidates import RULE_REGISTRY, get_rule
 from fastreid.retrieval.distance import block_distances, normalize, query_blocks
 from fastreid.retrieval.expansion import alpha_qe, dba, joint_aqe
 from fastreid.retrieval.postprocess import POSTPROCESSOR_REGISTRY
-from fastreid.retrieval.rank import HAS_CYTHON, evaluate, evaluate_distances, evaluate_search
+from fastreid.retrieval.rank import evaluate, evaluate_distances, evaluate_search
 from fastreid.retrieval.results import RetrievalMetrics
 from fastreid.retrieval.search import Search
 from fastreid.retrieval.topk import topk, topk_search

@@ -14,12 +14,22 @@ _TINY_NORM = 1e-12
 def as_features(x, name: str = "features") -> np.ndarray:
     """Return ``x`` as a contiguous (N, D) array: float64 stays, everything else becomes float32.
 
+    A tensor on a device other than the CPU stays a tensor there.
+
     Raises:
         ValueError: ``x`` is not two-dimensional.
     """
-    x = np.asarray(x)
+    on_device = hasattr(x, "detach")
+    if on_device:
+        x = x.detach()
+        on_device = x.device.type != "cpu"
+    if not on_device:
+        # bfloat16 has no NumPy type
+        x = np.asarray(x.float() if hasattr(x, "detach") and str(x.dtype) == "torch.bfloat16" else x)
     if x.ndim != 2:
-        raise ValueError(f"{name} must have shape (N, D); got {x.shape}")
+        raise ValueError(f"{name} must have shape (N, D); got {tuple(x.shape)}")
+    if on_device:
+        return (x if str(x.dtype) == "torch.float64" else x.float()).contiguous()
     return np.ascontiguousarray(x, dtype=np.float64 if x.dtype == np.float64 else np.float32)
 
 

@@ -1,38 +1,22 @@
-"""Ranking metrics (mAP, CMC, mINP, AP@10), streamed over blocks of queries.
+"""Ranking metrics of a search, out of one pass over the scores and without sorting them.
 
-Conventions of Market-1501 as fast-reid has them: a match is a permitted gallery item with the query's id, the
-rule removes items before anything is counted, and a query without a match is dropped (and counted).
+A match is a permitted gallery item with the query's label; the rule removes items before anything is counted, and a
+query without a match is dropped (and counted).
 """
 
-import logging
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fastreid.retrieval import _rank_py
-from fastreid.retrieval.candidates import Columns, Rule, get_rule
+from fastreid.retrieval.candidates import Candidates, Columns, EqualRows, Rule, get_rule
+from fastreid.retrieval.counting import Ranks, count_ranks, in_query_order
 from fastreid.retrieval.distance import as_features, check_finite, query_blocks
+from fastreid.retrieval.graded import check_gains, grade
 from fastreid.retrieval.results import RetrievalMetrics
-from fastreid.retrieval.search import Search, check_columns, permitted_pairs
+from fastreid.retrieval.search import BLOCK_MIB, Search, check_columns
+from fastreid.retrieval.tables import nearest_rows, rank_rows
 
-try:
-    from fastreid.retrieval import _rank_cy
-except ImportError:
-    _rank_cy = None
-
-HAS_CYTHON = _rank_cy is not None
-
-
-@cache
-def _say_slower() -> None:
-    logging.getLogger(__name__).warning("fastreid was installed without its compiled part; ranking is slower")
-
-
-def _kernel(use_cython: bool):
-    if use_cython and not HAS_CYTHON:
-        _say_slower()
-    return (_rank_cy if use_cython and HAS_CYTHON else _rank_py).relevant_ranks
+GRADED_ITEMS = 100  # length of the lists that nDCG is computed from
 
 
 def evaluate(
@@ -43,26 +27,45 @@ def evaluate(
     metric: str = "cosine",
     rule: Rule | str | None = "camera",
     max_rank: int = 50,
-    block_mib: float = 256,
+    block_mib: float = BLOCK_MIB,
+    *,
+    relevance: str = "pids",
+    ties: bool = False,
+    gains: Mapping[str, float] | None = None,
 ) -> RetrievalMetrics:
     """Rank gallery features (G, D) for query features (Q, D) and measure the ranking; ties by gallery row.
 
     Args:
-        q_columns, g_columns: columns of length Q and G: "pids" (matches), and what ``rule`` needs.
+        q, g: arrays or tensors. On a CUDA device the scores are computed there.
+        q_columns, g_columns: columns of length Q and G: ``relevance``, and what ``rule`` and ``gains`` need.
         max_rank: length of the CMC curve (not beyond G).
+        relevance: the column that queries and their matches have in common; an unknown value ("" or -1) matches none.
+        ties: also resolve ties in favour of and against the matches ("AP_optimistic", "AP_pessimistic").
+        gains: gain of an item that agrees with the query in a column, for "nDCG@k" (k up to 100).
 
     Raises:
-        ValueError: no gallery, no query with a match (with the likely cause), or a distance that is NaN or
-            infinite.
+        ValueError: no gallery, no query with a match (with the likely cause), or a feature that is NaN or infinite.
     """
-    return evaluate_search(Search(q, g, q_columns, g_columns, metric, rule, block_mib), max_rank)
+    search = Search(q, g, q_columns, g_columns, metric, rule, block_mib)
+    return evaluate_search(search, max_rank, relevance=relevance, ties=ties, gains=gains)
 
 
-def evaluate_search(search: Search, max_rank: int = 50, use_cython: bool = True) -> RetrievalMetrics:
+def evaluate_search(
+    search: Search,
+    max_rank: int = 50,
+    *,
+    relevance: str = "pids",
+    ties: bool = False,
+    gains: Mapping[str, float] | None = None,
+) -> RetrievalMetrics:
     """As `evaluate`, for a `Search` (which may be re-ranked)."""
-    return _evaluate_blocks(
-        search.blocks(), search.q_columns, search.g_columns, search.rule, max_rank, use_cython
-    )
+    columns = search.q_columns, search.g_columns
+    equal, top = _plan(*columns, max_rank, relevance, gains)
+    if search.rescore is None:
+        ranks, best = count_ranks(search.scan(), equal, ties, top)
+    else:
+        ranks, best = _rank_tables(search.blocks(), equal, search.candidates, ties, top)
+    return _measure(ranks, best, search.candidates, columns, search.rule, max_rank, relevance, gains)
 
 
 def evaluate_distances(
@@ -71,19 +74,27 @@ def evaluate_distances(
     g_columns: Columns,
     rule: Rule | str | None = "camera",
     max_rank: int = 50,
-    block_mib: float = 256,
-    use_cython: bool = True,
+    block_mib: float = BLOCK_MIB,
+    *,
+    relevance: str = "pids",
+    ties: bool = False,
+    gains: Mapping[str, float] | None = None,
 ) -> RetrievalMetrics:
     """As `evaluate`, for distances (Q, G) that exist already."""
     distances, rule = np.asarray(distances), get_rule(rule)
-    q_columns = check_columns(q_columns, distances.shape[0], rule, "queries")
-    g_columns = check_columns(g_columns, distances.shape[1], rule, "gallery")
-    return _evaluate_blocks(
-        _blocks_of(distances, block_mib), q_columns, g_columns, rule, max_rank, use_cython
+    if distances.ndim != 2:
+        raise ValueError(f"distances must have shape (Q, G); got {distances.shape}")
+    columns = (
+        check_columns(q_columns, distances.shape[0], rule, "queries"),
+        check_columns(g_columns, distances.shape[1], rule, "gallery"),
     )
+    equal, top = _plan(*columns, max_rank, relevance, gains)
+    candidates = Candidates(rule, *columns, *distances.shape)
+    ranks, best = _rank_tables(_blocks_of(distances, block_mib), equal, candidates, ties, top)
+    return _measure(ranks, best, candidates, columns, rule, max_rank, relevance, gains)
 
 
-def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterator[tuple[slice, np.ndarray]]:
+def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice, np.ndarray]]:
     for rows in query_blocks(*distances.shape, block_mib):
         block = as_features(distances[rows], "distances")
         check_finite(block, rows)
@@ -95,46 +106,54 @@ def relevant_pairs(q_columns: Columns, g_columns: Columns, rows: slice) -> np.nd
     return q_columns["pids"][rows, None] == g_columns["pids"][None, :]
 
 
-def _evaluate_blocks(
-    blocks: Iterable[tuple[slice, np.ndarray]],
-    q_columns: Columns,
-    g_columns: Columns,
-    rule: Rule,
-    max_rank: int,
-    use_cython: bool,
-) -> RetrievalMetrics:
-    num_gallery = _check_ids(q_columns, g_columns, max_rank)
-    kernel, parts = _kernel(use_cython), []
+def _rank_tables(blocks, equal: EqualRows, candidates: Candidates, ties: bool, top: int):
+    """As `count_ranks`, from blocks of distances."""
+    results, best = [], []
     for rows, distances in blocks:
-        permitted = permitted_pairs(rule, q_columns, g_columns, rows)
-        parts.append(kernel(distances, relevant_pairs(q_columns, g_columns, rows), permitted))
-    counts, ranks = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not len(ranks):
-        raise ValueError(_why_no_match(q_columns["pids"], g_columns["pids"], rule))
-    return RetrievalMetrics.from_ranks(counts, ranks, min(max_rank, num_gallery))
+        results.append((np.arange(rows.start, rows.stop), rank_rows(distances, rows, equal, candidates, ties)))
+        if top:
+            best.append(nearest_rows(distances, rows, top, candidates)[0])
+    return in_query_order(results, candidates.num_queries), np.concatenate(best) if top else None
 
 
-def _check_ids(q_columns: Columns, g_columns: Columns, max_rank: int) -> int:
-    """Check what evaluation needs beyond search; return the number of gallery items."""
+def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str, gains) -> tuple[EqualRows, int]:
+    """Check what evaluation needs beyond search; return who matches whom, and how many items nDCG needs."""
     for side, columns in (("queries", q_columns), ("gallery", g_columns)):
-        if "pids" not in columns:
-            raise ValueError(
-                f"evaluation needs the column 'pids' of the {side}; given: {', '.join(columns) or 'none'}"
-            )
-        if not len(columns["pids"]):
+        if relevance not in columns:
+            given = ", ".join(columns) or "none"
+            raise ValueError(f"evaluation needs the column '{relevance}' of the {side}; given: {given}")
+        if not len(columns[relevance]):
             raise ValueError(f"evaluation needs at least one item; the {side} have none")
     if max_rank < 1:
         raise ValueError(f"max_rank, the length of the CMC curve, must be at least 1; got {max_rank}")
-    return len(g_columns["pids"])
+    if gains:
+        check_gains(gains, q_columns, g_columns)
+    top = min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
+    return EqualRows(q_columns[relevance], g_columns[relevance]), top
 
 
-def _why_no_match(q_pids: np.ndarray, g_pids: np.ndarray, rule: Rule) -> str:
-    shared = int(np.isin(q_pids, g_pids).sum())
+def _measure(ranks: Ranks, best, candidates: Candidates, columns, rule, max_rank, relevance, gains) -> RetrievalMetrics:
+    q_labels, g_labels = (column[relevance] for column in columns)
+    if not len(ranks.ranks):
+        raise ValueError(_why_no_match(q_labels, g_labels, rule, relevance))
+    return RetrievalMetrics.from_ranks(
+        ranks.counts,
+        ranks.ranks,
+        min(max_rank, len(g_labels)),
+        optimistic=ranks.optimistic,
+        pessimistic=ranks.pessimistic,
+        max_bin_count=int(np.unique(g_labels, return_counts=True)[1].max()),
+        graded=grade(best, candidates, *columns, gains) if gains else None,
+    )
+
+
+def _why_no_match(q_labels: np.ndarray, g_labels: np.ndarray, rule: Rule, relevance: str) -> str:
+    shared, what = int(np.isin(q_labels, g_labels).sum()), "id" if relevance == "pids" else f"value of '{relevance}'"
     if not shared:
-        cause = f"the ids are disjoint: none of the query ids (such as {q_pids[0]}) occurs in the gallery"
+        cause = f"the {what}s are disjoint: none of the query {what}s (such as {q_labels[0]}) occurs in the gallery"
     else:
         cause = (
-            f"{shared} queries have their id in the gallery, but rule {type(rule).__name__} excludes all of"
+            f"{shared} queries have their {what} in the gallery, but rule {type(rule).__name__} excludes all of"
             " them (under the camera rule: do queries and gallery carry the same camera id?)"
         )
-    return f"none of the {len(q_pids)} queries has a match: {cause}"
+    return f"none of the {len(q_labels)} queries has a match: {cause}"

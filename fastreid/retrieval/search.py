@@ -8,7 +8,9 @@ import numpy as np
 
 from fastreid.retrieval.candidates import Candidates, Columns, Rule, get_rule
 from fastreid.retrieval.distance import as_features, check_finite, prepare, prepared_distances, query_blocks
+from fastreid.retrieval.scan import Scan
 
+BLOCK_MIB = 32  # no block of scores, with what it is made from, takes more
 Rescore = Callable[[slice, np.ndarray], np.ndarray]
 
 
@@ -35,7 +37,7 @@ class Search:
     g_columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     metric: str = "cosine"
     rule: Rule | str | None = None
-    block_mib: float = 256
+    block_mib: float = BLOCK_MIB
     rescore: Rescore | None = None
 
     def __post_init__(self):
@@ -44,6 +46,8 @@ class Search:
             raise ValueError(
                 f"queries have {queries.shape[1]} feature columns but the gallery has {gallery.shape[1]}"
             )
+        if queries.dtype != gallery.dtype:
+            queries, gallery = (as_features(np.asarray(x, dtype=np.float64)) for x in (queries, gallery))
         rule = get_rule(self.rule)
         values = {
             "queries": queries,
@@ -74,9 +78,18 @@ class Search:
         for rows in query_blocks(len(self.queries), len(self.gallery), self.block_mib):
             yield rows, self.distances(rows)
 
+    @cached_property
+    def candidates(self) -> Candidates:
+        """The rule applied to the columns."""
+        return Candidates(self.rule, self.q_columns, self.g_columns, len(self.queries), len(self.gallery))
+
     def permitted(self, rows: slice) -> np.ndarray | None:
         """Mask (b, G) of the permitted pairs of some query rows; ``None`` when the rule excludes nothing."""
-        return permitted_pairs(self.rule, self.q_columns, self.g_columns, rows)
+        return self.candidates.permitted(rows)
+
+    def scan(self) -> Scan:
+        """The scores of this search, tile by tile, before any re-ranking."""
+        return Scan(self.queries, self.gallery, self.metric, self.candidates, self.block_mib)
 
     def with_features(self, queries: np.ndarray, gallery: np.ndarray) -> "Search":
         """The same search over other features; refused after re-ranking, which belongs to the old ones."""

@@ -2,8 +2,14 @@
 
 import numpy as np
 
+from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Columns, Rule
-from fastreid.retrieval.search import Search
+from fastreid.retrieval.counting import in_scan_order
+from fastreid.retrieval.scan import Scan
+from fastreid.retrieval.search import BLOCK_MIB, Search
+from fastreid.retrieval.tables import nearest_rows
+
+MOST_CANDIDATES = 1 << 22  # held for one block of queries
 
 
 def topk(
@@ -14,44 +20,50 @@ def topk(
     rule: Rule | str | None = None,
     q_columns: Columns | None = None,
     g_columns: Columns | None = None,
-    block_mib: float = 256,
-) -> tuple[np.ndarray, np.ndarray]:
+    block_mib: float = BLOCK_MIB,
+):
     """Return the ``k`` nearest gallery rows of each query, nearest first, ties by gallery row.
 
+    The result is exact: an item is left out only when ``k`` others are proven to be nearer (see `scan`), and what
+    remains is ordered by float64 distances. It does not depend on ``block_mib``.
+
     Args:
-        q, g: features (Q, D) and (G, D).
+        q, g: features (Q, D) and (G, D), arrays or tensors; tensors give tensors on the device of ``q``.
 
     Returns:
         indices int64 (Q, min(k, G)) and distances float32 of the same shape. A query with fewer permitted
         items has -1 and +inf in the columns left over.
     """
-    return topk_search(Search(q, g, q_columns or {}, g_columns or {}, metric, rule, block_mib), k)
+    indices, distances = topk_search(Search(q, g, q_columns or {}, g_columns or {}, metric, rule, block_mib), k)
+    if hasattr(q, "device") and not isinstance(q, np.ndarray):
+        import torch
+
+        return torch.from_numpy(indices).to(q.device), torch.from_numpy(distances).to(q.device)
+    return indices, distances
 
 
 def topk_search(search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `topk`, for a `Search` (which may be re-ranked)."""
+    """As `topk`, for a `Search` (which may be re-ranked); arrays."""
     if k < 1:
         raise ValueError(f"k of a top-k search must be at least 1; got {k}")
     shape = (len(search.queries), min(k, len(search.gallery)))
-    indices, values = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf, dtype=np.float32)
-    if shape[1] == 0:
-        return indices, values
-    for rows, distances in search.blocks():
-        permitted = search.permitted(rows)
-        if permitted is not None:
-            distances = np.where(permitted, distances, np.inf)
-        for offset, row in enumerate(distances, start=rows.start):
-            nearest = nearest_items(row, shape[1])
-            indices[offset, : len(nearest)] = nearest
-            values[offset, : len(nearest)] = row[nearest]
-    return indices, values
+    indices, distances = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf, dtype=np.float32)
+    if 0 in shape:
+        return indices, distances
+    if search.rescore is None:
+        _select(search.scan(), indices, distances)
+    else:
+        for rows, block in search.blocks():
+            indices[rows], distances[rows] = nearest_rows(block, rows, shape[1], search.candidates)
+    return indices, distances
 
 
-def nearest_items(row: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the ``k`` smallest finite values of one row, in order of (value, position).
-
-    Everything not above the k-th value is sorted stably, so a tie at the edge goes to the lower position.
-    """
-    edge = np.partition(row, k - 1)[k - 1]
-    candidates = np.flatnonzero(row <= edge if np.isfinite(edge) else np.isfinite(row))
-    return candidates[np.argsort(row[candidates], kind="stable")][:k]
+def _select(scan: Scan, indices: np.ndarray, distances: np.ndarray) -> None:
+    backend, k = backend_of(scan), indices.shape[1]
+    for rows in scan.query_blocks(most=max(1, MOST_CANDIDATES // max(4 * k, 256))):
+        hidden = in_scan_order(scan.candidates.excluded(rows), scan.candidates)
+        selector = backend.Selector(scan, rows, k, hidden)
+        for tile in scan.tiles(rows):
+            selector.see(tile)
+        indices[rows], scores, _ = selector.finish()
+        distances[rows] = -scores if scan.metric == "euclidean" else 1 - scores

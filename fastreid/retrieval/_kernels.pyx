@@ -1,0 +1,359 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Kernels of the streaming scan; the loops themselves are in `_kernels.h`. Same results as `_kernels_torch`.
+
+Every function works on a range of rows without the GIL, so that threads share a tile.
+"""
+
+import numpy as np
+
+from libc.float cimport FLT_MAX
+from libc.math cimport INFINITY, nextafterf
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint8_t
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.string cimport memcpy
+
+cdef extern from "_kernels.h" nogil:
+    enum: COSINE, EUCLIDEAN, TABLE
+    ctypedef struct Exact:
+        int kind
+        int is_double
+        const char *queries
+        const char *gallery
+        int64_t dim
+        const double *query_norms
+        const double *gallery_norms
+    ctypedef struct Thresholds:
+        int64_t count
+        const float *lower
+        const float *upper
+        const double *score
+        const int64_t *row
+        int64_t *before
+        int64_t *tied_before
+        int64_t *tied_after
+    ctypedef struct Scored:
+        double score
+        int64_t row
+    double exact_score(const Exact *, int64_t, int64_t)
+    int64_t keep_float(const float *, const float *, int64_t, float, float *, int32_t *)
+    int64_t keep_bfloat16(const uint16_t *, const float *, int64_t, float, float *, int32_t *)
+    int place(const Thresholds *, const Exact *, int64_t, int64_t, float)
+    float kth_largest(float *, int64_t, int64_t)
+    int nearer(const void *, const void *)
+
+
+cdef class Pairs:
+    """Exact float64 scores of (query, gallery row) pairs: features under a metric, or a table of distances."""
+
+    cdef Exact exact
+    cdef object keep  # the arrays that the pointers look into
+
+    def __init__(self, queries, gallery=None, metric="table", query_norms=None, gallery_norms=None):
+        arrays = [queries, queries if gallery is None else gallery]
+        if {array.dtype for array in arrays} not in ({np.dtype("f4")}, {np.dtype("f8")}):
+            raise TypeError("features must all be float32 or all be float64")
+        if not all(array.flags.c_contiguous and array.ndim == 2 for array in arrays):
+            raise ValueError("features must be contiguous arrays of two dimensions")
+        self.exact.kind = {"cosine": COSINE, "euclidean": EUCLIDEAN, "table": TABLE}[metric]
+        self.exact.is_double = queries.dtype == np.float64
+        self.exact.dim = queries.shape[1]
+        self.exact.queries = <const char *> <size_t> arrays[0].ctypes.data
+        self.exact.gallery = <const char *> <size_t> arrays[1].ctypes.data
+        norms = [np.ascontiguousarray(n, dtype=np.float64) for n in (query_norms, gallery_norms) if n is not None]
+        if norms:
+            self.exact.query_norms = <const double *> <size_t> norms[0].ctypes.data
+            self.exact.gallery_norms = <const double *> <size_t> norms[1].ctypes.data
+        self.keep = (arrays, norms)
+
+    def scores(self, const int64_t[::1] q_rows, const int64_t[::1] g_rows, double[::1] out, Py_ssize_t begin, Py_ssize_t end):
+        """Write the scores of pairs ``begin`` to ``end`` into ``out``."""
+        cdef Py_ssize_t i
+        with nogil:
+            for i in range(begin, end):
+                out[i] = exact_score(&self.exact, q_rows[i], g_rows[i])
+
+
+cdef class Tile:
+    """Approximate scores (r, c) of one block of queries and one block of the gallery, and who takes part.
+
+    Args:
+        scores: float32, or bfloat16 as uint16 bits.
+        bias: float32 (c,), added to every row.
+        query_rows: int64 (r,), query row of each tile row.
+        gallery_rows: int64 (c,), gallery row of each column.
+        start: scanning position of the first column.
+        limits: int64 (r,) or None: only positions below take part.
+        mask: uint8 (r, c) or None: only non-zero pairs take part.
+        excluded: int64 starts (r + 1,) and scanning positions, ascending per row, which do not take part.
+    """
+
+    cdef object keep
+    cdef bint is_float
+    cdef const char *data
+    cdef Py_ssize_t rows, columns, stride
+    cdef int64_t start
+    cdef const float[::1] bias
+    cdef const int64_t[::1] query_rows, gallery_rows, limits, excluded_starts, excluded
+    cdef const uint8_t[:, ::1] mask
+    cdef bint limited, masked
+
+    def __init__(self, scores, bias, query_rows, gallery_rows, start, limits, mask, excluded):
+        self.keep = scores
+        self.is_float = scores.dtype == np.float32
+        if not self.is_float and scores.dtype != np.uint16:
+            raise TypeError(f"a tile is float32 or uint16 (bfloat16 bits); got {scores.dtype}")
+        if scores.strides[1] != scores.itemsize:
+            raise ValueError("the rows of a tile must be contiguous")
+        self.data = <const char *> <size_t> scores.ctypes.data
+        self.rows, self.columns, self.stride = scores.shape[0], scores.shape[1], scores.strides[0]
+        self.bias, self.query_rows, self.gallery_rows, self.start = bias, query_rows, gallery_rows, start
+        self.limited, self.masked = limits is not None, mask is not None
+        if self.limited:
+            self.limits = limits
+        if self.masked:
+            self.mask = mask
+        self.excluded_starts, self.excluded = excluded
+        expected = (self.columns, self.rows, self.columns, self.rows + 1)
+        given = (len(bias), len(query_rows), len(gallery_rows), len(excluded[0]))
+        if given != expected:
+            raise ValueError(f"parts of a tile of {self.rows} x {self.columns} have lengths {given}; expected {expected}")
+        if self.limited and len(limits) != self.rows or self.masked and mask.shape != scores.shape:
+            raise ValueError("limits or mask do not fit the tile")
+
+    cdef int64_t keep_row(self, Py_ssize_t row, float lowest, float *value, int32_t *position) noexcept nogil:
+        """Values and columns of the items of a row that take part and are not below ``lowest``."""
+        cdef int64_t n = self.columns, kept, out = 0, i, e, stop
+        if self.limited:
+            n = min(n, max(self.limits[row] - self.start, 0))
+        if self.is_float:
+            kept = keep_float(<const float *> (self.data + row * self.stride), &self.bias[0], n, lowest, value, position)
+        else:
+            kept = keep_bfloat16(<const uint16_t *> (self.data + row * self.stride), &self.bias[0], n, lowest, value, position)
+        e, stop = self.excluded_starts[row], self.excluded_starts[row + 1]
+        if e == stop and not self.masked:
+            return kept
+        e = self.first_excluded(e, stop)
+        for i in range(kept):
+            while e < stop and self.excluded[e] < self.start + position[i]:
+                e += 1
+            if e < stop and self.excluded[e] == self.start + position[i]:
+                continue
+            if self.masked and not self.mask[row, position[i]]:
+                continue
+            value[out] = value[i]
+            position[out] = position[i]
+            out += 1
+        return out
+
+    cdef int64_t first_excluded(self, int64_t low, int64_t high) noexcept nogil:
+        cdef int64_t middle
+        while low < high:
+            middle = (low + high) // 2
+            if self.excluded[middle] < self.start:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+def count_ahead(
+    Tile tile, Pairs pairs, const int64_t[::1] starts, const float[::1] lower, const float[::1] upper,
+    const double[::1] score, const int64_t[::1] row, int64_t[::1] before, ties, Py_ssize_t begin, Py_ssize_t end,
+):
+    """Add the items of the tile to the counts between the thresholds of rows ``begin`` to ``end``.
+
+    Args:
+        starts: int64 (r + 1,), where the thresholds of each tile row begin in the arrays that follow; per row
+            by (score descending, gallery row ascending).
+        lower, upper: float32, the band of approximate scores that is undecided.
+        score, row: float64 exact score and gallery row of each threshold.
+        before: int64, items between the previous threshold of the query and this one.
+        ties: ``None``, or two int64 arrays: items of equal score with a lower, and with a higher, row.
+
+    Returns:
+        Number of items whose exact score was needed.
+    """
+    cdef int64_t[::1] tied_before, tied_after
+    cdef bint with_ties = ties is not None
+    if with_ties:
+        tied_before, tied_after = ties
+    cdef int64_t i, j, kept, n, rechecked = 0
+    cdef Thresholds t
+    cdef float *value = <float *> malloc(tile.columns * sizeof(float))
+    cdef int32_t *position = <int32_t *> malloc(tile.columns * sizeof(int32_t))
+    if value == NULL or position == NULL:
+        free(value)
+        free(position)
+        raise MemoryError(f"no memory for a row of {tile.columns} items")
+    with nogil:
+        for i in range(begin, end):
+            n = starts[i]
+            t.count = starts[i + 1] - n
+            if t.count == 0:
+                continue
+            t.lower, t.upper, t.score, t.row, t.before = &lower[n], &upper[n], &score[n], &row[n], &before[n]
+            t.tied_before = &tied_before[n] if with_ties else NULL
+            t.tied_after = &tied_after[n] if with_ties else NULL
+            kept = tile.keep_row(i, t.lower[t.count - 1], value, position)
+            for j in range(kept):
+                rechecked += place(&t, &pairs.exact, tile.query_rows[i], tile.gallery_rows[position[j]], value[j])
+        free(value)
+        free(position)
+    return rechecked
+
+
+cdef struct Best:
+    float *value
+    int32_t *position
+    int64_t count
+    int64_t capacity
+    int64_t trigger
+    float bound       # no item whose true score is below can be among the k best
+    double error      # largest error of the values kept
+
+
+cdef class Selection:
+    """The candidates for the ``k`` best items of each row of a block of queries, and in the end the k best.
+
+    An item is dropped only when k others are proven to be better; `finish` ranks the rest by exact score.
+    """
+
+    cdef Best *best
+    cdef readonly Py_ssize_t rows
+    cdef readonly int64_t k
+
+    def __cinit__(self, Py_ssize_t rows, int64_t k):
+        cdef Py_ssize_t i
+        self.rows, self.k = rows, k
+        self.best = <Best *> calloc(max(rows, 1), sizeof(Best))
+        if self.best == NULL:
+            raise MemoryError(f"no memory for {rows} lists")
+        for i in range(rows):
+            self.best[i].bound = -INFINITY
+            self.best[i].trigger = max(4 * k, 256)
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        if self.best != NULL:
+            for i in range(self.rows):
+                free(self.best[i].value)
+                free(self.best[i].position)
+            free(self.best)
+
+    def see(self, Tile tile, Py_ssize_t first, const double[::1] error, double rounding, double largest_bias, Py_ssize_t begin, Py_ssize_t end):
+        """Offer rows ``begin`` to ``end`` of a tile; its row 0 is row ``first`` of this block.
+
+        Args:
+            error: float64 (r,), bound of the error of the tile's values before their final rounding.
+            rounding: relative error of that rounding (0 for float32).
+        """
+        cdef int64_t i, kept
+        cdef bint enough = True
+        cdef double slack
+        cdef float lowest
+        cdef Best *best
+        cdef float *value = <float *> malloc(tile.columns * sizeof(float))
+        cdef int32_t *position = <int32_t *> malloc(tile.columns * sizeof(int32_t))
+        if value == NULL or position == NULL:
+            free(value)
+            free(position)
+            raise MemoryError(f"no memory for a row of {tile.columns} items")
+        with nogil:
+            for i in range(begin, end):
+                best = &self.best[first + i]
+                slack = error[i] + 2 * rounding * (abs(best.bound) + largest_bias + error[i])
+                lowest = nextafterf(<float> (best.bound - slack), -INFINITY) if best.bound > -FLT_MAX else -INFINITY
+                kept = tile.keep_row(i, lowest, value, position)
+                best.error = max(best.error, error[i])
+                enough = enough and self.append(best, value, position, kept, tile.start)
+                if best.count > best.trigger:
+                    enough = enough and self.prune(best, rounding, largest_bias)
+            free(value)
+            free(position)
+        if not enough:
+            raise MemoryError("no memory for the candidates of a top-k search")
+
+    cdef bint append(self, Best *best, const float *value, const int32_t *position, int64_t count, int64_t start) noexcept nogil:
+        cdef int64_t j, capacity = best.capacity
+        cdef void *grown
+        if best.count + count > capacity:
+            capacity = max(best.count + count, min(2 * capacity, capacity + 4096))
+            grown = realloc(best.value, capacity * sizeof(float))
+            if grown == NULL:
+                return False
+            best.value = <float *> grown
+            grown = realloc(best.position, capacity * sizeof(int32_t))
+            if grown == NULL:
+                return False
+            best.position = <int32_t *> grown
+            best.capacity = capacity
+        memcpy(best.value + best.count, value, count * sizeof(float))
+        for j in range(count):
+            best.position[best.count + j] = <int32_t> (start + position[j])
+        best.count += count
+        return True
+
+    cdef bint prune(self, Best *best, double rounding, double largest_bias) noexcept nogil:
+        """Raise the bound to what the k-th best value proves, and drop what is below it."""
+        cdef int64_t j, out = 0
+        cdef double proven, slack
+        cdef float kth, lowest
+        cdef float *scratch
+        if best.count <= self.k:
+            return True
+        scratch = <float *> malloc(best.count * sizeof(float))
+        if scratch == NULL:
+            return False
+        memcpy(scratch, best.value, best.count * sizeof(float))
+        kth = kth_largest(scratch, best.count, self.k)
+        free(scratch)
+        proven = kth - best.error - 2 * rounding * (abs(kth) + largest_bias)
+        best.bound = max(best.bound, nextafterf(<float> proven, -INFINITY))
+        slack = best.error + 2 * rounding * (abs(best.bound) + largest_bias + best.error)
+        lowest = nextafterf(<float> (best.bound - slack), -INFINITY)
+        for j in range(best.count):
+            if not best.value[j] < lowest:
+                best.value[out] = best.value[j]
+                best.position[out] = best.position[j]
+                out += 1
+        best.count = out
+        best.trigger = max(best.trigger, 2 * out)
+        return True
+
+    def finish(
+        self, Pairs pairs, const int64_t[::1] query_rows, gallery_rows, double rounding, double largest_bias,
+        int64_t[:, ::1] indices, double[:, ::1] scores, Py_ssize_t begin, Py_ssize_t end,
+    ):
+        """Write the k best of rows ``begin`` to ``end`` and their exact scores; returns how many were scored.
+
+        ``gallery_rows``: int64 (G,), gallery row of each scanning position, or ``None`` when they are the same.
+        """
+        cdef int64_t i, j, n, scored_pairs = 0
+        cdef bint enough = True, mapped = gallery_rows is not None
+        cdef const int64_t[::1] row_of
+        cdef Best *best
+        cdef Scored *scored
+        if mapped:
+            row_of = gallery_rows
+        with nogil:
+            for i in range(begin, end):
+                best = &self.best[i]
+                if not self.prune(best, rounding, largest_bias):
+                    enough = False
+                    break
+                scored = <Scored *> malloc(max(best.count, 1) * sizeof(Scored))
+                if scored == NULL:
+                    enough = False
+                    break
+                for j in range(best.count):
+                    scored[j].row = row_of[best.position[j]] if mapped else best.position[j]
+                    scored[j].score = exact_score(&pairs.exact, query_rows[i], scored[j].row)
+                qsort(scored, best.count, sizeof(Scored), nearer)
+                for j in range(min(self.k, best.count)):
+                    indices[i, j] = scored[j].row
+                    scores[i, j] = scored[j].score
+                scored_pairs += best.count
+                free(scored)
+        if not enough:
+            raise MemoryError("no memory for the candidates of a top-k search")
+        return scored_pairs

@@ -1,0 +1,145 @@
+"""Ranks of the matches of every query, by counting what is ahead of them while the gallery streams by.
+
+Only the matches are scored exactly beforehand. An item is then ahead of a match, or not, by its approximate score;
+within the error of that score, by its exact one. No row is sorted and no score is kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastreid.retrieval.backends import backend_of
+from fastreid.retrieval.candidates import Candidates, EqualRows
+from fastreid.retrieval.scan import Scan, band
+
+MOST_MATCHES = 1 << 20  # of one block of queries; about 100 bytes each
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The matches of some queries, best first.
+
+    Attributes:
+        counts: int64 (r,).
+        scores, rows: exact score and gallery row of each match, per query by (score descending, row ascending).
+        relevant: CSR starts and gallery rows of all items with the query's label, permitted or not.
+    """
+
+    counts: np.ndarray
+    scores: np.ndarray
+    rows: np.ndarray
+    relevant: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def starts(self) -> np.ndarray:
+        return starts_of(self.counts)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """1-based ranks of the matches, ascending per query, query after query; ``counts`` int64 (Q,).
+
+    ``optimistic`` and ``pessimistic`` resolve ties in favour of and against the matches; None when not asked for.
+    """
+
+    counts: np.ndarray
+    ranks: np.ndarray
+    optimistic: np.ndarray | None = None
+    pessimistic: np.ndarray | None = None
+
+
+def starts_of(counts: np.ndarray) -> np.ndarray:
+    """Where the lists of a CSR begin, int64 (n + 1,)."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def find_matches(rows: np.ndarray, equal: EqualRows, candidates: Candidates, score) -> Matches:
+    """Matches of the query rows ``rows``; ``score(q_rows, g_rows)`` gives exact scores."""
+    starts, items = equal(rows)
+    local = np.repeat(np.arange(len(rows)), np.diff(starts))
+    kept = candidates.permits_pairs(rows[local], items)
+    local, matched = local[kept], items[kept]
+    scores = score(rows[local], matched)
+    order = np.lexsort((matched, -scores, local))
+    return Matches(np.bincount(local, minlength=len(rows)), scores[order], matched[order], (starts, items))
+
+
+def join_lists(rows: int, width: int, *lists: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Union of CSR lists of numbers below ``width``, ascending per row."""
+    keys = [np.repeat(np.arange(rows), np.diff(starts)) * width + items for starts, items in lists]
+    local, items = np.divmod(np.unique(np.concatenate(keys)), max(1, width))
+    return starts_of(np.bincount(local, minlength=rows)), items
+
+
+def in_scan_order(lists: tuple[np.ndarray, np.ndarray], candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of gallery rows as lists of scanning positions."""
+    if candidates.order is None:
+        return lists
+    starts, items = lists
+    positions = np.empty(len(candidates.order), dtype=np.int64)
+    positions[candidates.order] = np.arange(len(candidates.order))
+    return join_lists(len(starts) - 1, len(positions), (starts, positions[items]))
+
+
+def blocks_by_matches(blocks: Iterator[np.ndarray], equal: EqualRows) -> Iterator[np.ndarray]:
+    """Cut blocks of query rows further, so that none has more than `MOST_MATCHES` matches (but at least one row)."""
+    for rows in blocks:
+        cuts = np.flatnonzero(np.diff(np.cumsum(equal.counts[rows]) // MOST_MATCHES)) + 1
+        yield from np.split(rows, cuts)
+
+
+def count_ranks(scan: Scan, equal: EqualRows, ties: bool = False, top: int = 0) -> tuple[Ranks, np.ndarray | None]:
+    """Ranks of the matches ``equal`` of every query of ``scan``; out of the same pass the ``top`` best items.
+
+    Returns:
+        The ranks, and gallery rows int64 (Q, top) padded with -1, or ``None`` when ``top`` is 0.
+    """
+    backend, candidates, results = backend_of(scan), scan.candidates, []
+    best = np.full((len(scan.queries), top), -1, dtype=np.int64) if top else None
+    for rows in blocks_by_matches(scan.query_blocks(), equal):
+        matches = find_matches(rows, equal, candidates, lambda q, g: backend.exact_scores(scan, q, g))
+        hidden = candidates.excluded(rows)
+        uncounted = join_lists(len(rows), len(scan.gallery), matches.relevant, hidden)
+        counter = backend.Counter(scan, matches, in_scan_order(uncounted, candidates), ties)
+        selector = backend.Selector(scan, rows, top, in_scan_order(hidden, candidates)) if top else None
+        offsets = np.repeat(scan.offsets(rows), matches.counts)
+        thresholds = (matches.scores - offsets) / scan.slope
+        slack = 1e-12 * (np.abs(matches.scores) + np.abs(offsets))
+        for tile in scan.tiles(rows) if top or len(matches.rows) else ():
+            last = tile.first + len(tile.query_rows)
+            part = slice(*matches.starts[[tile.first, last]])
+            limits = band(tile, matches.counts[tile.first : last], thresholds[part], slack[part])
+            scan.undecided(tile, counter.see(tile, *limits))
+            if selector:
+                selector.see(tile)
+        if selector:
+            best[rows], *_ = selector.finish()
+        results.append((rows, ranks_of(matches.counts, *counter.result())))
+    return in_query_order(results, len(scan.queries)), best
+
+
+def ranks_of(counts: np.ndarray, before: np.ndarray, ties: tuple[np.ndarray, np.ndarray] | None) -> Ranks:
+    """Turn the items between consecutive matches into ranks."""
+    starts = starts_of(counts)[:-1]
+    total = np.cumsum(before)
+    start_of = np.repeat(starts, counts)
+    ahead = total - (total - before)[start_of] if len(before) else total
+    ranks = ahead + np.arange(len(before)) - start_of + 1
+    if ties is None:
+        return Ranks(counts, ranks)
+    return Ranks(counts, ranks, ranks - ties[0], ranks + ties[1])
+
+
+def in_query_order(results: list[tuple[np.ndarray, Ranks]], num_queries: int) -> Ranks:
+    """Put the ranks of blocks of query rows into the order of the queries."""
+    rows = np.concatenate([rows for rows, _ in results]) if results else np.zeros(0, dtype=np.int64)
+    joined = {
+        name: np.concatenate([getattr(ranks, name) for _, ranks in results])
+        for name in ("counts", "ranks", "optimistic", "pessimistic")
+        if results and getattr(results[0][1], name) is not None
+    } or {"counts": np.zeros(0, dtype=np.int64), "ranks": np.zeros(0, dtype=np.int64)}
+    by_match = np.argsort(np.repeat(rows, joined["counts"]), kind="stable")
+    counts = np.zeros(num_queries, dtype=np.int64)
+    counts[rows] = joined.pop("counts")
+    return Ranks(counts, **{name: ranks[by_match] for name, ranks in joined.items()})
