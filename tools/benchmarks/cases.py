@@ -6,7 +6,7 @@ from benchmarks.data import Problem
 from benchmarks.measure import Contestant
 
 QUICK = 0.02  # share of queries and gallery items with --quick
-FP32, AUTO = "fastreid, fp32", "fastreid, low precision"
+FP32, AUTO = "fastreid fp32", "fastreid low precision"
 OWN_MODES = {FP32: "fp32", AUTO: "auto"}
 
 
@@ -46,7 +46,8 @@ class Case:
 
     def scaled(self, share: float) -> "Case":
         """The case on a small part of its data, once, without targets."""
-        return replace(self, problem=self.problem.scaled(share), targets=(), rounds=1)
+        title = f"{share:.0%} of: {self.title}"
+        return replace(self, title=title, problem=self.problem.scaled(share), targets=(), rounds=1)
 
 
 def own(function: str, **changes) -> tuple[Contestant, ...]:
@@ -65,8 +66,9 @@ def peer(name: str, package: str, function: str, **changes) -> Contestant:
     return Contestant(name, f"benchmarks.peers:{function}", package, **changes)
 
 
-GEMM = plain("torch.mm alone", "gemm", compared=False)
-FULL_SORT = "NumPy, full sort"
+GEMM = plain("torch.mm fp32 alone", "gemm", compared=False)
+GEMM_BF16 = plain("torch.mm bf16 alone", "gemm", options={"dtype": "bfloat16"}, compared=False)
+FULL_SORT = "NumPy full sort"
 MEMORY = 64  # MiB, whatever Q and G
 
 
@@ -76,6 +78,7 @@ def evaluation(name: str, problem: Problem, rule: str = "all", peers: tuple = ()
     contestants = (
         *own("evaluate", options=options),
         GEMM,
+        GEMM_BF16,
         plain(FULL_SORT, "full_sort", options=options, gpu=False),
         *peers,
         plain("float64 referee", "referee_ap", options=options, exact=True, referee=True),
@@ -92,16 +95,16 @@ RATIOS = (
 )
 EVALUATION_PEERS = (
     peer("torchmetrics RetrievalMAP", "torchmetrics", "torchmetrics_map"),
-    peer("PML AccuracyCalculator, k=None", "pytorch-metric-learning", "accuracy_calculator"),
+    peer("PML AccuracyCalculator k=None", "pytorch-metric-learning", "accuracy_calculator"),
     peer(
-        "PML, k=max_bin_count (another metric)",
+        "PML AccuracyCalculator k=max_bin_count",
         "pytorch-metric-learning",
         "accuracy_calculator",
         options={"k": "max_bin_count"},
-        compared=False,
     ),
     peer("OML ranking and mAP", "open-metric-learning", "oml_map"),
 )
+FAISS = "faiss IndexFlatIP filled and searched"
 DEEPPATENT = Problem("deeppatent", 13133, 38834, 512, spread=1.2)
 MARKET = Problem("market", 3368, 19732, 512, spread=1.3)
 
@@ -117,20 +120,20 @@ CASES = (
         Problem("patents", 256, 100000, 512, spread=1.2),
         (
             *own("topk"),
-            peer("faiss IndexFlatIP, filled and searched", "faiss-cpu", "faiss_flat", gpu=False),
-            peer("faiss IndexFlatIP, search alone", "faiss-cpu", "faiss_search", prepared=True, gpu=False),
-            plain("torch, blocks of mm and topk", "torch_topk"),
+            peer(FAISS, "faiss-cpu", "faiss_flat", gpu=False),
+            peer("faiss IndexFlatIP search alone", "faiss-cpu", "faiss_search", prepared=True, gpu=False),
+            plain("torch blocks of mm and topk", "torch_topk"),
             plain("float64 referee", "referee_topk", exact=True, referee=True),
         ),
-        tuple(Target("faiss IndexFlatIP, filled and searched", 2, over=mode, at_least=True) for mode in OWN_MODES),
+        tuple(Target(FAISS, 2, over=mode, at_least=True) for mode in OWN_MODES),
         rounds=5,
     ),
     Case(
         "rerank",
         "k-reciprocal re-ranking, (3,368 + 19,732) x 512, all distances",
         MARKET,
-        (*own("k_reciprocal"), plain("NumPy, dense", "k_reciprocal", gpu=False)),
-        tuple(Target("NumPy, dense", 8, over=mode, at_least=True) for mode in OWN_MODES),
+        (*own("k_reciprocal"), plain("NumPy dense", "k_reciprocal", gpu=False)),
+        tuple(Target("NumPy dense", 8, over=mode, at_least=True) for mode in OWN_MODES),
         every=16,
     ),
     Case(
@@ -145,16 +148,16 @@ CASES = (
         "aqe",
         "Joint AQE, k = 10, 23,100 x 512",
         MARKET,
-        (*own("joint_aqe"), plain("NumPy, full similarities", "joint_aqe", gpu=False)),
-        tuple(Target("NumPy, full similarities", 8, over=mode, at_least=True) for mode in OWN_MODES),
+        (*own("joint_aqe"), plain("NumPy full similarities", "joint_aqe", gpu=False)),
+        tuple(Target("NumPy full similarities", 8, over=mode, at_least=True) for mode in OWN_MODES),
         every=16,
     ),
     Case(
         "dba",
         "DBA, k = 10, 23,100 x 512",
         replace(MARKET, num_queries=8, num_gallery=23100),
-        (*own("dba"), plain("NumPy, full similarities", "dba", gpu=False)),
-        tuple(Target("NumPy, full similarities", 8, over=mode, at_least=True) for mode in OWN_MODES),
+        (*own("dba"), plain("NumPy full similarities", "dba", gpu=False)),
+        tuple(Target("NumPy full similarities", 8, over=mode, at_least=True) for mode in OWN_MODES),
         every=16,
     ),
     Case(

@@ -15,8 +15,9 @@ DROPPED = -1.0  # AP of a query without matches
 def disagreements(own: Arrays, other: Arrays, exact: bool = False) -> list[str]:
     """Return in words where two results differ more than they may; empty when they agree.
 
-    Both hold some of: ``ap`` float64 (Q,), -1 for a dropped query; ``map``, its mean; ``indices`` (Q, k); ``features``
-    and ``distances``, 2-D. ``rows`` in ``other`` says which query rows it covers (all without it).
+    Both hold some of: ``ap`` float64 (Q,), -1 for a dropped query; ``map``, its mean; ``ap_max_bin`` and
+    ``map_max_bin``, AP@max_bin_count; ``indices`` (Q, k); ``features`` and ``distances``, 2-D. ``rows`` in ``other``
+    says which query rows it covers (all without it).
     """
     rows = other["rows"] if "rows" in other else slice(None)
     found = [
@@ -80,8 +81,9 @@ def check_values(own: np.ndarray, other: np.ndarray, rows, exact: bool) -> list[
 CHECKS = {
     "ap": check_ap,
     "map": check_map,
+    "map_max_bin": check_map,
     "indices": check_indices,
     "features": check_values,
     "distances": check_values,
 }
-SOURCE = {"map": "ap"}  # what of ours a value is compared with
+SOURCE = {"map": "ap", "map_max_bin": "ap_max_bin"}  # what of ours a value is compared with

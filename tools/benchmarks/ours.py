@@ -1,5 +1,6 @@
 """What this package does in each case."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ def evaluate(table, rule: str = "all") -> dict:
     from fastreid.retrieval import evaluate
 
     metrics = evaluate(table.queries, table.gallery, table.q_columns, table.g_columns, rule=rule)
-    return {"ap": per_query(metrics)}
+    return {"ap": per_query(metrics, "AP"), "ap_max_bin": partial(per_query, metrics, "AP@max_bin_count")}
 
 
-def per_query(metrics) -> np.ndarray:
-    """AP of every query (Q,), -1 where it was dropped."""
-    ap = np.full(metrics.num_queries, DROPPED)
-    ap[metrics.rows] = metrics.ap
-    return ap
+def per_query(metrics, name: str) -> np.ndarray:
+    """A metric of every query (Q,), -1 where it was dropped."""
+    values = np.full(metrics.num_queries, DROPPED)
+    values[metrics.rows] = metrics.values(name)
+    return values
 
 
 def topk(table, k: int = 100) -> dict:
@@ -33,17 +34,7 @@ def joint_aqe(table, k: int = 10, alpha: float = 3.0) -> dict:
     from fastreid.retrieval import joint_aqe
 
     queries, gallery = joint_aqe(table.queries, table.gallery, k, alpha)
-    return {"features": Halves(queries, gallery)}
-
-
-class Halves:
-    """Two blocks of rows, joined only after the measurement."""
-
-    def __init__(self, first, second):
-        self.parts = first, second
-
-    def cpu(self) -> np.ndarray:
-        return np.concatenate([data.as_numpy(part) for part in self.parts])
+    return {"features": lambda: np.concatenate([data.as_numpy(part) for part in (queries, gallery)])}
 
 
 def dba(table, k: int = 10, alpha: float = 3.0) -> dict:
@@ -73,7 +64,7 @@ def k_reciprocal_ap(table, rule: str = "all") -> dict:
     """Re-ranking streamed into the metrics."""
     from fastreid.retrieval import evaluate_search
 
-    return {"ap": per_query(evaluate_search(reranked(table, rule)))}
+    return {"ap": per_query(evaluate_search(reranked(table, rule)), "AP")}
 
 
 def submission(folder: Path, output: Path, device: str) -> list[str]:

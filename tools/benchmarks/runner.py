@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cases = [replace(case, targets=()) for case in cases if case.contestants[0].gpu]
     outcomes = [run_case(case, device, args.work.resolve(), peers, args.rounds) for case in cases]
     print("\n" + summary(outcomes))
-    command = " ".join(["python tools/benchmarks/run.py", *(sys.argv[1:] if argv is None else argv)])
+    command = " ".join(["python tools/benchmarks/run.py", *shown_options(args)])
     faults = [f"{o.case.name}, {name}: {'; '.join(found)}" for o in outcomes for name, found in o.faults.items()]
     if faults:
         print("\nNothing is written, results disagree:\n" + "\n".join(faults), file=sys.stderr)
@@ -167,6 +167,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_section(output, device, render(outcomes, device, peers, command))
         print(f"\nWrote {output}")
     return 0
+
+
+def shown_options(args: argparse.Namespace) -> list[str]:
+    """The options that change what is measured; folders belong to one machine."""
+    given = ["--only", *args.only] if args.only else []
+    given += [f"--{name.replace('_', '-')}" for name in ("quick", "gpu", "no_peers") if getattr(args, name)]
+    return given + (["--rounds", str(args.rounds)] if args.rounds else [])
 
 
 def cuda_device() -> str:

@@ -10,7 +10,7 @@ from fastreid.retrieval.postprocess import AQE
 
 def main(features: str, output: str) -> None:
     file = FeatureFile.load(features)
-    protocol = Protocol(rule="all", postprocessors=(("AQE", AQE(qe_k=10)),))
+    protocol = Protocol(rule="all", postprocessors=(("AQE", AQE(qe_k=5, alpha=2.0)),))  # as the DIRA entry
     path, _ = write_submission(protocol.evaluate(file).indices, output)
     problems = find_problems(path, file.num_query, len(file) - file.num_query)
     if problems:

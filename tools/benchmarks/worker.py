@@ -104,8 +104,8 @@ def main(specification: str) -> None:
 
 
 def thinned(name: str, values, every: int) -> np.ndarray:
-    """Every n-th row of the large results: comparing those is enough."""
-    values = data.as_numpy(values)
+    """Every n-th row of the large results: comparing those is enough. A function among them is called only now."""
+    values = data.as_numpy(values() if callable(values) else values)
     return values[::every] if name in ("features", "distances") else values
 
 
