@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastreid.retrieval.candidates import Candidates, Columns
 
 GAINS = {"pids": 3.0, "subclass": 2.0, "class": 1.0}
-PAIRS_PER_CHUNK = 2**21
+PAIRS_PER_CHUNK = 2**18  # about 100 bytes each
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,25 +132,33 @@ def ideal_counts(
     """
     levels = gain_levels(gains).tolist()
     ordered = sorted(gains, key=lambda column: -gains[column])
-    columns = [(np.asarray(q_columns[name]), np.asarray(g_columns[name])) for name in ordered]
+    columns = [_codes(np.asarray(q_columns[name]), np.asarray(g_columns[name])) for name in ordered]
     num_queries = len(columns[0][0])
     counts = np.zeros((num_queries, len(levels)), dtype=np.int64)
     for at, name in enumerate(ordered):
         for rows, items in _agreeing_pairs(*columns[at]):
             kept = candidates.permits_pairs(rows, items)
             for query, item in columns[:at]:  # counted already, with a gain at least as large
-                kept = kept & ~(is_known(query[rows]) & (query[rows] == item[items]))
+                kept = kept & (query[rows] != item[items])
             counts[:, levels.index(gains[name])] += np.bincount(rows[kept], minlength=num_queries)
     return counts
 
 
-def _agreeing_pairs(q_values: np.ndarray, g_values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (query rows, gallery rows) of the pairs with the same known value, in bounded portions."""
+def _codes(q_values: np.ndarray, g_values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Small numbers in the place of values; unknown ones get -1 on the side of the queries, -2 on the other."""
+    values, codes = np.unique(np.concatenate([q_values, g_values]), return_inverse=True)
+    codes = np.where(is_known(values)[codes], codes, -1)
+    query, item = np.split(codes, [len(q_values)])
+    return query, np.where(item < 0, -2, item)
+
+
+def _agreeing_pairs(q_codes: np.ndarray, g_codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (query rows, gallery rows) of the pairs with the same code, in bounded portions."""
     from fastreid.retrieval.candidates import EqualRows
 
-    equal, known = EqualRows(q_values, g_values), np.flatnonzero(is_known(q_values))
-    portion = np.cumsum(equal.counts[known]) // PAIRS_PER_CHUNK
-    for rows in np.split(known, np.flatnonzero(np.diff(portion)) + 1):
+    equal = EqualRows(q_codes, g_codes)
+    portion = np.cumsum(equal.counts) // PAIRS_PER_CHUNK
+    for rows in np.split(np.arange(len(portion)), np.flatnonzero(np.diff(portion)) + 1):
         starts, items = equal(rows)
         yield np.repeat(rows, np.diff(starts)), items
 
