@@ -4,19 +4,21 @@ Has the same functions as `_rerank_torch`. Importing it fails where the kernels 
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from fastreid.retrieval import _rerank_cy
 from fastreid.retrieval._rerank_rows import Rows, list_widths
+from fastreid.retrieval.threads import over_rows
 
 SCRATCH_ENTRIES = 2**18  # entries of the sets that one task may hold before it trims them
 
 
 def as_array(x, like=None) -> np.ndarray:
     """A contiguous array: float64 stays, other numbers become float32; the memory of a tensor is shared."""
-    x = x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
+    if hasattr(x, "detach"):
+        x = (x if x.element_size() == 8 else x.float()).detach().numpy()  # bfloat16 has no NumPy type
+    x = np.asarray(x)
     return np.ascontiguousarray(x, dtype=np.float64 if x.dtype == np.float64 else np.float32)
 
 
@@ -46,7 +48,7 @@ def to_unit_rows(features: np.ndarray) -> None:
 def smallest(block: np.ndarray, k: int) -> np.ndarray:
     """Columns int64 (b, k) of the smallest values of each row, by (value, column)."""
     columns = np.empty((len(block), k), dtype=np.int64)
-    _in_threads(lambda *rows: _rerank_cy.smallest(block, columns, *rows), len(block), _share(len(block)))
+    over_rows(lambda *rows: _rerank_cy.smallest(block, columns, *rows), len(block))
     return columns
 
 
@@ -60,8 +62,8 @@ def encode(lists: np.ndarray, k1: int, k2: int, distances_of: Callable) -> Rows:
     count, (width, half) = len(lists), list_widths(lists, k1)
     places = np.empty((count, width), dtype=np.int32)
     near = np.ascontiguousarray(lists[:, :width])
-    chunk = max(1, SCRATCH_ENTRIES // (width * (1 + half)))
-    _in_threads(lambda *rows: _rerank_cy.positions(near, *rows, places), count, chunk)
+    chunk = max(1, SCRATCH_ENTRIES // max(1, width * (1 + half)))
+    over_rows(lambda *rows: _rerank_cy.positions(near, *rows, places), count)
 
     def weighted_sets(start: int, stop: int) -> tuple:
         counts, items = _rerank_cy.expanded_sets(near, places, width, half, start, stop)
@@ -69,11 +71,11 @@ def encode(lists: np.ndarray, k1: int, k2: int, distances_of: Callable) -> Rows:
         _rerank_cy.softmax(counts, weights)
         return counts, items, weights
 
-    sets = _join(_in_threads(weighted_sets, count, chunk))
+    sets = _join(_over_chunks(weighted_sets, count, chunk))
     if k2 == 1:
         return sets
     nearest = min(k2, lists.shape[1])
-    return _join(_in_threads(lambda *rows: _rerank_cy.average(*sets, lists, nearest, *rows), count, chunk))
+    return _join(_over_chunks(lambda *rows: _rerank_cy.average(*sets, lists, nearest, *rows), count, chunk))
 
 
 def invert(rows: Rows, num_columns: int) -> Rows:
@@ -83,11 +85,7 @@ def invert(rows: Rows, num_columns: int) -> Rows:
 
 def blend(queries: Rows, columns: Rows, distances: np.ndarray, first_row: int, share: float) -> None:
     """Turn ``distances`` (b, G) of the queries from ``first_row`` into the re-ranked ones, in place."""
-    _in_threads(
-        lambda *rows: _rerank_cy.blend(*queries, *columns, distances, first_row, share, *rows),
-        len(distances),
-        _share(len(distances)),
-    )
+    over_rows(lambda *rows: _rerank_cy.blend(*queries, *columns, distances, first_row, share, *rows), len(distances))
 
 
 def _join(parts: list[tuple]) -> Rows:
@@ -101,23 +99,10 @@ def _join(parts: list[tuple]) -> Rows:
     )
 
 
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _share(count: int) -> int:
-    """Rows per thread, rounded up."""
-    return max(1, -(-count // _threads()))
-
-
-def _in_threads(task: Callable, count: int, chunk: int) -> list:
+def _over_chunks(task: Callable, count: int, chunk: int) -> list:
     """Results of ``task(start, stop)`` over consecutive ranges of at most ``chunk`` rows, in their order."""
-    starts = range(0, count, chunk)
-    stops = [min(start + chunk, count) for start in starts]
-    threads = min(_threads(), len(starts))
-    if threads < 2:
-        return [task(*rows) for rows in zip(starts, stops, strict=True)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(task, starts, stops))
+
+    def run(begin: int, end: int) -> list:
+        return [task(start, min(start + chunk, end)) for start in range(begin, end, chunk)]
+
+    return [result for results in over_rows(run, count) for result in results]

@@ -10,7 +10,7 @@ import torch
 
 from fastreid.retrieval._rerank_rows import Rows, list_widths
 
-CHUNK_ENTRIES = 2**24  # elements of the largest temporary tensor
+SCRATCH_ENTRIES = 2**20  # elements of the largest temporary tensor
 
 
 def as_array(x, like: torch.Tensor | None = None) -> torch.Tensor:
@@ -90,13 +90,12 @@ def blend(queries: Rows, columns: Rows, distances: torch.Tensor, first_row: int,
     num_gallery = distances.shape[1]
     for block in _ranges(len(distances), num_gallery):
         rows = queries.part(slice(first_row + block.start, first_row + block.stop))
-        shared = torch.zeros((block.stop - block.start) * num_gallery, dtype=torch.float64, device=distances.device)
+        shared = torch.zeros(distances[block].shape, dtype=torch.float64, device=distances.device)
         owners = _owners(rows)
         for part in _pieces((columns.starts[1:] - columns.starts[:-1])[rows.items]):
             entries, source = _ragged(columns.starts, rows.items[part])
             overlap = torch.minimum(columns.weights[entries], rows.weights[part][source])
-            shared.index_add_(0, owners[part][source] * num_gallery + columns.items[entries], overlap.double())
-        shared = shared.view(-1, num_gallery)
+            shared.view(-1).index_add_(0, owners[part][source] * num_gallery + columns.items[entries], overlap.double())
         jaccard = (1 - shared / (2 - shared)).clamp_(min=0)
         distances[block] = ((1 - share) * jaccard + share * distances[block]).to(distances.dtype)
 
@@ -177,18 +176,18 @@ def _ragged(starts: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def _ranges(count: int, entries_per_row: int) -> Iterator[slice]:
-    """Consecutive ranges of rows whose temporary tensors stay within `CHUNK_ENTRIES` elements."""
-    rows = max(1, CHUNK_ENTRIES // max(1, entries_per_row))
+    """Consecutive ranges of rows whose temporary tensors stay within `SCRATCH_ENTRIES` elements."""
+    rows = max(1, SCRATCH_ENTRIES // max(1, entries_per_row))
     for start in range(0, count, rows):
         yield slice(start, min(start + rows, count))
 
 
 def _pieces(sizes: torch.Tensor) -> Iterator[slice]:
-    """Consecutive ranges whose ``sizes`` sum to about `CHUNK_ENTRIES` at most; one row may exceed it."""
+    """Consecutive ranges whose ``sizes`` sum to about `SCRATCH_ENTRIES` at most; one row may exceed it."""
     total = sizes.cumsum(0)
     start, done = 0, 0
     while start < len(sizes):
-        stop = int(torch.searchsorted(total, done + CHUNK_ENTRIES, right=True))
+        stop = int(torch.searchsorted(total, done + SCRATCH_ENTRIES, right=True))
         stop = max(stop, start + 1)
         yield slice(start, stop)
         start, done = stop, int(total[stop - 1])

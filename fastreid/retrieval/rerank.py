@@ -9,8 +9,8 @@ fast-reid, and differ by up to 0.13:
 * `re_ranking` starts from the three distance matrices, as the paper's code. Lists have k1 + 1 entries, and distances
   are squared and divided by the largest of their row.
 
-Neighbours are in the order (distance, row of the union). The loops are `_rerank_cpu` (compiled) or, for CUDA tensors
-and without a compiler, `_rerank_torch`; both give the same encodings.
+Neighbours are in the order (distance, row of the union). The work is done by `_rerank_cpu` (compiled) or, for CUDA
+tensors and without a compiler, by `_rerank_torch`; both give the same distances to 1e-6.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,11 @@ from fastreid.retrieval._rerank_union import UnionDistances
 from fastreid.retrieval.topk import topk
 
 try:
-    from fastreid.retrieval import _rerank_cpu
+    from fastreid.retrieval import _rerank_cy as _compiled  # noqa: F401
 except ImportError:  # installed without a compiler
     _rerank_cpu = None
+else:
+    from fastreid.retrieval import _rerank_cpu
 
 
 class JaccardDistances:
@@ -33,39 +35,39 @@ class JaccardDistances:
     Args:
         queries, gallery: encodings (Q, N) and (G, N): rows of sum 1, no weight negative.
         num_columns: N.
-        loops: the module that made the encodings.
+        backend: the module that made the encodings.
     """
 
-    def __init__(self, queries: Rows, gallery: Rows, num_columns: int, loops):
+    def __init__(self, queries: Rows, gallery: Rows, num_columns: int, backend):
         self.shape = (len(queries.starts) - 1, len(gallery.starts) - 1)
-        self._queries, self._columns, self._loops = queries, loops.invert(gallery, num_columns), loops
+        self._queries, self._columns, self._backend = queries, backend.invert(gallery, num_columns), backend
 
     def __call__(self, rows: slice):
         """Return float32 (b, G): an array, or a tensor where the encodings lie on a GPU."""
         start, stop, _ = rows.indices(self.shape[0])
-        block = self._loops.empty(self._queries.weights, stop - start, self.shape[1])
+        block = self._backend.empty(self._queries.weights, stop - start, self.shape[1])
         block[:] = 0
-        self._loops.blend(self._queries, self._columns, block, start, 0.0)
+        self._backend.blend(self._queries, self._columns, block, start, 0.0)
         return block if _on_gpu(block) else _to_array(block)
 
     def blend(self, rows: slice, distances, share: float):
         """Return ``(1 - share) * jaccard + share * distance`` for the query rows ``rows``.
 
         Args:
-            distances: float32 or float64 (b, G), array or tensor; written over when it is contiguous.
+            distances: float32 or float64 (b, G), array or tensor; written over where that is possible.
         """
         start, stop, _ = rows.indices(self.shape[0])
         if tuple(distances.shape) != (stop - start, self.shape[1]):
             wanted = (stop - start, self.shape[1])
             raise ValueError(f"distances to re-rank must have shape {wanted}; got {tuple(distances.shape)}")
-        block = self._loops.as_array(distances, self._queries.weights)
-        self._loops.blend(self._queries, self._columns, block, start, share)
+        if isinstance(distances, np.ndarray) and not distances.flags.writeable:
+            distances = distances.copy()
+        block = self._backend.as_array(distances, self._queries.weights)
+        self._backend.blend(self._queries, self._columns, block, start, share)
         return _like(block, distances)
 
 
-def k_reciprocal(
-    q, g, k1: int = 20, k2: int = 6, block_mib: float = 256, metric: str = "euclidean"
-) -> JaccardDistances:
+def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 32, metric: str = "euclidean") -> JaccardDistances:
     """Build the Jaccard distances of queries (Q, D) to gallery (G, D), arrays or tensors.
 
     Memory beside the union of the features: the neighbour lists (8 k1 bytes per item), the encodings (about 50 entries
@@ -77,36 +79,37 @@ def k_reciprocal(
     Raises:
         ValueError: k1 or k2 below 1, shapes that do not fit, or features with NaN.
     """
-    loops = _loops_for(q, g)
-    queries, gallery = loops.as_array(q), loops.as_array(g)
+    backend = _backend_for(q, g)
+    queries = backend.as_array(q)
+    gallery = backend.as_array(g, queries)
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         shapes = f"{tuple(queries.shape)} and {tuple(gallery.shape)}"
         raise ValueError(f"k-reciprocal re-ranking needs features (Q, D) and (G, D); got {shapes}")
-    union = loops.concatenate([queries, gallery])
+    union = backend.concatenate([queries, gallery])
     if metric == "cosine":
-        loops.to_unit_rows(union)
+        backend.to_unit_rows(union)
     encodings, count = encode_features(union, k1, k2, block_mib), len(queries)
     parts = encodings.part(slice(0, count)), encodings.part(slice(count, len(union)))
-    return JaccardDistances(*parts, len(union), loops)
+    return JaccardDistances(*parts, len(union), backend)
 
 
-def pairwise_jaccard(features, k1: int = 20, k2: int = 6, block_mib: float = 256) -> JaccardDistances:
+def pairwise_jaccard(features, k1: int = 20, k2: int = 6, block_mib: float = 32) -> JaccardDistances:
     """Build the Jaccard distances (N, N) among features (N, D)."""
     encodings = encode_features(features, k1, k2, block_mib)
-    return JaccardDistances(encodings, encodings, len(encodings.starts) - 1, _loops_for(features))
+    return JaccardDistances(encodings, encodings, len(encodings.starts) - 1, _backend_for(features))
 
 
-def encode_features(features, k1: int, k2: int, block_mib: float = 256) -> Rows:
+def encode_features(features, k1: int, k2: int, block_mib: float = 32) -> Rows:
     """Return the encodings (N, N) of features (N, D); the neighbours of an item are the k1 nearest."""
     check_lists(k1, k2)
-    loops = _loops_for(features)
-    features = loops.as_array(features)
+    backend = _backend_for(features)
+    features = backend.as_array(features)
     lists, _ = topk(features, features, k1, "euclidean", block_mib=block_mib)
-    lists = loops.as_lists(lists, features)
-    return encode(loops, lists, k1, k2, lambda rows, items: loops.squared_distances(features, rows, items))
+    lists = backend.as_lists(lists, features)
+    return encode(backend, lists, k1, k2, lambda rows, items: backend.squared_distances(features, rows, items))
 
 
-def encode(loops, lists, k1: int, k2: int, distances_of: Callable) -> Rows:
+def encode(backend, lists, k1: int, k2: int, distances_of: Callable) -> Rows:
     """Return the encodings V (N, N), float32.
 
     Args:
@@ -115,12 +118,10 @@ def encode(loops, lists, k1: int, k2: int, distances_of: Callable) -> Rows:
     """
     if len(lists) and not 0 <= int(lists.min()) <= int(lists.max()) < len(lists):
         raise ValueError(f"neighbour lists of {len(lists)} items must hold rows 0..{len(lists) - 1}, without padding")
-    return loops.encode(lists, k1, k2, distances_of)
+    return backend.encode(lists, k1, k2, distances_of)
 
 
-def re_ranking(
-    q_g_dist, q_q_dist, g_g_dist, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
-) -> np.ndarray:
+def re_ranking(q_g_dist, q_q_dist, g_g_dist, k1: int = 20, k2: int = 6, lambda_value: float = 0.3) -> np.ndarray:
     """Re-rank from distances (Q, G), (Q, Q) and (G, G); float32 array (Q, G), smaller is nearer.
 
     Args:
@@ -131,16 +132,17 @@ def re_ranking(
         ValueError: k1 or k2 below 1, shapes that do not fit, or a NaN or infinite distance.
     """
     check_lists(k1, k2)
-    loops = _loops_for(q_g_dist, q_q_dist, g_g_dist)
-    union = UnionDistances(loops, *(loops.as_array(d) for d in (q_g_dist, q_q_dist, g_g_dist)))
+    backend = _backend_for(q_g_dist, q_q_dist, g_g_dist)
+    q_g = backend.as_array(q_g_dist)
+    union = UnionDistances(backend, q_g, backend.as_array(q_q_dist, q_g), backend.as_array(g_g_dist, q_g))
     queries, gallery = union.shape
     width = min(max(k1 + 1, k2), queries + gallery)
     if not queries or not gallery:
         return np.empty(union.shape, dtype=np.float32)
-    lists = loops.concatenate([loops.smallest(union.block(rows), width) for rows in union.blocks(queries + gallery)])
-    encodings = encode(loops, lists, k1, k2, union.pairs)
+    lists = [backend.smallest(union.block(rows), width) for rows in union.blocks(queries + gallery)]
+    encodings = encode(backend, backend.concatenate(lists), k1, k2, union.pairs)
     parts = encodings.part(slice(0, queries)), encodings.part(slice(queries, queries + gallery))
-    jaccard = JaccardDistances(*parts, queries + gallery, loops)
+    jaccard = JaccardDistances(*parts, queries + gallery, backend)
     result = np.empty(union.shape, dtype=np.float32)
     for rows in union.blocks(queries):
         result[rows] = _to_array(jaccard.blend(rows, union.block(rows)[:, queries:], lambda_value))
@@ -152,7 +154,7 @@ def check_lists(k1: int, k2: int) -> None:
         raise ValueError(f"k1 and k2 of k-reciprocal re-ranking must be at least 1; got k1={k1}, k2={k2}")
 
 
-def _loops_for(*arrays):
+def _backend_for(*arrays):
     if _rerank_cpu is not None and not any(_on_gpu(x) for x in arrays):
         return _rerank_cpu
     from fastreid.retrieval import _rerank_torch
