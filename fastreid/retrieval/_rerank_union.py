@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK_MIB = 8
-TILE = 256
+BLOCK_MIB = 8  # of rows read at a time
+TILE = 256  # columns copied at a time
 
 
 class UnionDistances:

@@ -19,7 +19,9 @@ import numpy as np
 
 from fastreid.retrieval._rerank_rows import Rows
 from fastreid.retrieval._rerank_union import UnionDistances
+from fastreid.retrieval.distance import METRICS
 from fastreid.retrieval.topk import topk
+from fastreid.utils.errors import require_choice
 
 try:
     from fastreid.retrieval import _rerank_cy as _compiled  # noqa: F401
@@ -77,8 +79,9 @@ def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 32, metric:
         metric: of the neighbours: "euclidean", or "cosine", which is Euclidean between unit rows.
 
     Raises:
-        ValueError: k1 or k2 below 1, shapes that do not fit, or features with NaN.
+        ValueError: k1 or k2 below 1, an unknown metric, shapes that do not fit, or features with NaN.
     """
+    require_choice("metric of k-reciprocal re-ranking", metric, METRICS)
     backend = _backend_for(q, g)
     queries = backend.as_array(q)
     gallery = backend.as_array(g, queries)

@@ -193,6 +193,10 @@ def test_bad_input_is_named(backend):
         re_ranking(x, x, x, 4, 0)
     with pytest.raises(ValueError, match=r"needs features \(Q, D\) and \(G, D\); got \(4, 2\) and \(2, 4\)"):
         k_reciprocal(x, x.T)
+    with pytest.raises(ValueError, match="metric of k-reciprocal re-ranking must be one of .*got 'cosin'"):
+        k_reciprocal(x, x, metric="cosin")
+    with pytest.raises(ValueError, match="NaN|not finite"):
+        k_reciprocal(np.full((2, 2), np.nan), x)
     with pytest.raises(ValueError, match=r"needs distances \(Q, G\), \(Q, Q\) and \(G, G\); got \(4, 2\)"):
         re_ranking(x, x, x)
     with pytest.raises(ValueError, match="row 0 have NaN or infinite distances"):
