@@ -14,8 +14,9 @@ SCRATCH_ENTRIES = 2**20  # elements of the largest temporary tensor
 
 
 def as_array(x, like: torch.Tensor | None = None) -> torch.Tensor:
-    """A contiguous tensor where ``like`` is: float64 stays, other numbers become float32; shares memory if it can."""
-    x = torch.as_tensor(x, device=None if like is None else like.device).detach()
+    """A contiguous tensor, where ``like`` is: float64 stays, other numbers become float32; shares memory if it can."""
+    x = x.detach() if isinstance(x, torch.Tensor) else torch.as_tensor(x, device="cpu")
+    x = x if like is None else x.to(like.device)
     return (x if x.dtype == torch.float64 else x.float()).contiguous()
 
 

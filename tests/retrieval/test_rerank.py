@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastreid.retrieval import Search, _rerank_torch, rerank, topk_search
+from fastreid.retrieval import Search, _rerank_torch, rerank, topk, topk_search
 from fastreid.retrieval.postprocess import KReciprocal
 from fastreid.retrieval.rerank import encode, k_reciprocal, pairwise_jaccard, re_ranking
 from tests.retrieval import reference
@@ -203,6 +203,21 @@ def test_bad_input_is_named(backend):
         re_ranking(np.full((1, 1), np.nan), np.zeros((1, 1)), np.zeros((1, 1)))
     with pytest.raises(ValueError, match="neighbour lists of 2 items must hold rows 0..1, without padding"):
         encode(backend, backend.as_lists(np.array([[0, -1], [1, 0]]), torch.zeros(1)), 2, 2, None)
+
+
+def test_tensors_are_made_where_the_input_is(monkeypatch):
+    """Any tensor without a stated device would be one without data here, as it would be on the wrong side of a GPU."""
+    q, g = (torch.from_numpy(x) for x in clustered(10, 20, 90))
+    union, zeros = torch.cat([q, g]), torch.zeros(20, 90)
+    matrices = (q @ g.T).abs(), (q @ q.T).abs(), (g @ g.T).abs()
+    want = k_reciprocal(q, g, 9, 4)(slice(None)), re_ranking(*matrices, 9, 4)
+    lists = topk(union, union, 9, "euclidean")
+    monkeypatch.setattr(rerank, "_rerank_cpu", None)
+    monkeypatch.setattr(rerank, "topk", lambda *args, **kwargs: lists)
+    with torch.device("meta"):
+        ours = k_reciprocal(q, g, 9, 4).blend(slice(None), zeros, 0.0), re_ranking(*matrices, 9, 4)
+    for values, expected in zip(ours, want, strict=True):
+        np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
