@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from benchmarks import cases, compare, data, measure, ours, plain, report, runner
+from benchmarks import cases, compare, data, environment, measure, ours, plain, report, runner
 from benchmarks.environment import Peers
 
 TINY = data.Problem("market", 40, 300, 24, spread=1.3)
@@ -232,6 +232,14 @@ def test_a_submission_is_written_from_a_feature_file(tmp_path, peers):
     found = runner.run_case(case, "cpu", tmp_path, peers, say=quiet)
     assert found.faults == {}
     assert found.compared == [cases.AUTO]
+
+
+def test_a_peer_that_cannot_be_installed_is_reported_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "attempt", lambda *command: "No matching distribution found")
+    peers = Peers(tmp_path / "peers")
+    assert peers.versions == {}
+    absent = measure.Contestant("absent", "benchmarks.peers:faiss_flat", "faiss-cpu")
+    assert runner.missing(absent, "cpu", peers) == "not installed (No matching distribution found)"
 
 
 # ---- report and command line

@@ -41,7 +41,9 @@ class Peers:
         if not missing:
             return ""
         install = (self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        return attempt(*install, *PACKAGES, *ITS_IMPORTS) or attempt(*install, "--no-deps", *WITHOUT_DEPENDENCIES)
+        groups = (PACKAGES, ITS_IMPORTS, ("--no-deps", *WITHOUT_DEPENDENCIES))
+        problems = [attempt(*install, *group) for group in groups]
+        return next(filter(None, problems), "")
 
     def _borrow(self) -> None:
         """Let it import what our environment has, after its own: gigabytes of torch are not installed twice."""

@@ -21,13 +21,16 @@ def faiss_search(table, k: int = 100):
 
 
 def torchmetrics_map(table) -> dict:
-    """torchmetrics, RetrievalMAP: every pair is one row of its input."""
+    """torchmetrics, RetrievalMAP: every pair is one row of its input.
+
+    It counts a match only where the score is above 0, hence the shift of the cosines.
+    """
     import torch
     from torchmetrics.retrieval import RetrievalMAP
 
     queries, gallery = torch.as_tensor(table.queries), torch.as_tensor(table.gallery)
     q_pids, g_pids = (torch.as_tensor(c["pids"], device=queries.device) for c in (table.q_columns, table.g_columns))
-    scores, same = queries @ gallery.T, q_pids[:, None] == g_pids
+    scores, same = (queries @ gallery.T).add_(1), q_pids[:, None] == g_pids
     metric = RetrievalMAP(empty_target_action="skip").to(queries.device)
     groups = torch.arange(len(queries), device=queries.device)[:, None].expand_as(scores)
     metric.update(scores.flatten(), same.flatten(), groups.flatten())
