@@ -1,25 +1,33 @@
-"""Feature expansion: a feature becomes a weighted mean of its neighbours, without an (N, N) similarity table.
+"""Feature expansion: a feature becomes a weighted sum of its neighbours, without an (N, N) similarity table.
 
 Three kinds that papers confuse: `joint_aqe` (what the DIRA 2022 system and fast-reid run: queries and gallery
 expand each other), `alpha_qe` (queries only) and `dba` (gallery only). The weight of a neighbour is its
 cosine similarity to the power ``alpha`` (Radenovic et al., TPAMI 2019).
+
+Neighbours are exact (`topk.nearest`) and are summed in their order, block by block of the scan: nothing is kept but the
+result. Arrays give arrays; tensors on a device give tensors there, and their features never leave it.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
-from fastreid.retrieval.candidates import Columns, Rule
-from fastreid.retrieval.distance import as_features, normalize
-from fastreid.retrieval.topk import topk
+from fastreid.retrieval.candidates import Columns, EveryRule, Rule, get_rule
+from fastreid.retrieval.distance import as_features
+from fastreid.retrieval.scan import Scan, row_norms, tensor_of
+from fastreid.retrieval.search import BLOCK_MIB, Search
+from fastreid.retrieval.topk import nearest
+
+SUM_NUMBERS = 1 << 20  # in one block of sums
+ROW_COLUMN = "row of the gallery"
 
 
-def joint_aqe(
-    q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: float = 256
-) -> tuple[np.ndarray, np.ndarray]:
+def joint_aqe(q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: float = BLOCK_MIB):
     """Average every feature over its ``k`` nearest in the UNION of queries and gallery, itself included.
 
     ``x_i' = (1/k) sum_j cos(x_i, x_j)^alpha x_j`` over the k largest cosines; x_j is the raw feature and the
     sum is divided by k, not by the weights. The gallery changes with the queries, so the result depends on
-    all of them.
+    all of them. Memory: the union, its successor and a block.
 
     Args:
         q, g: features (Q, D) and (G, D).
@@ -28,13 +36,15 @@ def joint_aqe(
     Returns:
         The new queries (Q, D) and gallery (G, D).
     """
-    queries, gallery = as_features(q, "queries"), as_features(g, "gallery")
-    features = np.concatenate([queries, gallery])
+    pair = Search(q, g)
+    count, features = len(pair.queries), _union(pair.queries, pair.gallery)
     for _ in range(times):
-        indices, distances = topk(features, features, k, block_mib=block_mib)
-        weights = similarity_weights(1 - distances, alpha) / indices.shape[1]
-        features = weighted_sum(features, indices, weights)
-    return features[: len(queries)], features[len(queries) :]
+        step, new = Search(features, features, block_mib=block_mib), _empty_like(features)
+        num_neighbours = min(k, len(features))
+        for rows, sums in _sums(step.scan(), k, alpha, unit=False):
+            tensor_of(new, slice(None))[rows] = sums / num_neighbours
+        features = new
+    return features[:count], features[count:]
 
 
 def alpha_qe(
@@ -45,8 +55,8 @@ def alpha_qe(
     rule: Rule | str | None = None,
     q_columns: Columns | None = None,
     g_columns: Columns | None = None,
-    block_mib: float = 256,
-) -> np.ndarray:
+    block_mib: float = BLOCK_MIB,
+):
     """Add to every query its ``k`` nearest permitted gallery items.
 
     ``q' = unit(q + sum_j cos(q, g_j)^alpha g_j)``. All features count with unit length. With a rule that
@@ -55,30 +65,61 @@ def alpha_qe(
     Returns:
         The new queries, (Q, D), rows of unit length.
     """
-    queries, gallery = normalize(q), normalize(g)
-    indices, distances = topk(queries, gallery, k, "cosine", rule, q_columns, g_columns, block_mib)
-    return normalize(queries + weighted_sum(gallery, indices, similarity_weights(1 - distances, alpha)))
+    search = Search(q, g, q_columns or {}, g_columns or {}, rule=rule, block_mib=block_mib)
+    new = unit_rows(search.queries)
+    values = tensor_of(new, slice(None))
+    for rows, sums in _sums(search.scan(), k, alpha, unit=True):
+        values[rows] = _to_unit_length(sums.add_(values[rows]))
+    return new
 
 
-def dba(g, k: int = 5, alpha: float = 3.0, block_mib: float = 256) -> np.ndarray:
+def dba(
+    g,
+    k: int = 5,
+    alpha: float = 3.0,
+    block_mib: float = BLOCK_MIB,
+    rule: Rule | str | None = None,
+    columns: Columns | None = None,
+):
     """Database-side augmentation: as `alpha_qe`, for every gallery item over the other gallery items.
+
+    Args:
+        rule: which gallery item may expand which other one, asked with the gallery's columns on both sides. With
+            "granted_before" an item takes from earlier items alone, and whoever may see the item may see those.
+        columns: of length G, those that ``rule`` needs.
 
     Returns:
         The new gallery, (G, D), rows of unit length.
     """
-    gallery = normalize(g)
-    rows = {"rows": np.arange(len(gallery))}
-    return alpha_qe(gallery, gallery, k, alpha, _OtherRow(), rows, rows, block_mib)
+    gallery = as_features(g, "gallery")
+    columns = {**(columns or {}), ROW_COLUMN: np.arange(len(gallery))}
+    rule = EveryRule([_OtherRow(), get_rule(rule)])
+    return alpha_qe(gallery, gallery, k, alpha, rule, columns, columns, block_mib)
 
 
 class _OtherRow:
     """Rule: not the item itself."""
 
-    needs = ("rows",)
-    within = "rows"
+    needs = (ROW_COLUMN,)
+    within = ROW_COLUMN
 
     def permits(self, query: Columns, item: Columns) -> np.ndarray:
-        return query["rows"] != item["rows"]
+        return query[ROW_COLUMN] != item[ROW_COLUMN]
+
+
+def _sums(scan: Scan, k: int, alpha: float, unit: bool) -> Iterator[tuple[np.ndarray, "torch.Tensor"]]:  # noqa: F821
+    """Yield query rows and, for each, ``sum_j cos_j^alpha g_j`` over its ``k`` nearest; of unit gallery rows or raw ones.
+
+    Nothing comes from an empty gallery.
+    """
+    gallery, k = scan.gallery, min(k, len(scan.gallery))
+    divisors = np.where(gallery.norms > 0, gallery.norms, 1) if unit else np.ones(len(gallery))
+    step = max(1, SUM_NUMBERS // max(1, scan.dim))
+    for rows, items, scores in nearest(scan, k) if k else ():
+        weights = similarity_weights(scores, alpha) / divisors[items]
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            yield rows[part], weighted_sum(gallery.features, items[part], weights[part])
 
 
 def similarity_weights(similarity: np.ndarray, alpha: float) -> np.ndarray:
@@ -96,10 +137,42 @@ def similarity_weights(similarity: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(padding, 0, similarity**alpha)
 
 
-def weighted_sum(features: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return (N, D): row i = ``sum_j weights[i, j] * features[indices[i, j]]``; -1 counts for nothing."""
-    from scipy.sparse import csr_matrix
+def weighted_sum(features, indices: np.ndarray, weights: np.ndarray) -> "torch.Tensor":  # noqa: F821
+    """Tensor (r, D): row i = ``sum_j weights[i, j] * features[indices[i, j]]`` in the order of j; -1 has weight 0."""
+    import torch
 
-    starts = np.arange(len(indices) + 1) * indices.shape[1]
-    columns, values = np.maximum(indices, 0).ravel(), weights.astype(features.dtype).ravel()
-    return csr_matrix((values, columns, starts), shape=(len(indices), len(features))) @ features
+    table = tensor_of(features, slice(None))
+    indices = torch.from_numpy(np.maximum(indices, 0)).to(table.device)
+    weights = torch.from_numpy(weights).to(table)
+    return torch.nn.functional.embedding_bag(indices, table, mode="sum", per_sample_weights=weights)
+
+
+def unit_rows(features):
+    """A copy of features (N, D), array or tensor, with rows of unit L2 length; a zero row stays zero."""
+    features = as_features(features)
+    new = _empty_like(features)
+    step = max(1, SUM_NUMBERS // max(1, features.shape[1]))
+    for start in range(0, len(features), step):
+        rows = slice(start, start + step)
+        tensor_of(new, rows).copy_(tensor_of(features, rows))
+        _to_unit_length(tensor_of(new, rows))
+    return new
+
+
+def _to_unit_length(values: "torch.Tensor") -> "torch.Tensor":  # noqa: F821
+    import torch
+
+    norms = row_norms(values)
+    return values.div_(torch.from_numpy(np.where(norms > 0, norms, 1)).to(values)[:, None])
+
+
+def _empty_like(features):
+    return np.empty_like(features) if isinstance(features, np.ndarray) else features.new_empty(features.shape)
+
+
+def _union(queries, gallery):
+    if isinstance(queries, np.ndarray):
+        return np.concatenate([queries, gallery])
+    import torch
+
+    return torch.cat([queries, gallery])

@@ -1,5 +1,7 @@
 """The k nearest permitted gallery items of every query."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fastreid.retrieval.backends import backend_of
@@ -51,19 +53,24 @@ def topk_search(search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
     if 0 in shape:
         return indices, distances
     if search.rescore is None:
-        _select(search.scan(), indices, distances)
+        for rows, items, scores in nearest(search.scan(), shape[1]):
+            indices[rows] = items
+            distances[rows] = -scores if search.metric == "euclidean" else 1 - scores
     else:
         for rows, block in search.blocks():
             indices[rows], distances[rows] = nearest_rows(block, rows, shape[1], search.candidates)
     return indices, distances
 
 
-def _select(scan: Scan, indices: np.ndarray, distances: np.ndarray) -> None:
-    backend, k = backend_of(scan), indices.shape[1]
+def nearest(scan: Scan, k: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield blocks of query rows, int64 (r,), with their ``k`` best gallery rows, int64 (r, k) padded with -1, and the
+    exact scores of these, float64 padded with -inf. ``k`` is at most the number of gallery items.
+    """
+    backend = backend_of(scan)
     for rows in scan.query_blocks(most=max(1, MOST_CANDIDATES // max(4 * k, 256))):
         hidden = in_scan_order(scan.candidates.excluded(rows), scan.candidates)
         selector = backend.Selector(scan, rows, k, hidden)
         for tile in scan.tiles(rows):
             selector.see(tile)
-        indices[rows], scores, _ = selector.finish()
-        distances[rows] = -scores if scan.metric == "euclidean" else 1 - scores
+        items, scores, _ = selector.finish()
+        yield rows, items, scores
