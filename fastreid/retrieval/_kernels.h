@@ -6,6 +6,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9
 #define FASTREID_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
@@ -76,31 +79,37 @@ static inline double exact_score(const Exact *e, int64_t query, int64_t item)
                          : dot_float((const float *)q, (const float *)g, e->dim)) / norms;
 }
 
-/* Keep the items of a row whose approximate score (value + bias) is not below `lowest`; returns how many.
- * A NaN is kept: whoever rechecks it decides. */
-#define KEEP_CHUNK(load, size)                                                                     \
-    {                                                                                              \
-        int count = 0;                                                                             \
-        for (int j = 0; j < (size); j++) v[j] = (load) + bias[start + j];                          \
-        for (int j = 0; j < (size); j++) count += !(v[j] < lowest);                                \
-        if (count)                                                                                 \
-            for (int j = 0; j < (size); j++) {                                                     \
-                value[kept] = v[j];                                                                \
-                position[kept] = (int32_t)(start + j);                                             \
-                kept += !(v[j] < lowest);                                                          \
-            }                                                                                      \
-    }
-
-FASTREID_CLONES static int64_t keep_float(
-    const float *row, const float *bias, int64_t n, float lowest, float *value, int32_t *position)
+/* Bit j of the result: v[j] + bias[j] is not below `lowest` (a NaN is not: whoever rechecks it decides). 64 items, whose
+ * sums go to `sum`. SSE2 is in every x86-64; elsewhere the compiler does what it can. */
+#ifdef __SSE2__
+static inline uint64_t not_below(__m128 v, const float *bias, __m128 lowest, float *sum)
 {
-    int64_t kept = 0, start = 0;
-    float v[CHUNK];
-    for (; start + CHUNK <= n; start += CHUNK) KEEP_CHUNK(row[start + j], CHUNK)
-    if (start < n) KEEP_CHUNK(row[start + j], n - start)
-    return kept;
+    v = _mm_add_ps(v, _mm_loadu_ps(bias));
+    _mm_storeu_ps(sum, v);
+    return (uint64_t)_mm_movemask_ps(_mm_cmpnlt_ps(v, lowest));
 }
 
+FASTREID_CLONES static uint64_t bits_float(const float *v, const float *bias, float lowest, float *sum)
+{
+    const __m128 low = _mm_set1_ps(lowest);
+    uint64_t bits = 0;
+    for (int j = 0; j < CHUNK; j += 4) bits |= not_below(_mm_loadu_ps(v + j), bias + j, low, sum + j) << j;
+    return bits;
+}
+
+FASTREID_CLONES static uint64_t bits_bfloat16(const uint16_t *v, const float *bias, float lowest, float *sum)
+{
+    const __m128 low = _mm_set1_ps(lowest);
+    const __m128i zero = _mm_setzero_si128();
+    uint64_t bits = 0;
+    for (int j = 0; j < CHUNK; j += 8) {
+        const __m128i eight = _mm_loadu_si128((const __m128i *)(v + j));
+        bits |= not_below(_mm_castsi128_ps(_mm_unpacklo_epi16(zero, eight)), bias + j, low, sum + j) << j;
+        bits |= not_below(_mm_castsi128_ps(_mm_unpackhi_epi16(zero, eight)), bias + j + 4, low, sum + j + 4) << (j + 4);
+    }
+    return bits;
+}
+#else
 static inline float widen(uint16_t bits)
 {
     const uint32_t wide = (uint32_t)bits << 16;
@@ -109,15 +118,63 @@ static inline float widen(uint16_t bits)
     return value;
 }
 
-FASTREID_CLONES static int64_t keep_bfloat16(
-    const uint16_t *row, const float *bias, int64_t n, float lowest, float *value, int32_t *position)
+#define DEFINE_BITS(name, type, load)                                                              \
+    static uint64_t name(const type *v, const float *bias, float lowest, float *sum)               \
+    {                                                                                              \
+        uint64_t bits = 0;                                                                         \
+        int any = 0;                                                                               \
+        for (int j = 0; j < CHUNK; j++) sum[j] = load(v[j]) + bias[j];                             \
+        for (int j = 0; j < CHUNK; j++) any += !(sum[j] < lowest);                                 \
+        if (any)                                                                                   \
+            for (int j = 0; j < CHUNK; j++) bits |= (uint64_t)!(sum[j] < lowest) << j;             \
+        return bits;                                                                               \
+    }
+
+DEFINE_BITS(bits_float, float, )
+DEFINE_BITS(bits_bfloat16, uint16_t, widen)
+#endif
+
+static inline int lowest_bit(uint64_t bits)
 {
-    int64_t kept = 0, start = 0;
-    float v[CHUNK];
-    for (; start + CHUNK <= n; start += CHUNK) KEEP_CHUNK(widen(row[start + j]), CHUNK)
-    if (start < n) KEEP_CHUNK(widen(row[start + j]), n - start)
-    return kept;
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctzll(bits);
+#else
+    int at = 0;
+    while (!(bits >> at & 1)) at++;
+    return at;
+#endif
 }
+
+/* Keep the items of a row whose approximate score (value + bias) is not below `lowest`; returns how many. */
+#define DEFINE_KEEP(name, type, bits_of)                                                           \
+    static int64_t name(                                                                           \
+        const type *row, const float *bias, int64_t n, float lowest, float *value, int32_t *position) \
+    {                                                                                              \
+        int64_t kept = 0;                                                                          \
+        float sum[CHUNK], padded_bias[CHUNK] = {0};                                                \
+        type padded[CHUNK] = {0};                                                                  \
+        for (int64_t start = 0; start < n; start += CHUNK) {                                       \
+            const int64_t left = n - start;                                                        \
+            const type *v = row + start;                                                           \
+            const float *b = bias + start;                                                         \
+            uint64_t bits;                                                                         \
+            if (left < CHUNK) {                                                                    \
+                v = memcpy(padded, v, left * sizeof(type));                                        \
+                b = memcpy(padded_bias, b, left * sizeof(float));                                  \
+            }                                                                                      \
+            bits = bits_of(v, b, lowest, sum);                                                     \
+            if (left < CHUNK) bits &= ((uint64_t)1 << left) - 1;                                   \
+            for (; bits; bits &= bits - 1) {                                                       \
+                const int j = lowest_bit(bits);                                                    \
+                value[kept] = sum[j];                                                              \
+                position[kept++] = (int32_t)(start + j);                                           \
+            }                                                                                      \
+        }                                                                                          \
+        return kept;                                                                               \
+    }
+
+DEFINE_KEEP(keep_float, float, bits_float)
+DEFINE_KEEP(keep_bfloat16, uint16_t, bits_bfloat16)
 
 /* Thresholds of one query: the scores of its matches, by (score descending, row ascending), each with the band of
  * approximate scores [lower, upper] that do not decide which side an item is on. */

@@ -139,11 +139,9 @@ class Selector:
         best, at = values.topk(self.width + 1, dim=1)
         self.values[part], self.positions[part] = best[:, :-1], positions.gather(1, at[:, :-1])
         lost = best[:, -1].double().cpu().numpy()
-        with np.errstate(invalid="ignore"):
-            slack = tile.error + 2 * tile.rounding * (np.abs(lost) + tile.largest_bias)
-        lost = np.where(np.isneginf(lost), -np.inf, lost + slack)
-        self.lost[part] = np.maximum(self.lost[part], lost)
-        self.values[part] = torch.where(self.values[part].isneginf(), -torch.inf, self.values[part])
+        size = np.where(np.isneginf(lost), 0, np.abs(lost))
+        slack = tile.error + 2 * tile.rounding * (size + tile.largest_bias)
+        self.lost[part] = np.maximum(self.lost[part], lost + slack)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, int]:
         indices = np.full((len(self.rows), self.k), -1, dtype=np.int64)
@@ -162,7 +160,8 @@ class Selector:
         indices[local[ranked], at], scores[local[ranked], at] = items[ranked], exact[ranked]
         scored = len(local)
         limit = self.lost * self.scan.slope + self.scan.offsets(self.rows)
-        open_rows = np.flatnonzero(~(scores[:, -1] > limit + 1e-9 * np.abs(limit)) & ~np.isneginf(self.lost))
+        limit = np.where(np.isneginf(limit), limit, limit + 1e-9 * np.abs(limit))
+        open_rows = np.flatnonzero(np.isfinite(limit) & ~(scores[:, -1] > limit))
         if len(open_rows):
             scored += self._again(open_rows, indices, scores)
         return indices, scores, scored
@@ -173,7 +172,6 @@ class Selector:
         rows = self.rows[open_rows]
         hidden = in_scan_order(self.scan.candidates.excluded(rows), self.scan.candidates)
         longer = Selector(self.scan, rows, self.k, hidden, spare=4 * self.width)
-        for tile in self.scan.tiles(rows):
-            longer.see(tile)
+        self.scan.visit(rows, longer.see)
         indices[open_rows], scores[open_rows], scored = longer.finish()
         return scored

@@ -6,12 +6,13 @@ within the error of that score, by its exact one. No row is sorted and no score 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Candidates, EqualRows
-from fastreid.retrieval.scan import Scan, band
+from fastreid.retrieval.scan import Scan, Tile, band
 
 MOST_MATCHES = 1 << 20  # of one block of queries; about 100 bytes each
 
@@ -95,28 +96,39 @@ def count_ranks(scan: Scan, equal: EqualRows, ties: bool = False, top: int = 0) 
     Returns:
         The ranks, and gallery rows int64 (Q, top) padded with -1, or ``None`` when ``top`` is 0.
     """
-    backend, candidates, results = backend_of(scan), scan.candidates, []
-    best = np.full((len(scan.queries), top), -1, dtype=np.int64) if top else None
+    best, results = np.full((len(scan.queries), top), -1, dtype=np.int64) if top else None, []
     for rows in blocks_by_matches(scan.query_blocks(), equal):
-        matches = find_matches(rows, equal, candidates, lambda q, g: backend.exact_scores(scan, q, g))
-        hidden = candidates.excluded(rows)
-        uncounted = join_lists(len(rows), len(scan.gallery), matches.relevant, hidden)
-        counter = backend.Counter(scan, matches, in_scan_order(uncounted, candidates), ties)
-        selector = backend.Selector(scan, rows, top, in_scan_order(hidden, candidates)) if top else None
-        offsets = np.repeat(scan.offsets(rows), matches.counts)
-        thresholds = (matches.scores - offsets) / scan.slope
-        slack = 1e-12 * (np.abs(matches.scores) + np.abs(offsets))
-        for tile in scan.tiles(rows) if top or len(matches.rows) else ():
-            last = tile.first + len(tile.query_rows)
-            part = slice(*matches.starts[[tile.first, last]])
-            limits = band(tile, matches.counts[tile.first : last], thresholds[part], slack[part])
-            scan.undecided(tile, counter.see(tile, *limits))
-            if selector:
-                selector.see(tile)
-        if selector:
-            best[rows], *_ = selector.finish()
-        results.append((rows, ranks_of(matches.counts, *counter.result())))
+        block = _BlockRanks(scan, rows, equal, ties, top)
+        if top or len(block.matches.rows):
+            scan.visit(rows, block.see)
+        if top:
+            best[rows], *_ = block.selector.finish()
+        results.append((rows, ranks_of(block.matches.counts, *block.counter.result())))
     return in_query_order(results, len(scan.queries)), best
+
+
+class _BlockRanks:
+    """What the tiles of one block of queries are counted into."""
+
+    def __init__(self, scan: Scan, rows: np.ndarray, equal: EqualRows, ties: bool, top: int):
+        backend, candidates = backend_of(scan), scan.candidates
+        self.matches = find_matches(rows, equal, candidates, partial(backend.exact_scores, scan))
+        self.starts = self.matches.starts
+        hidden = candidates.excluded(rows)
+        uncounted = join_lists(len(rows), len(scan.gallery), self.matches.relevant, hidden)
+        self.counter = backend.Counter(scan, self.matches, in_scan_order(uncounted, candidates), ties)
+        self.selector = backend.Selector(scan, rows, top, in_scan_order(hidden, candidates)) if top else None
+        offsets = np.repeat(scan.offsets(rows), self.matches.counts)
+        self.thresholds = (self.matches.scores - offsets) / scan.slope
+        self.slack = 1e-12 * (np.abs(self.matches.scores) + np.abs(offsets))
+
+    def see(self, tile: Tile) -> int:
+        last = tile.first + len(tile.query_rows)
+        part = slice(*self.starts[[tile.first, last]])
+        limits = band(tile, self.matches.counts[tile.first : last], self.thresholds[part], self.slack[part])
+        if self.selector:
+            self.selector.see(tile)
+        return self.counter.see(tile, *limits)
 
 
 def ranks_of(counts: np.ndarray, before: np.ndarray, ties: tuple[np.ndarray, np.ndarray] | None) -> Ranks:

@@ -2,18 +2,17 @@
 
 ``processor.apply(search) -> Search``. Feature expansion returns other features, re-ranking other distances;
 whoever runs several applies them in the order of `ORDER` and may evaluate or search after each. ``causal``
-says whether the answer to a query depends only on the gallery items that the search's rule permits for it;
-under a prior-art rule the others let later patents in.
+says whether, under a rule with ``before``, the answer to a query depends on the query and on the gallery items before it
+alone: not on later items, not on the other queries.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from fastreid.retrieval.candidates import at_query_time
-from fastreid.retrieval.distance import normalize
-from fastreid.retrieval.expansion import alpha_qe, dba, joint_aqe
+from fastreid.retrieval.expansion import alpha_qe, dba, joint_aqe, unit_rows
 from fastreid.retrieval.rerank import k_reciprocal
+from fastreid.retrieval.rules import EveryRule, GrantedBefore, Rule, at_query_time, parts_of
 from fastreid.retrieval.search import Search
 from fastreid.utils.registry import Registry
 
@@ -50,7 +49,7 @@ class AQE:
 class AlphaQE:
     """Expansion of the queries alone (`alpha_qe`), over the gallery items the rule permits at query time.
 
-    Causal under a causal rule. Features become unit vectors, so a Euclidean ranking after it equals the
+    The new queries are unit vectors; for the Euclidean metric the gallery becomes so too, and the ranking equals the
     cosine one.
     """
 
@@ -65,24 +64,48 @@ class AlphaQE:
     def apply(self, search: Search) -> Search:
         scope = (at_query_time(search.rule), search.q_columns, search.g_columns, search.block_mib)
         queries = alpha_qe(search.queries, search.gallery, self.k, self.alpha, *scope)
-        return search.with_features(queries, normalize(search.gallery))
+        return search.with_features(queries, _beside_unit_rows(search.gallery, search.metric))
 
 
 @POSTPROCESSOR_REGISTRY.register(node="TEST.DBA")
 class DBA:
-    """Expansion of the gallery alone (`dba`); an old figure may gain from a later one, so not causal."""
+    """Expansion of the gallery alone (`dba`).
+
+    Args:
+        prior_art: an item takes from earlier items alone, those before it in the column that the search's rule goes by
+            ("dates" when it goes by none). That is causal; otherwise an old item may gain from a later one.
+    """
 
     name = "DBA"
     causal = False
 
-    def __init__(self, k: int = 5, alpha: float = 3.0):
+    def __init__(self, k: int = 5, alpha: float = 3.0, prior_art: bool = False):
         _at_least(1, self.name, k=k)
         _at_least(0, self.name, alpha=alpha)
-        self.k, self.alpha = k, alpha
+        self.k, self.alpha, self.prior_art, self.causal = k, alpha, prior_art, prior_art
 
     def apply(self, search: Search) -> Search:
-        gallery = dba(search.gallery, self.k, self.alpha, search.block_mib)
-        return search.with_features(normalize(search.queries), gallery)
+        rule = self._rule(search) if self.prior_art else None
+        gallery = dba(search.gallery, self.k, self.alpha, search.block_mib, rule, search.g_columns)
+        return search.with_features(_beside_unit_rows(search.queries, search.metric), gallery)
+
+    def _rule(self, search: Search) -> Rule:
+        rule, given = earlier_items(search.rule), search.g_columns
+        missing = [name for name in rule.needs if name not in given]
+        if missing:
+            given = ", ".join(given) or "none"
+            raise ValueError(f"{self.name}: prior_art needs column '{missing[0]}' of the gallery; given: {given}")
+        return rule
+
+
+def earlier_items(rule: Rule) -> Rule:
+    """What ``rule`` takes for earlier, by which gallery items may look at one another; "granted_before" by default."""
+    return EveryRule([part for part in parts_of(rule) if getattr(part, "before", None)] or [GrantedBefore()])
+
+
+def _beside_unit_rows(features, metric: str):
+    """The side that is not expanded: a Euclidean distance to unit vectors wants unit vectors, a cosine takes all."""
+    return features if metric == "cosine" else unit_rows(features)
 
 
 @POSTPROCESSOR_REGISTRY.register(node="TEST.RERANK")

@@ -16,15 +16,17 @@ small, and with them their errors.
 """
 
 import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
 from fastreid.retrieval.candidates import Candidates
 from fastreid.retrieval.distance import METRICS
-from fastreid.retrieval.threads import over_rows
+from fastreid.retrieval.threads import in_parallel, num_threads, over_rows
 from fastreid.utils.errors import require_choice
 
 UNIT_FLOAT32 = 2.0**-24  # unit roundoff
@@ -34,12 +36,16 @@ MEAN_SHARE = 0.1  # squared length of the mean, relative to the mean squared len
 UNDECIDED_SHARE = 0.02  # of the pairs of a tile, from which float32 is faster than bfloat16 with its rechecks
 LOW_PRECISION_PAIRS = 1 << 22  # a smaller scan is over before the conversion has paid
 PROBE_ROWS = 64
+FEWEST_ROWS = 128  # of a tile, for a thread of its own to pay
+TILE_NUMBERS = 1 << 21  # of all threads' tiles together
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def wanted_precision() -> str:
     """The environment variable FASTREID_SCAN: "auto" (default), "fp32" or "bf16"; the results are the same."""
-    return require_choice("environment variable FASTREID_SCAN", os.environ.get("FASTREID_SCAN", "auto"), PRECISIONS)
+    wanted = os.environ.get("FASTREID_SCAN", "auto")
+    require_choice("environment variable FASTREID_SCAN", wanted, PRECISIONS)
+    return wanted
 
 
 def has_fast_bfloat16() -> bool:
@@ -204,7 +210,8 @@ class Scan:
         self.dim = queries.shape[1]
         self.device = getattr(queries, "device", "cpu")
         self._plan_blocks(block_mib)
-        self._memory = None
+        self._memory, self._converted = threading.local(), None
+        self.adaptive = wanted_precision() == "auto"
         self.low = self._begin_low()
         self.mean = self._mean()
 
@@ -213,12 +220,13 @@ class Scan:
         budget = block_mib * 2**20
         side = (np.sqrt((6 * self.dim) ** 2 + 2 * budget) - 6 * self.dim) / 4  # budget/2 = 4 side^2 + 12 D side / 2
         self.side = int(np.clip(side, 1, 2048))
+        if self.side > 128:
+            self.side -= self.side % 128  # libraries like even panels
         self.query_block = max(self.side, int(budget / 2 / (6 * self.dim)))
 
     def _begin_low(self) -> bool:
-        wanted = wanted_precision()
-        if wanted != "auto":
-            return wanted == "bf16"
+        if not self.adaptive:
+            return wanted_precision() == "bf16"
         on_cpu = str(self.device) == "cpu"
         return on_cpu and len(self.queries) * len(self.gallery) >= LOW_PRECISION_PAIRS and has_fast_bfloat16()
 
@@ -231,7 +239,7 @@ class Scan:
         total, size = 0, 0.0
         for start in range(0, len(self.gallery), 4096):
             block = self.gallery.block(slice(start, start + 4096), None, False).values
-            total = total + block.sum(dim=0, dtype=torch.float64)
+            total = total + block.sum(dim=0).double()
             size += float(np.square(self.gallery.norms[start : start + 4096]).sum()) if self.metric != "cosine" else len(block)
         mean = total / len(self.gallery)
         return mean.float() if float(mean @ mean) > MEAN_SHARE * size / len(self.gallery) else None
@@ -273,83 +281,140 @@ class Scan:
         return (((exact - mean) ** 2).sum(dim=1) / -2).float()
 
     def tiles(self, rows: np.ndarray) -> Iterator[Tile]:
-        """All tiles of some query rows, gallery block after gallery block.
+        """All tiles of some query rows, gallery block after gallery block."""
+        for start in self._starts(rows):
+            step = self._step(rows, start)
+            for part in _cut(slice(0, len(rows)), self.side):
+                if (tile := self._tile(step, part)) is not None:
+                    yield tile
 
-        Report the share of undecided pairs with `undecided`: where it is high the following tiles are float32.
+    def visit(self, rows: np.ndarray, see: Callable[[Tile], int]) -> None:
+        """Call ``see`` on all tiles of some query rows, on the CPU in several threads with different rows.
+
+        ``see`` returns how many pairs of the tile needed their exact score. Where these are many, the following
+        tiles are float32.
         """
-        limits = None if self.candidates.limits is None else np.ascontiguousarray(self.candidates.limits[rows])
-        end = len(self.gallery) if limits is None else int(limits.max(initial=0))
-        order, queries, low = self.candidates.order, None, None
-        for start in range(0, end, self.side):
-            stop = min(start + self.side, end)
-            items = slice(start, stop) if order is None else order[start:stop]
-            gallery_rows = np.arange(start, stop) if order is None else items
-            bias = self._bias(items)
-            largest_bias = float(bias.abs().max())
-            gallery = None
-            for first in self._steps(len(rows), start == 0):
-                if queries is None or low != self.low:
-                    low = self.low
-                    queries = self.queries.block(rows, self.mean, low)
-                    gallery = None
-                if gallery is None:
-                    gallery = self.gallery.block(items, self.mean, low)
-                part = slice(first.start, first.stop)
-                if limits is not None and limits[part].max() <= start:
-                    continue
-                mask = self.candidates.mask(rows[part], items)
-                yield Tile(
-                    first=part.start,
-                    query_rows=rows[part],
-                    start=start,
-                    gallery_rows=gallery_rows,
-                    scores=self._product(queries.values[part], gallery.values),
-                    bias=bias,
-                    error=self._error(queries, gallery, part, largest_bias),
-                    rounding=UNIT_BFLOAT16 if low else 0.0,
-                    largest_bias=largest_bias,
-                    limits=None if limits is None else limits[part],
-                    mask=mask,
-                )
+        for start in self._starts(rows):
+            step = self._step(rows, start)
+            for parts in self._rounds(len(rows), start == 0):
+                if step.low != self.low:
+                    step = self._step(rows, start)
+                tiles = partial(self._see_part, step, see)
+                undecided = sum(in_parallel(tiles, parts) if len(parts) > 1 else map(tiles, parts))
+                pairs = sum(part.stop - part.start for part in parts) * len(step.gallery_rows)
+                if step.low and self.adaptive and undecided > UNDECIDED_SHARE * pairs:
+                    self.low = False
 
-    def _steps(self, count: int, probe: bool) -> Iterator[slice]:
-        """Cut a block of queries into tiles; the first is small while it is open whether bfloat16 pays."""
+    def _see_part(self, step: "Step", see: Callable[[Tile], int], part: slice) -> int:
+        tile = self._tile(step, part)
+        return 0 if tile is None else see(tile) or 0
+
+    def _rounds(self, count: int, first: bool) -> Iterator[list[slice]]:
+        """Cut ``count`` rows into parts, in lists that run side by side; the very first is a small probe."""
         start = 0
-        if probe and self.low and count > PROBE_ROWS:
-            yield slice(0, PROBE_ROWS)
+        if first and self.low and self.adaptive and count > PROBE_ROWS:
             start = PROBE_ROWS
-        for first in range(start, count, self.side):
-            yield slice(first, min(first + self.side, count))
+            yield [slice(0, start)]
+        workers = num_threads() if str(self.device) == "cpu" else 1
+        share = -(-(count - start) // workers)
+        if workers == 1 or share < FEWEST_ROWS:  # the library's own threads do it
+            yield from ([part] for part in _cut(slice(start, count), self.side))
+        else:
+            height = max(FEWEST_ROWS, min(self.side, TILE_NUMBERS // (workers * self.side)))
+            yield list(_cut(slice(start, count), -(-share // -(-share // height))))
 
-    def _error(self, queries: Block, gallery: Block, part: slice, largest_bias: float) -> np.ndarray:
-        length, error = queries.length[part], queries.error[part]
-        reach, slip = gallery.length.max(), gallery.error.max()
-        summing = (self.dim + 4) * UNIT_FLOAT32 * (2 if self.low else 1)
+    def _starts(self, rows: np.ndarray) -> range:
+        """Scanning positions at which gallery blocks begin; none beyond the last limit."""
+        end = len(self.gallery) if self.candidates.limits is None else self.candidates.limits[rows].max(initial=0)
+        return range(0, int(end), self.side)
+
+    def _step(self, rows: np.ndarray, start: int) -> "Step":
+        order = self.candidates.order
+        stop = min(start + self.side, len(self.gallery))
+        items = slice(start, stop) if order is None else order[start:stop]
+        if self._converted is None or self._converted[0] is not rows or self._converted[1] != self.low:
+            self._converted = rows, self.low, self.queries.block(rows, self.mean, self.low)
+        return Step(
+            low=self.low,
+            rows=rows,
+            start=start,
+            items=items,
+            gallery_rows=np.arange(start, stop) if order is None else items,
+            queries=self._converted[2],
+            gallery=self.gallery.block(items, self.mean, self.low),
+            bias=self._bias(items),
+        )
+
+    def _tile(self, step: "Step", part: slice) -> Tile | None:
+        """One tile, or ``None`` where no query of the part may see an item of the block."""
+        rows, limits = step.rows[part], None
+        if self.candidates.limits is not None:
+            limits = np.ascontiguousarray(self.candidates.limits[rows])
+            if limits.max() <= step.start:
+                return None
+        return Tile(
+            first=part.start,
+            query_rows=rows,
+            start=step.start,
+            gallery_rows=step.gallery_rows,
+            scores=self._product(step.queries.values[part], step.gallery.values),
+            bias=step.bias,
+            error=self._error(step, part),
+            rounding=UNIT_BFLOAT16 if step.low else 0.0,
+            largest_bias=step.largest_bias,
+            limits=limits,
+            mask=self.candidates.mask(rows, step.items),
+        )
+
+    def _error(self, step: "Step", part: slice) -> np.ndarray:
+        length, error = step.queries.length[part], step.queries.error[part]
+        reach, slip = step.gallery.length.max(), step.gallery.error.max()
+        summing = (self.dim + 4) * UNIT_FLOAT32 * (2 if step.low else 1)
         total = summing * length * reach + error * (reach + slip) + length * slip
-        total = 1.001 * total + 4 * UNIT_FLOAT32 * (largest_bias + length * reach) + 1e-30
+        total = 1.001 * total + 4 * UNIT_FLOAT32 * (step.largest_bias + length * reach) + 1e-30
         if not np.isfinite(total).all() or total.max(initial=0) > 1e30:
             raise ValueError("features are too large for float32 products; divide them by their largest value")
         return total
 
-    def undecided(self, tile: Tile, pairs: int) -> None:
-        """Tell how many pairs of ``tile`` needed their exact score."""
-        if self.low and wanted_precision() == "auto" and pairs > UNDECIDED_SHARE * tile.scores.numel():
-            self.low = False
-
     def _product(self, queries, gallery):
-        """``queries @ gallery.T`` in memory that the next tile takes over; float32 is never rounded to TF32."""
+        """``queries @ gallery.T`` in memory that this thread's next tile takes over; float32 never becomes TF32."""
         import torch
 
-        count = len(queries) * len(gallery)
-        if self._memory is None or self._memory.dtype != queries.dtype or len(self._memory) < count:
-            self._memory = torch.empty(max(count, self.side**2), dtype=queries.dtype, device=queries.device)
-        out = self._memory[:count].view(len(queries), len(gallery))
+        count, memory = len(queries) * len(gallery), getattr(self._memory, "tile", None)
+        if memory is None or memory.dtype != queries.dtype or len(memory) < count:
+            memory = self._memory.tile = torch.empty(count, dtype=queries.dtype, device=queries.device)
+        out = memory[:count].view(len(queries), len(gallery))
+        if not out.is_cuda:
+            return torch.mm(queries, gallery.T, out=out)
         saved = torch.backends.cuda.matmul.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = False
         try:
             return torch.mm(queries, gallery.T, out=out)
         finally:
             torch.backends.cuda.matmul.allow_tf32 = saved
+
+
+@dataclass(frozen=True)
+class Step:
+    """A block of queries against a block of the gallery, before it is cut into tiles."""
+
+    low: bool
+    rows: np.ndarray
+    start: int
+    items: slice | np.ndarray
+    gallery_rows: np.ndarray
+    queries: Block
+    gallery: Block
+    bias: "torch.Tensor"  # noqa: F821
+
+    @cached_property
+    def largest_bias(self) -> float:
+        return float(self.bias.abs().max())
+
+
+def _cut(rows: slice, height: int) -> Iterator[slice]:
+    for start in range(rows.start, rows.stop, height):
+        yield slice(start, min(start + height, rows.stop))
 
 
 def band(tile: Tile, counts: np.ndarray, thresholds: np.ndarray, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

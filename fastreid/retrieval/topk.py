@@ -70,7 +70,6 @@ def nearest(scan: Scan, k: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
     for rows in scan.query_blocks(most=max(1, MOST_CANDIDATES // max(4 * k, 256))):
         hidden = in_scan_order(scan.candidates.excluded(rows), scan.candidates)
         selector = backend.Selector(scan, rows, k, hidden)
-        for tile in scan.tiles(rows):
-            selector.see(tile)
+        scan.visit(rows, selector.see)
         items, scores, _ = selector.finish()
         yield rows, items, scores
