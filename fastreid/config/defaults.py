@@ -240,7 +240,7 @@ _C.TEST.EVAL_PERIOD = 20  # epochs; 0: no evaluation during training
 _C.TEST.IMS_PER_BATCH = 64
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
-_C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see later items under rule "granted_before"
+_C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see items that "granted_before" hides
 _C.TEST.BLOCK_MIB = 256  # (new) memory for a block of distances, MiB
 # (new) Further metrics in the table, results.json and report, such as "recall@10", "MRR", "nDCG@10", "AP_pessimistic";
 # docs/evaluation.md has all of them.
@@ -269,6 +269,7 @@ _C.TEST.DBA = CN()  # (new) database-side augmentation: the same, of the gallery
 _C.TEST.DBA.ENABLED = False
 _C.TEST.DBA.ALPHA = 3.0
 _C.TEST.DBA.K = 5
+_C.TEST.DBA.PRIOR_ART = False  # an item takes from earlier items alone; allowed under "granted_before"
 _C.TEST.RERANK = CN()  # k-reciprocal re-ranking
 _C.TEST.RERANK.ENABLED = False
 _C.TEST.RERANK.K1 = 20

@@ -15,11 +15,11 @@ from fastreid.retrieval.metrics import parse_metric
 from fastreid.retrieval.postprocess import ORDER
 from fastreid.retrieval.rank import GRADED_ITEMS
 from fastreid.retrieval.roc import tpr_at_fpr
+from fastreid.retrieval.rules import parts_of
 from fastreid.utils.errors import require_choice, require_members
 
 logger = logging.getLogger(__name__)
 
-PRIOR_ART_RULE = "granted_before"
 PLAIN = "plain"
 GROUP_METRICS = ("mAP", "Rank-1")  # of every group, besides those asked for
 
@@ -81,8 +81,8 @@ class Protocol:
         metric: "cosine" or "euclidean".
         rule: name in RULE_REGISTRY, or names joined by "+".
         postprocessors: (name, component) pairs in the order of application.
-        allow_noncausal: accept post-processors that look at items which rule "granted_before" hides; they are then
-            named as such in the result.
+        allow_noncausal: accept post-processors that look at items which a rule with ``before``, such as
+            "granted_before", hides; they are then named as such in the result.
         block_mib: memory for one block of distances, MiB.
         roc: compute true-positive rates too.
         metrics: names of further metrics, see `fastreid.retrieval.metrics.parse_metric`.
@@ -90,7 +90,7 @@ class Protocol:
         gains: column and gain, for nDCG.
 
     Raises:
-        ValueError: unknown metric, or a non-causal post-processor under the prior-art rule.
+        ValueError: unknown metric, or a non-causal post-processor under a rule with ``before``.
         KeyError: unknown rule.
         TypeError: a post-processor without ``apply``, or a rule without ``needs`` or ``permits``.
     """
@@ -116,7 +116,7 @@ class Protocol:
         noncausal = [name for name, component in self.postprocessors if self._leaks(component)]
         if noncausal and not self.allow_noncausal:
             raise ValueError(
-                f"TEST.{noncausal[0]} looks at gallery items that rule '{PRIOR_ART_RULE}' hides from the query (later "
+                f"TEST.{noncausal[0]} looks at gallery items that rule '{self.rule}' hides from the query (later "
                 f"grants), so the result would not be one of prior art. Switch it off, or set TEST.ALLOW_NONCAUSAL "
                 f"True; it is then named in the result."
             )
@@ -205,7 +205,8 @@ class Protocol:
         return Stage(name, metrics, extra, {name: _groups(metrics, names, query[name]) for name in self.group_by})
 
     def _leaks(self, component: Any) -> bool:
-        return PRIOR_ART_RULE in self.rule and not getattr(component, "causal", False)
+        hides_later = any(getattr(part, "before", None) for part in parts_of(get_rule(self.rule)))
+        return hides_later and not getattr(component, "causal", False)
 
 
 def _groups(metrics: RetrievalMetrics, names: Iterable[str], column: np.ndarray) -> dict[str, Any]:

@@ -39,9 +39,7 @@ class AQE:
         self.qe_time, self.qe_k, self.alpha = qe_time, qe_k, alpha
 
     def apply(self, search: Search) -> Search:
-        features = joint_aqe(
-            search.queries, search.gallery, self.qe_k, self.alpha, self.qe_time, search.block_mib
-        )
+        features = joint_aqe(search.queries, search.gallery, self.qe_k, self.alpha, self.qe_time, search.block_mib)
         return search.with_features(*features)
 
 

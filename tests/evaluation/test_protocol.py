@@ -85,6 +85,24 @@ def test_noncausal_postprocessing_is_refused_for_prior_art_unless_asked_for(name
 
 def test_causal_expansion_is_accepted_for_prior_art():
     assert protocol(*on("QE"), "TEST.RULE", "granted_before").postprocessors[0][0] == "QE"
+    causal = protocol(*on("DBA"), "TEST.DBA.PRIOR_ART", True, "TEST.RULE", "granted_before")
+    assert [stage for stage, _ in causal.searches(feature_file())] == ["plain", "+DBA"]
+    assert causal.settings["post-processing"]["DBA"]["PRIOR_ART"] is True
+
+
+def test_any_rule_that_hides_later_items_refuses_what_is_not_causal(monkeypatch):
+    for table in ("_objects", "_nodes"):
+        monkeypatch.setattr(RULE_REGISTRY, table, dict(getattr(RULE_REGISTRY, table)))
+
+    @RULE_REGISTRY.register(name="filed_first")
+    class FiledFirst:
+        needs, before = ("filed",), "filed"
+
+        def permits(self, query, item):
+            return (item["filed"] > 0) & (item["filed"] < query["filed"])
+
+    with pytest.raises(ValueError, match=r"TEST\.AQE looks at gallery items that rule 'other_patent\+filed_first' hides"):
+        protocol(*on("AQE"), "TEST.RULE", "other_patent+filed_first")
 
 
 def test_a_post_processor_from_outside_comes_last_and_counts_as_non_causal(monkeypatch):

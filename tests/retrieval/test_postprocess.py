@@ -6,6 +6,7 @@ from fastreid.retrieval import (
     POSTPROCESSOR_REGISTRY,
     Search,
     alpha_qe,
+    dba,
     evaluate_search,
     joint_aqe,
     topk_search,
@@ -59,7 +60,8 @@ def test_defaults_equal_the_config_and_every_key_arrives(name):
     assert set(keys) == set(node) - {"ENABLED"}
     for key, option in keys.items():
         assert getattr(defaults, option) == node[key]
-        node[key] = node[key] + (1 if isinstance(node[key], int) else 0.5)
+        change = {bool: True, int: 1}.get(type(node[key]), 0.5)
+        node[key] = node[key] + change if change is not True else not node[key]
     built = POSTPROCESSOR_REGISTRY.build(name, cfg)
     assert all(getattr(built, option) == node[key] for key, option in keys.items())
 
@@ -74,6 +76,42 @@ def test_query_expansion_goes_by_the_rule_but_not_by_labels(search):
         other, alpha_qe(search.queries, search.gallery, 4, 3.0, "other_patent", *columns)
     )
     assert not np.array_equal(other, plain)
+
+
+def dated(rule, **columns):
+    rng = np.random.default_rng(2)
+    queries, gallery = rng.normal(size=(5, 8)), rng.normal(size=(30, 8))
+    q_columns, g_columns = ({name: rng.integers(0, 6, n) for name in columns} for n in (5, 30))
+    return Search(queries, gallery, q_columns, g_columns, rule=rule)
+
+
+@pytest.mark.parametrize("rule", ["all", "granted_before", "other_patent+granted_before"])
+def test_prior_art_augmentation_takes_from_earlier_items_alone(rule):
+    search = dated(rule, dates=0, pids=0)
+    processor = POSTPROCESSOR_REGISTRY.get("DBA")(k=4, prior_art=True)
+    assert (processor.causal, POSTPROCESSOR_REGISTRY.get("DBA").causal) == (True, False)
+    expected = dba(search.gallery, 4, 3.0, rule="granted_before", columns=search.g_columns)
+    after = processor.apply(search)
+    np.testing.assert_array_equal(after.gallery, expected)
+    np.testing.assert_array_equal(after.queries, search.queries)
+    assert not np.allclose(expected, dba(search.gallery, 4))
+
+
+def test_prior_art_augmentation_needs_dates():
+    with pytest.raises(ValueError, match="DBA: prior_art needs column 'dates' of the gallery; given: pids"):
+        POSTPROCESSOR_REGISTRY.get("DBA")(prior_art=True).apply(dated("all", pids=0))
+
+
+@pytest.mark.parametrize("name", ["AlphaQE", "DBA"])
+def test_after_expansion_both_metrics_rank_alike(name, search):
+    columns = search.q_columns, search.g_columns
+    lists = [
+        topk_search(
+            POSTPROCESSOR_REGISTRY.get(name)().apply(Search(search.queries, search.gallery, *columns, metric)), 60
+        )[0]
+        for metric in ("cosine", "euclidean")
+    ]
+    np.testing.assert_array_equal(*lists)
 
 
 def test_joint_expansion_is_the_one_of_the_core(search):
