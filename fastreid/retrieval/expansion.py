@@ -42,7 +42,7 @@ def joint_aqe(q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: f
         step, new = Search(features, features, block_mib=block_mib), _empty_like(features)
         num_neighbours = min(k, len(features))
         for rows, sums in _sums(step.scan(), k, alpha, unit=False):
-            tensor_of(new, slice(None))[rows] = sums / num_neighbours
+            tensor_of(new, slice(None))[rows] = sums.div_(num_neighbours)
         features = new
     return features[:count], features[count:]
 
@@ -108,10 +108,12 @@ class _OtherRow:
 
 
 def _sums(scan: Scan, k: int, alpha: float, unit: bool) -> Iterator[tuple[np.ndarray, "torch.Tensor"]]:  # noqa: F821
-    """Yield query rows and, for each, ``sum_j cos_j^alpha g_j`` over its ``k`` nearest; of unit gallery rows or raw ones.
+    """Yield query rows with their ``sum_j cos_j^alpha g_j`` over the ``k`` nearest gallery rows, of unit length or raw.
 
     Nothing comes from an empty gallery.
     """
+    if k < 1:
+        raise ValueError(f"k, the number of neighbours, must be at least 1; got {k}")
     gallery, k = scan.gallery, min(k, len(scan.gallery))
     divisors = np.where(gallery.norms > 0, gallery.norms, 1) if unit else np.ones(len(gallery))
     step = max(1, SUM_NUMBERS // max(1, scan.dim))

@@ -2,8 +2,8 @@
 
 ``processor.apply(search) -> Search``. Feature expansion returns other features, re-ranking other distances;
 whoever runs several applies them in the order of `ORDER` and may evaluate or search after each. ``causal``
-says whether, under a rule with ``before``, the answer to a query depends on the query and on the gallery items before it
-alone: not on later items, not on the other queries.
+says whether, under a rule with ``before``, the answer to a query depends on the query and on the gallery items
+before it alone: not on later items, not on the other queries.
 """
 
 from dataclasses import replace

@@ -101,8 +101,8 @@ def test_any_rule_that_hides_later_items_refuses_what_is_not_causal(monkeypatch)
         def permits(self, query, item):
             return (item["filed"] > 0) & (item["filed"] < query["filed"])
 
-    with pytest.raises(ValueError, match=r"TEST\.AQE looks at gallery items that rule 'other_patent\+filed_first' hides"):
-        protocol(*on("AQE"), "TEST.RULE", "other_patent+filed_first")
+    with pytest.raises(ValueError, match=r"TEST\.AQE looks at gallery items that rule 'all\+filed_first' hides"):
+        protocol(*on("AQE"), "TEST.RULE", "all+filed_first")
 
 
 def test_a_post_processor_from_outside_comes_last_and_counts_as_non_causal(monkeypatch):
