@@ -7,8 +7,5 @@ def aqe(query_feat, gallery_feat, qe_times: int = 1, qe_k: int = 10, alpha: floa
     """Return expanded queries (Q, D) and gallery (G, D) as tensors like the given ones; see `joint_aqe`."""
     import torch
 
-    arrays = (feat.detach().cpu().numpy() for feat in (query_feat, gallery_feat))
-    expanded = joint_aqe(*arrays, qe_k, alpha, qe_times)
-    return tuple(
-        torch.from_numpy(x).to(like) for x, like in zip(expanded, (query_feat, gallery_feat), strict=True)
-    )
+    expanded = joint_aqe(query_feat, gallery_feat, qe_k, alpha, qe_times)
+    return tuple(torch.as_tensor(x).to(like) for x, like in zip(expanded, (query_feat, gallery_feat), strict=True))
