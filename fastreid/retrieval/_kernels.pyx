@@ -7,7 +7,7 @@ Every function works on a range of rows without the GIL, so that threads share a
 import numpy as np
 
 from libc.float cimport FLT_MAX
-from libc.math cimport INFINITY, nextafterf
+from libc.math cimport INFINITY, nextafterf, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy
@@ -34,12 +34,31 @@ cdef extern from "_kernels.h" nogil:
     ctypedef struct Scored:
         double score
         int64_t row
+    double dot_float(const float *, const float *, int64_t)
+    double dot_double(const double *, const double *, int64_t)
     double exact_score(const Exact *, int64_t, int64_t)
     int64_t keep_float(const float *, const float *, int64_t, float, float *, int32_t *)
     int64_t keep_bfloat16(const uint16_t *, const float *, int64_t, float, float *, int32_t *)
     int place(const Thresholds *, const Exact *, int64_t, int64_t, float)
     float kth_largest(float *, int64_t, int64_t)
     int nearer(const void *, const void *)
+
+
+ctypedef fused real:
+    float
+    double
+
+
+def row_norms(const real[:, ::1] features, double[::1] norms, Py_ssize_t begin, Py_ssize_t end):
+    """Write the lengths of rows ``begin`` to ``end`` of float features (N, D) into ``norms``."""
+    cdef Py_ssize_t i
+    cdef int64_t dim = features.shape[1]
+    with nogil:
+        for i in range(begin, end):
+            if real is float:
+                norms[i] = sqrt(dot_float(&features[i, 0], &features[i, 0], dim) if dim else 0)
+            else:
+                norms[i] = sqrt(dot_double(&features[i, 0], &features[i, 0], dim) if dim else 0)
 
 
 cdef class Pairs:

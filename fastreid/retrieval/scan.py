@@ -24,6 +24,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from fastreid.retrieval.backends import HAS_CYTHON
 from fastreid.retrieval.candidates import Candidates
 from fastreid.retrieval.distance import METRICS
 from fastreid.retrieval.threads import in_parallel, num_threads, over_rows
@@ -32,12 +33,13 @@ from fastreid.utils.errors import require_choice
 UNIT_FLOAT32 = 2.0**-24  # unit roundoff
 UNIT_BFLOAT16 = 2.0**-9
 UNIT_NORM_SLACK = 1e-6  # rows this close to unit length need no division
+MEAN_ROWS = 2048  # that the mean is taken over; any vector would do
 MEAN_SHARE = 0.1  # squared length of the mean, relative to the mean squared length, from which centring pays
 UNDECIDED_SHARE = 0.02  # of the pairs of a tile, from which float32 is faster than bfloat16 with its rechecks
 LOW_PRECISION_PAIRS = 1 << 22  # a smaller scan is over before the conversion has paid
 PROBE_ROWS = 64
 FEWEST_ROWS = 128  # of a tile, for a thread of its own to pay
-TILE_NUMBERS = 1 << 21  # of all threads' tiles together
+TILE_NUMBERS = 1 << 22  # of all threads' tiles together
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -70,6 +72,14 @@ class Block:
     values: "torch.Tensor"  # noqa: F821
     length: np.ndarray
     error: np.ndarray
+
+    @cached_property
+    def longest(self) -> float:
+        return float(self.length.max())
+
+    @cached_property
+    def largest_error(self) -> float:
+        return float(self.error.max())
 
 
 class Side:
@@ -145,19 +155,16 @@ def row_norms(features) -> np.ndarray:
     """Length of every row, float64 (N,)."""
     import torch
 
-    if isinstance(features, torch.Tensor):
-        chunks = features.split(4096)
-        return torch.cat([chunk.double().norm(dim=1) for chunk in chunks]).cpu().numpy() if len(chunks) else np.zeros(0)
     norms = np.empty(len(features))
+    if isinstance(features, np.ndarray) and HAS_CYTHON:
+        from fastreid.retrieval import _kernels
 
-    def work(begin: int, end: int) -> None:
-        for start in range(begin, end, 1024):
-            rows = features[start : min(start + 1024, end)]
-            np.einsum("ij,ij->i", rows, rows, dtype=np.float64, out=norms[start : start + len(rows)])
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        over_rows(work, len(features), smallest=1024)
-        return np.sqrt(norms, out=norms)
+        over_rows(partial(_kernels.row_norms, features, norms), len(features), smallest=512)
+        return norms
+    for start in range(0, len(features), MEAN_ROWS):
+        part = tensor_of(features, slice(start, start + MEAN_ROWS)).double()
+        norms[start : start + MEAN_ROWS] = torch.linalg.vector_norm(part, dim=1).cpu().numpy()
+    return norms
 
 
 @dataclass(frozen=True)
@@ -231,18 +238,13 @@ class Scan:
         return on_cpu and len(self.queries) * len(self.gallery) >= LOW_PRECISION_PAIRS and has_fast_bfloat16()
 
     def _mean(self):
-        """The gallery's mean as a float32 tensor (D,) when subtracting it pays, else None."""
-        import torch
-
+        """About the gallery's mean as a float32 tensor (D,) when subtracting it pays, else None."""
         if not len(self.gallery):
             return None
-        total, size = 0, 0.0
-        for start in range(0, len(self.gallery), 4096):
-            block = self.gallery.block(slice(start, start + 4096), None, False).values
-            total = total + block.sum(dim=0).double()
-            size += float(np.square(self.gallery.norms[start : start + 4096]).sum()) if self.metric != "cosine" else len(block)
-        mean = total / len(self.gallery)
-        return mean.float() if float(mean @ mean) > MEAN_SHARE * size / len(self.gallery) else None
+        sample = slice(None, None, -(-len(self.gallery) // MEAN_ROWS))
+        values = self.gallery.block(sample, None, False).values
+        mean, size = values.mean(dim=0), float(values.square().sum(dim=1).mean())
+        return mean if float(mean @ mean) > MEAN_SHARE * size else None
 
     def query_blocks(self, most: int | None = None) -> Iterator[np.ndarray]:
         """Query rows, int64, block by block; by their limit where there is one, so that a block can end early."""
@@ -368,7 +370,7 @@ class Scan:
 
     def _error(self, step: "Step", part: slice) -> np.ndarray:
         length, error = step.queries.length[part], step.queries.error[part]
-        reach, slip = step.gallery.length.max(), step.gallery.error.max()
+        reach, slip = step.gallery.longest, step.gallery.largest_error
         summing = (self.dim + 4) * UNIT_FLOAT32 * (2 if step.low else 1)
         total = summing * length * reach + error * (reach + slip) + length * slip
         total = 1.001 * total + 4 * UNIT_FLOAT32 * (step.largest_bias + length * reach) + 1e-30
