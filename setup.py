@@ -82,7 +82,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["fastreid", "fastreid.*"]),
-    package_data={"fastreid": ["**/*.pyx", "**/*.html", "**/*.css"]},
+    package_data={"fastreid": ["**/*.pyx", "**/*.h", "**/*.html", "**/*.css"]},
     install_requires=CORE + SEARCH,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["fastreid=fastreid.cli:main"]},

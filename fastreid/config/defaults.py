@@ -241,7 +241,7 @@ _C.TEST.IMS_PER_BATCH = 64
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
 _C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see items that "granted_before" hides
-_C.TEST.BLOCK_MIB = 256  # (new) memory for a block of distances, MiB
+_C.TEST.BLOCK_MIB = 32  # (new) memory for the blocks of a scan over all pairs, MiB
 # (new) Further metrics in the table, results.json and report, such as "recall@10", "MRR", "nDCG@10", "AP_pessimistic";
 # docs/evaluation.md has all of them.
 _C.TEST.METRICS = ()

@@ -99,7 +99,7 @@ class Protocol:
     rule: str = "camera"
     postprocessors: tuple[tuple[str, Any], ...] = ()
     allow_noncausal: bool = False
-    block_mib: float = 256
+    block_mib: float = 32
     roc: bool = False
     topk: int = 10
     metrics: tuple[str, ...] = ()

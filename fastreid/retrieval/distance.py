@@ -67,7 +67,7 @@ def block_distances(q, g, metric: str = "cosine") -> np.ndarray:
     return prepared_distances(q, g, metric)
 
 
-def query_blocks(num_queries: int, num_gallery: int, block_mib: float = 256) -> Iterator[slice]:
+def query_blocks(num_queries: int, num_gallery: int, block_mib: float = 32) -> Iterator[slice]:
     """Cut the query rows so that work on a block (`BYTES_PER_PAIR` per pair) stays within ``block_mib`` MiB.
 
     A block has at least one row, however large the gallery is.

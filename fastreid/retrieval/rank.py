@@ -11,7 +11,7 @@ import numpy as np
 from fastreid.retrieval.candidates import Candidates, Columns, EqualRows, Rule, get_rule
 from fastreid.retrieval.counting import Ranks, count_ranks, in_query_order
 from fastreid.retrieval.distance import as_features, check_finite, query_blocks
-from fastreid.retrieval.graded import check_gains, grade
+from fastreid.retrieval.graded import check_gains, grade, is_known
 from fastreid.retrieval.results import RetrievalMetrics
 from fastreid.retrieval.search import BLOCK_MIB, Search, check_columns
 from fastreid.retrieval.tables import nearest_rows, rank_rows
@@ -65,7 +65,7 @@ def evaluate_search(
         ranks, best = count_ranks(search.scan(), equal, ties, top)
     else:
         ranks, best = _rank_tables(search.blocks(), equal, search.candidates, ties, top)
-    return _measure(ranks, best, search.candidates, columns, search.rule, max_rank, relevance, gains)
+    return _measure(ranks, best, equal, search.candidates, columns, search.rule, max_rank, relevance, gains)
 
 
 def evaluate_distances(
@@ -91,7 +91,7 @@ def evaluate_distances(
     equal, top = _plan(*columns, max_rank, relevance, gains)
     candidates = Candidates(rule, *columns, *distances.shape)
     ranks, best = _rank_tables(_blocks_of(distances, block_mib), equal, candidates, ties, top)
-    return _measure(ranks, best, candidates, columns, rule, max_rank, relevance, gains)
+    return _measure(ranks, best, equal, candidates, columns, rule, max_rank, relevance, gains)
 
 
 def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice, np.ndarray]]:
@@ -99,11 +99,6 @@ def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice,
         block = as_features(distances[rows], "distances")
         check_finite(block, rows)
         yield rows, block
-
-
-def relevant_pairs(q_columns: Columns, g_columns: Columns, rows: slice) -> np.ndarray:
-    """Bool (b, G): the gallery item has the id of the query."""
-    return q_columns["pids"][rows, None] == g_columns["pids"][None, :]
 
 
 def _rank_tables(blocks, equal: EqualRows, candidates: Candidates, ties: bool, top: int):
@@ -129,10 +124,14 @@ def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str,
     if gains:
         check_gains(gains, q_columns, g_columns)
     top = min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
-    return EqualRows(q_columns[relevance], g_columns[relevance]), top
+    equal = EqualRows(q_columns[relevance], g_columns[relevance])
+    equal.counts = np.where(is_known(q_columns[relevance]), equal.counts, 0)
+    return equal, top
 
 
-def _measure(ranks: Ranks, best, candidates: Candidates, columns, rule, max_rank, relevance, gains) -> RetrievalMetrics:
+def _measure(
+    ranks: Ranks, best, equal: EqualRows, candidates: Candidates, columns, rule: Rule, max_rank: int, relevance: str, gains
+) -> RetrievalMetrics:
     q_labels, g_labels = (column[relevance] for column in columns)
     if not len(ranks.ranks):
         raise ValueError(_why_no_match(q_labels, g_labels, rule, relevance))
@@ -142,7 +141,7 @@ def _measure(ranks: Ranks, best, candidates: Candidates, columns, rule, max_rank
         min(max_rank, len(g_labels)),
         optimistic=ranks.optimistic,
         pessimistic=ranks.pessimistic,
-        max_bin_count=int(np.unique(g_labels, return_counts=True)[1].max()),
+        max_bin_count=int(equal.counts.max()),
         graded=grade(best, candidates, *columns, gains) if gains else None,
     )
 

@@ -98,14 +98,6 @@ class Search:
         return replace(self, queries=queries, gallery=gallery)
 
 
-def permitted_pairs(rule: Rule, q_columns: Columns, g_columns: Columns, rows: slice) -> np.ndarray | None:
-    """Ask ``rule`` about some query rows; a rule without ``needs`` excludes nothing and gives ``None``."""
-    if not rule.needs:
-        return None
-    num_queries, num_gallery = (len(columns[rule.needs[0]]) for columns in (q_columns, g_columns))
-    return Candidates(rule, q_columns, g_columns, num_queries, num_gallery).permitted(rows)
-
-
 def check_columns(columns: Columns, length: int, rule: Rule, side: str) -> dict[str, np.ndarray]:
     """Return the columns as arrays, after checking their length and that the rule finds what it needs."""
     columns = {name: np.asarray(column) for name, column in columns.items()}

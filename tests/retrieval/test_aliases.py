@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fastreid.evaluation.query_expansion import aqe
-from fastreid.evaluation.rank import eval_cuhk03, eval_market1501, evaluate_py, evaluate_rank
+from fastreid.evaluation.rank import eval_cuhk03, eval_market1501, evaluate_cy, evaluate_py, evaluate_rank
+from fastreid.evaluation.rank_cylib import rank_cy, roc_cy
 from fastreid.evaluation.rerank import re_ranking
 from fastreid.evaluation.roc import evaluate_roc, evaluate_roc_py
 from fastreid.retrieval import evaluate, joint_aqe
@@ -36,6 +37,8 @@ def test_ranking_functions(table):
     for result in (
         evaluate_rank(*arguments, 7),
         evaluate_py(*arguments, 7, False),
+        evaluate_cy(*arguments, 7),
+        rank_cy.evaluate_cy(*arguments, 7, False),
         eval_market1501(*arguments, 7),
     ):
         for ours, want in zip(result, (metrics.cmc, metrics.ap, metrics.inp), strict=True):
@@ -45,6 +48,8 @@ def test_ranking_functions(table):
     assert cmc.shape == (7,)
     np.testing.assert_array_equal(cmc, eval_cuhk03(*arguments, 7)[0])
     for ours, want in zip(evaluate_roc(*arguments), evaluate_roc_py(*arguments), strict=True):
+        np.testing.assert_array_equal(ours, want)
+    for ours, want in zip(roc_cy.evaluate_roc_cy(*arguments), evaluate_roc(*arguments), strict=True):
         np.testing.assert_array_equal(ours, want)
 
 

@@ -1,0 +1,1 @@
+"""fast-reid's import paths of its compiled evaluation."""
