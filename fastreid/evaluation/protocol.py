@@ -9,7 +9,15 @@ import numpy as np
 
 from fastreid.data.feature_file import FeatureFile
 from fastreid.evaluation.columns import Columns, with_derived
-from fastreid.retrieval import POSTPROCESSOR_REGISTRY, RetrievalMetrics, Search, evaluate_search, get_rule, topk_search
+from fastreid.retrieval import (
+    POSTPROCESSOR_REGISTRY,
+    RetrievalMetrics,
+    Search,
+    evaluate_search,
+    evaluate_topk,
+    get_rule,
+    topk_search,
+)
 from fastreid.retrieval.graded import GAINS
 from fastreid.retrieval.metrics import parse_metric
 from fastreid.retrieval.postprocess import ORDER
@@ -188,18 +196,29 @@ class Protocol:
         Raises:
             ValueError: no query has a permitted match.
         """
-        stages, last = [], None
+        stages, labelled, last = [], features.relevance_known, None
         query, _ = with_derived(features.query.columns, features.gallery.columns, self.group_by, "TEST.GROUP_BY")
-        for name, last in self.searches(features):
-            stages.append(self._stage(name, last, query) if features.relevance_known else Stage(name, None))
-        indices, distances = topk_search(last, self.topk)
-        rates = tpr_at_fpr(last) if self.roc and features.relevance_known else {}
+        for number, (name, last) in enumerate(self.searches(features)):
+            metrics, lists = self._judge(last, labelled, listed=number == len(self.postprocessors))
+            stages.append(self._stage(name, metrics, query))
+        rates = tpr_at_fpr(last) if self.roc and labelled else {}
         roc = {f"TPR@FPR={rate:.0e}": 100 * share for rate, share in rates.items()}
-        return Evaluation(tuple(stages), indices, distances, self.settings, roc)
+        return Evaluation(tuple(stages), *lists, self.settings, roc)
 
-    def _stage(self, name: str, search: Search, query: Columns) -> Stage:
+    def _judge(self, search: Search, labelled: bool, listed: bool):
+        """Metrics, if ``labelled``, and the first items of each query, if ``listed``: both out of one pass."""
+        if not labelled:
+            return None, topk_search(search, self.topk) if listed else ()
         ties = any(parse_metric(name).ties for name in self.metrics)
-        metrics = evaluate_search(search, ties=ties, gains=self.gains if self._graded else None)
+        options = {"ties": ties, "gains": self.gains if self._graded else None}
+        if not listed:
+            return evaluate_search(search, **options), ()
+        metrics, *lists = evaluate_topk(search, self.topk, **options)
+        return metrics, lists
+
+    def _stage(self, name: str, metrics: RetrievalMetrics | None, query: Columns) -> Stage:
+        if metrics is None:
+            return Stage(name, None)
         extra = {name: 100 * metrics.mean(name) for name in self.metrics}
         names = dict.fromkeys([*GROUP_METRICS, *self.metrics])
         return Stage(name, metrics, extra, {name: _groups(metrics, names, query[name]) for name in self.group_by})

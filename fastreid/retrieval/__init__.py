@@ -8,7 +8,7 @@ from fastreid.retrieval.candidates import RULE_REGISTRY, get_rule
 from fastreid.retrieval.distance import block_distances, normalize, query_blocks
 from fastreid.retrieval.expansion import alpha_qe, dba, joint_aqe
 from fastreid.retrieval.postprocess import POSTPROCESSOR_REGISTRY
-from fastreid.retrieval.rank import evaluate, evaluate_distances, evaluate_search
+from fastreid.retrieval.rank import evaluate, evaluate_distances, evaluate_search, evaluate_topk
 from fastreid.retrieval.results import RetrievalMetrics
 from fastreid.retrieval.search import Search
 from fastreid.retrieval.topk import topk, topk_search
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "evaluate_distances",
     "evaluate_search",
+    "evaluate_topk",
     "get_rule",
     "joint_aqe",
     "normalize",

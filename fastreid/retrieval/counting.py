@@ -15,6 +15,8 @@ from fastreid.retrieval.candidates import Candidates, EqualRows
 from fastreid.retrieval.scan import Scan, Tile, band
 
 MOST_MATCHES = 1 << 20  # of one block of queries; about 100 bytes each
+MOST_CANDIDATES = 1 << 22  # for the lists of one block of queries
+TopItems = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -90,21 +92,27 @@ def blocks_by_matches(blocks: Iterator[np.ndarray], equal: EqualRows) -> Iterato
         yield from np.split(rows, cuts)
 
 
-def count_ranks(scan: Scan, equal: EqualRows, ties: bool = False, top: int = 0) -> tuple[Ranks, np.ndarray | None]:
+def most_queries(k: int) -> int:
+    """How many queries may be in a block when the ``k`` best items of each are selected."""
+    return max(1, MOST_CANDIDATES // max(4 * k, 256))
+
+
+def count_ranks(scan: Scan, equal: EqualRows, ties: bool = False, top: int = 0) -> tuple[Ranks, TopItems]:
     """Ranks of the matches ``equal`` of every query of ``scan``; out of the same pass the ``top`` best items.
 
     Returns:
-        The ranks, and gallery rows int64 (Q, top) padded with -1, or ``None`` when ``top`` is 0.
+        The ranks; gallery rows int64 (Q, top) padded with -1, and their exact scores, float64 padded with -inf.
     """
-    best, results = np.full((len(scan.queries), top), -1, dtype=np.int64) if top else None, []
-    for rows in blocks_by_matches(scan.query_blocks(), equal):
+    shape, results = (len(scan.queries), top), []
+    best, scores = np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf)
+    for rows in blocks_by_matches(scan.query_blocks(most=most_queries(top) if top else None), equal):
         block = _BlockRanks(scan, rows, equal, ties, top)
         if top or len(block.matches.rows):
             scan.visit(rows, block.see)
         if top:
-            best[rows], *_ = block.selector.finish()
+            best[rows], scores[rows], _ = block.selector.finish()
         results.append((rows, ranks_of(block.matches.counts, *block.counter.result())))
-    return in_query_order(results, len(scan.queries)), best
+    return in_query_order(results, len(scan.queries)), (best, scores)
 
 
 class _BlockRanks:

@@ -15,6 +15,7 @@ from fastreid.retrieval.graded import check_gains, grade, is_known
 from fastreid.retrieval.results import RetrievalMetrics
 from fastreid.retrieval.search import BLOCK_MIB, Search, check_columns
 from fastreid.retrieval.tables import nearest_rows, rank_rows
+from fastreid.retrieval.topk import as_distances
 
 GRADED_ITEMS = 100  # length of the lists that nDCG is computed from
 
@@ -59,13 +60,36 @@ def evaluate_search(
     gains: Mapping[str, float] | None = None,
 ) -> RetrievalMetrics:
     """As `evaluate`, for a `Search` (which may be re-ranked)."""
+    return _evaluate_and_list(search, 0, max_rank, relevance, ties, gains)[0]
+
+
+def evaluate_topk(
+    search: Search,
+    k: int,
+    max_rank: int = 50,
+    *,
+    relevance: str = "pids",
+    ties: bool = False,
+    gains: Mapping[str, float] | None = None,
+) -> tuple[RetrievalMetrics, np.ndarray, np.ndarray]:
+    """Results of `evaluate_search` and of `topk_search` (indices, distances) out of one pass over the scores."""
+    if k < 1:
+        raise ValueError(f"k of a top-k search must be at least 1; got {k}")
+    return _evaluate_and_list(search, k, max_rank, relevance, ties, gains)
+
+
+def _evaluate_and_list(search: Search, k: int, max_rank: int, relevance: str, ties: bool, gains):
     columns = search.q_columns, search.g_columns
-    equal, top = _plan(*columns, max_rank, relevance, gains)
+    equal, graded = _plan(*columns, max_rank, relevance, gains)
+    k = min(k, len(search.gallery))
     if search.rescore is None:
-        ranks, best = count_ranks(search.scan(), equal, ties, top)
+        ranks, (items, scores) = count_ranks(search.scan(), equal, ties, max(k, graded))
+        distances = as_distances(scores, search.metric)
     else:
-        ranks, best = _rank_tables(search.blocks(), equal, search.candidates, ties, top)
-    return _measure(ranks, best, equal, search.candidates, columns, search.rule, max_rank, relevance, gains)
+        ranks, (items, distances) = _rank_tables(search.blocks(), equal, search.candidates, ties, max(k, graded))
+    shared = equal, search.candidates, columns, search.rule, max_rank, relevance, gains
+    metrics = _measure(ranks, items[:, :graded], *shared)
+    return metrics, np.ascontiguousarray(items[:, :k]), np.ascontiguousarray(distances[:, :k], dtype=np.float32)
 
 
 def evaluate_distances(
@@ -90,7 +114,7 @@ def evaluate_distances(
     )
     equal, top = _plan(*columns, max_rank, relevance, gains)
     candidates = Candidates(rule, *columns, *distances.shape)
-    ranks, best = _rank_tables(_blocks_of(distances, block_mib), equal, candidates, ties, top)
+    ranks, (best, _) = _rank_tables(_blocks_of(distances, block_mib), equal, candidates, ties, top)
     return _measure(ranks, best, equal, candidates, columns, rule, max_rank, relevance, gains)
 
 
@@ -102,13 +126,14 @@ def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice,
 
 
 def _rank_tables(blocks, equal: EqualRows, candidates: Candidates, ties: bool, top: int):
-    """As `count_ranks`, from blocks of distances."""
-    results, best = [], []
+    """As `count_ranks`, from blocks of distances, and with distances beside the items (float32, padded with +inf)."""
+    shape, results = (candidates.num_queries, top), []
+    items, nearest = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf, dtype=np.float32)
     for rows, distances in blocks:
         results.append((np.arange(rows.start, rows.stop), rank_rows(distances, rows, equal, candidates, ties)))
         if top:
-            best.append(nearest_rows(distances, rows, top, candidates)[0])
-    return in_query_order(results, candidates.num_queries), np.concatenate(best) if top else None
+            items[rows], nearest[rows] = nearest_rows(distances, rows, top, candidates)
+    return in_query_order(results, candidates.num_queries), (items, nearest)
 
 
 def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str, gains) -> tuple[EqualRows, int]:
@@ -130,7 +155,7 @@ def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str,
 
 
 def _measure(
-    ranks: Ranks, best, equal: EqualRows, candidates: Candidates, columns, rule: Rule, max_rank: int, relevance: str, gains
+    ranks: Ranks, best, equal: EqualRows, candidates: Candidates, columns, rule: Rule, max_rank: int, relevance, gains
 ) -> RetrievalMetrics:
     q_labels, g_labels = (column[relevance] for column in columns)
     if not len(ranks.ranks):

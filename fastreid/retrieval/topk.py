@@ -6,12 +6,10 @@ import numpy as np
 
 from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Columns, Rule
-from fastreid.retrieval.counting import in_scan_order
+from fastreid.retrieval.counting import in_scan_order, most_queries
 from fastreid.retrieval.scan import Scan
 from fastreid.retrieval.search import BLOCK_MIB, Search
 from fastreid.retrieval.tables import nearest_rows
-
-MOST_CANDIDATES = 1 << 22  # held for one block of queries
 
 
 def topk(
@@ -55,11 +53,16 @@ def topk_search(search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
     if search.rescore is None:
         for rows, items, scores in nearest(search.scan(), shape[1]):
             indices[rows] = items
-            distances[rows] = -scores if search.metric == "euclidean" else 1 - scores
+            distances[rows] = as_distances(scores, search.metric)
     else:
         for rows, block in search.blocks():
             indices[rows], distances[rows] = nearest_rows(block, rows, shape[1], search.candidates)
     return indices, distances
+
+
+def as_distances(scores: np.ndarray, metric: str) -> np.ndarray:
+    """Distances of `topk` from exact scores; +inf for the padding, -inf."""
+    return -scores if metric == "euclidean" else 1 - scores
 
 
 def nearest(scan: Scan, k: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -67,7 +70,7 @@ def nearest(scan: Scan, k: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
     exact scores of these, float64 padded with -inf. ``k`` is at most the number of gallery items.
     """
     backend = backend_of(scan)
-    for rows in scan.query_blocks(most=max(1, MOST_CANDIDATES // max(4 * k, 256))):
+    for rows in scan.query_blocks(most=most_queries(k)):
         hidden = in_scan_order(scan.candidates.excluded(rows), scan.candidates)
         selector = backend.Selector(scan, rows, k, hidden)
         scan.visit(rows, selector.see)
