@@ -27,7 +27,7 @@ def joint_aqe(q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: f
 
     ``x_i' = (1/k) sum_j cos(x_i, x_j)^alpha x_j`` over the k largest cosines; x_j is the raw feature and the
     sum is divided by k, not by the weights. The gallery changes with the queries, so the result depends on
-    all of them. Memory: the union, its successor and a block.
+    all of them. Memory: the union (none where ``q`` and ``g`` are the parts of one array), its successor and a block.
 
     Args:
         q, g: features (Q, D) and (G, D).
@@ -168,12 +168,23 @@ def _to_unit_length(values: "torch.Tensor") -> "torch.Tensor":  # noqa: F821
     return values.div_(torch.from_numpy(np.where(norms > 0, norms, 1)).to(values)[:, None])
 
 
+def _spans(whole: np.ndarray, first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two contiguous arrays, the second behind the first, are all of ``whole``."""
+    start, behind = whole.ctypes.data, first.ctypes.data + first.nbytes
+    fits = first.ctypes.data == start and second.ctypes.data == behind and whole.nbytes == first.nbytes + second.nbytes
+    return fits and whole.dtype == first.dtype and whole.flags.c_contiguous
+
+
 def _empty_like(features):
     return np.empty_like(features) if isinstance(features, np.ndarray) else features.new_empty(features.shape)
 
 
 def _union(queries, gallery):
+    """Queries, then gallery; without a copy where they lie one after the other in one array (a feature file's do)."""
     if isinstance(queries, np.ndarray):
+        whole = queries.base
+        if whole is not None and whole is gallery.base and _spans(whole, queries, gallery):
+            return whole.reshape(-1, queries.shape[1])
         return np.concatenate([queries, gallery])
     import torch
 

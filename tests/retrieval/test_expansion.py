@@ -207,3 +207,20 @@ def test_inputs_are_not_changed():
     joint_aqe(q, g), alpha_qe(q, g), dba(g)
     np.testing.assert_array_equal(q, before[0])
     np.testing.assert_array_equal(g, before[1])
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 19])
+def test_two_parts_of_one_array_need_no_union(count):
+    whole = np.random.default_rng(0).standard_normal((19, 4)).astype(np.float32)
+    first, second, before = whole[:count], whole[count:], whole.copy()
+    assert np.shares_memory(expansion._union(first, second), whole)
+    own, expected = joint_aqe(first, second, 3, 2.0), joint_aqe(first.copy(), second.copy(), 3, 2.0)
+    assert [part.tobytes() for part in own] == [part.tobytes() for part in expected]
+    assert whole.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("rows", [(7, 19, 0, 7), (0, 7, 8, 19), (0, 7, 0, 7), (0, 7, 7, 18), (1, 7, 7, 19)])
+def test_other_parts_of_one_array_are_joined_as_they_are(rows):
+    whole = np.random.default_rng(0).standard_normal((19, 4)).astype(np.float32)
+    first, second = whole[slice(*rows[:2])], whole[slice(*rows[2:])]
+    assert expansion._union(first, second).tolist() == first.tolist() + second.tolist()
