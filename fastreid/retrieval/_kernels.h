@@ -21,6 +21,46 @@
 
 enum { COSINE = 0, EUCLIDEAN = 1, TABLE = 2 };
 
+/* Round x * scale - mean to bfloat16 (nearest, ties to even); the squared lengths of what is rounded and of what
+ * rounding takes away. */
+#define DEFINE_ROUND(name, real)                                                                   \
+    FASTREID_CLONES static void round_##name(                                                      \
+        const real *x, double scale, const float *mean, int64_t n, uint16_t *out, float *length, float *lost) \
+    {                                                                                              \
+        float sums[LANES] = {0}, losses[LANES] = {0};                                              \
+        for (int64_t start = 0; start < n; start += LANES) {                                       \
+            float v[LANES] = {0}, near[LANES];                                                     \
+            uint32_t bits[LANES];                                                                  \
+            if (n - start >= LANES)                                                                \
+                for (int j = 0; j < LANES; j++) v[j] = (float)(x[start + j] * (real)scale) - mean[start + j]; \
+            else                                                                                   \
+                for (int j = 0; j < n - start; j++) v[j] = (float)(x[start + j] * (real)scale) - mean[start + j]; \
+            memcpy(bits, v, sizeof bits);                                                          \
+            for (int j = 0; j < LANES; j++) bits[j] = (bits[j] + 0x7fff + (bits[j] >> 16 & 1)) & 0xffff0000; \
+            memcpy(near, bits, sizeof near);                                                       \
+            for (int j = 0; j < LANES; j++) sums[j] += v[j] * v[j];                                \
+            for (int j = 0; j < LANES; j++) losses[j] += (v[j] - near[j]) * (v[j] - near[j]);      \
+            if (n - start >= LANES)                                                                \
+                for (int j = 0; j < LANES; j++) out[start + j] = (uint16_t)(bits[j] >> 16);        \
+            else                                                                                   \
+                for (int j = 0; j < n - start; j++) out[start + j] = (uint16_t)(bits[j] >> 16);    \
+        }                                                                                          \
+        *length = *lost = 0;                                                                       \
+        for (int j = 0; j < LANES; j++) *length += sums[j];                                        \
+        for (int j = 0; j < LANES; j++) *lost += losses[j];                                        \
+    }
+
+DEFINE_ROUND(float, float)
+DEFINE_ROUND(double, double)
+
+/* Ask for a row that is read soon. */
+static inline void prefetch(const char *row, int64_t bytes)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    for (int64_t at = 0; at < bytes && at < 4096; at += 64) __builtin_prefetch(row + at);
+#endif
+}
+
 /* Where exact scores come from: two feature arrays, or a table of distances. */
 typedef struct {
     int kind;
@@ -175,6 +215,14 @@ static inline int lowest_bit(uint64_t bits)
 
 DEFINE_KEEP(keep_float, float, bits_float)
 DEFINE_KEEP(keep_bfloat16, uint16_t, bits_bfloat16)
+
+/* Ask for the gallery row of a pair that is scored soon. */
+static inline void prefetch_item(const Exact *e, int64_t item)
+{
+    if (e->kind == TABLE) return;
+    const int64_t bytes = e->dim * (e->is_double ? sizeof(double) : sizeof(float));
+    prefetch(e->gallery + item * bytes, bytes);
+}
 
 /* Thresholds of one query: the scores of its matches, by (score descending, row ascending), each with the band of
  * approximate scores [lower, upper] that do not decide which side an item is on. */

@@ -36,6 +36,10 @@ cdef extern from "_kernels.h" nogil:
         int64_t row
     double dot_float(const float *, const float *, int64_t)
     double dot_double(const double *, const double *, int64_t)
+    void round_float(const float *, double, const float *, int64_t, uint16_t *, float *, float *)
+    void round_double(const double *, double, const float *, int64_t, uint16_t *, float *, float *)
+    void prefetch(const char *, int64_t)
+    void prefetch_item(const Exact *, int64_t)
     double exact_score(const Exact *, int64_t, int64_t)
     int64_t keep_float(const float *, const float *, int64_t, float, float *, int32_t *)
     int64_t keep_bfloat16(const uint16_t *, const float *, int64_t, float, float *, int32_t *)
@@ -43,6 +47,9 @@ cdef extern from "_kernels.h" nogil:
     float kth_largest(float *, int64_t, int64_t)
     int nearer(const void *, const void *)
 
+
+cdef enum:
+    AHEAD = 4  # pairs between the request for a row and its use
 
 ctypedef fused real:
     float
@@ -55,10 +62,33 @@ def row_norms(const real[:, ::1] features, double[::1] norms, Py_ssize_t begin, 
     cdef int64_t dim = features.shape[1]
     with nogil:
         for i in range(begin, end):
+            if i + AHEAD < end and dim:
+                prefetch(<const char *> &features[i + AHEAD, 0], dim * sizeof(real))
             if real is float:
                 norms[i] = sqrt(dot_float(&features[i, 0], &features[i, 0], dim) if dim else 0)
             else:
                 norms[i] = sqrt(dot_double(&features[i, 0], &features[i, 0], dim) if dim else 0)
+
+
+def round_rows(
+    const real[:, ::1] features, const int64_t[::1] rows, const double[::1] norms, const float[::1] mean,
+    uint16_t[:, ::1] out, float[::1] length, float[::1] lost, Py_ssize_t begin, Py_ssize_t end,
+):
+    """Write ``features[rows] / norms - mean`` rounded to bfloat16, as bits, for entries ``begin`` to ``end``.
+
+    ``length`` and ``lost``, float32 (n,), get the squared lengths of each row before rounding, and of its error.
+    """
+    cdef Py_ssize_t i
+    cdef int64_t row, dim = features.shape[1]
+    with nogil:
+        for i in range(begin, end if dim else begin):
+            row = rows[i]
+            if i + AHEAD < end:
+                prefetch(<const char *> &features[rows[i + AHEAD], 0], dim * sizeof(real))
+            if real is float:
+                round_float(&features[row, 0], 1 / norms[i], &mean[0], dim, &out[i, 0], &length[i], &lost[i])
+            else:
+                round_double(&features[row, 0], 1 / norms[i], &mean[0], dim, &out[i, 0], &length[i], &lost[i])
 
 
 cdef class Pairs:
@@ -89,6 +119,8 @@ cdef class Pairs:
         cdef Py_ssize_t i
         with nogil:
             for i in range(begin, end):
+                if i + AHEAD < end:
+                    prefetch_item(&self.exact, g_rows[i + AHEAD])
                 out[i] = exact_score(&self.exact, q_rows[i], g_rows[i])
 
 
@@ -366,6 +398,9 @@ cdef class Selection:
                     break
                 for j in range(best.count):
                     scored[j].row = row_of[best.position[j]] if mapped else best.position[j]
+                for j in range(best.count):
+                    if j + AHEAD < best.count:
+                        prefetch_item(&pairs.exact, scored[j + AHEAD].row)
                     scored[j].score = exact_score(&pairs.exact, query_rows[i], scored[j].row)
                 qsort(scored, best.count, sizeof(Scored), nearer)
                 for j in range(min(self.k, best.count)):

@@ -27,11 +27,13 @@ import numpy as np
 from fastreid.retrieval.backends import HAS_CYTHON
 from fastreid.retrieval.candidates import Candidates
 from fastreid.retrieval.distance import METRICS
+from fastreid.retrieval.full_float32 import full_float32
 from fastreid.retrieval.threads import in_parallel, num_threads, over_rows
 from fastreid.utils.errors import require_choice
 
 UNIT_FLOAT32 = 2.0**-24  # unit roundoff
 UNIT_BFLOAT16 = 2.0**-9
+UNIT_FLOAT64 = 2.0**-53
 UNIT_NORM_SLACK = 1e-6  # rows this close to unit length need no division
 MEAN_ROWS = 2048  # that the mean is taken over; any vector would do
 MEAN_SHARE = 0.1  # squared length of the mean, relative to the mean squared length, from which centring pays
@@ -115,21 +117,44 @@ class Side:
         """Rows minus ``mean`` (tensor (D,) or None) as float32, or rounded to bfloat16 when ``low``."""
         import torch
 
-        values = tensor_of(self.features, rows).to(torch.float32)
         scaled = self.metric == "cosine" and not self.unit
+        raw = np.ones_like(self.norms[rows]) if self.metric == "cosine" else self.norms[rows]
+        error = 4 * UNIT_FLOAT32 * raw + (0 if scaled or self.metric != "cosine" else UNIT_NORM_SLACK)
+        if low and isinstance(self.features, np.ndarray) and HAS_CYTHON:
+            return self._rounded(rows, mean, scaled, error)
+        values = tensor_of(self.features, rows).to(torch.float32)
         if scaled:
             values = values / self._divisors(rows, values)
-        raw = np.ones(len(values)) if self.metric == "cosine" else self.norms[rows]
-        error = 4 * UNIT_FLOAT32 * raw + (0 if scaled or self.metric != "cosine" else UNIT_NORM_SLACK)
-        length = raw * (1 + UNIT_NORM_SLACK)
         if mean is not None:
             values = values - mean
-            length = _lengths(values)
+        length = raw * (1 + UNIT_NORM_SLACK) if mean is None else self._upper(_lengths(values))
         if low:
             rounded = values.to(torch.bfloat16)
-            error = error + _lengths(values.sub_(rounded) if mean is not None or scaled else values - rounded)
+            error = error + self._upper(_lengths(values - rounded))
             values, length = rounded, length * (1 + 2 * UNIT_BFLOAT16)
         return Block(values, length, error)
+
+    def _rounded(self, rows, mean, scaled: bool, error: np.ndarray) -> Block:
+        """As `block` with ``low``, in one pass over the features."""
+        import torch
+
+        from fastreid.retrieval import _kernels
+
+        count, dim = len(error), self.features.shape[1]
+        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
+        norms = np.where(self.norms[rows] > 0, self.norms[rows], 1) if scaled else np.ones(count)
+        values = torch.empty((count, dim), dtype=torch.bfloat16)
+        out = values.view(torch.int16).numpy().view(np.uint16)
+        mean = np.zeros(dim, dtype=np.float32) if mean is None else mean.numpy()
+        length, lost = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
+        work = partial(_kernels.round_rows, self.features, numbers, norms, mean, out, length, lost)
+        over_rows(work, count, smallest=64)
+        length = self._upper(np.sqrt(length, dtype=np.float64)) * (1 + 2 * UNIT_BFLOAT16)
+        return Block(values, length, error + self._upper(np.sqrt(lost, dtype=np.float64)))
+
+    def _upper(self, lengths: np.ndarray) -> np.ndarray:
+        """Upper bounds of lengths that were summed in float32: rounding, and squares that became zero."""
+        return lengths * (1 + 1e-4) + 1.1e-19 * np.sqrt(self.features.shape[1])
 
 
 def tensor_of(features, rows):
@@ -139,16 +164,18 @@ def tensor_of(features, rows):
     part = features[rows]
     if isinstance(part, torch.Tensor):
         return part
+    if part.flags.writeable:
+        return torch.from_numpy(part)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
         return torch.from_numpy(part)
 
 
 def _lengths(values) -> np.ndarray:
-    """Upper bounds of the lengths of float32 rows, float64 (n,)."""
+    """Lengths of float32 rows, float64 (n,)."""
     import torch
 
-    return torch.linalg.vector_norm(values, dim=1).double().cpu().numpy() * (1 + 1e-4)
+    return torch.linalg.vector_norm(values, dim=1).double().cpu().numpy()
 
 
 def row_norms(features) -> np.ndarray:
@@ -287,7 +314,9 @@ class Scan:
         for start in self._starts(rows):
             step = self._step(rows, start)
             for part in _cut(slice(0, len(rows)), self.side):
-                if (tile := self._tile(step, part)) is not None:
+                with full_float32():
+                    tile = self._tile(step, part)
+                if tile is not None:
                     yield tile
 
     def visit(self, rows: np.ndarray, see: Callable[[Tile], int]) -> None:
@@ -302,7 +331,8 @@ class Scan:
                 if step.low != self.low:
                     step = self._step(rows, start)
                 tiles = partial(self._see_part, step, see)
-                undecided = sum(in_parallel(tiles, parts) if len(parts) > 1 else map(tiles, parts))
+                with full_float32():
+                    undecided = sum(in_parallel(tiles, parts) if len(parts) > 1 else map(tiles, parts))
                 pairs = sum(part.stop - part.start for part in parts) * len(step.gallery_rows)
                 if step.low and self.adaptive and undecided > UNDECIDED_SHARE * pairs:
                     self.low = False
@@ -374,26 +404,21 @@ class Scan:
         summing = (self.dim + 4) * UNIT_FLOAT32 * (2 if step.low else 1)
         total = summing * length * reach + error * (reach + slip) + length * slip
         total = 1.001 * total + 4 * UNIT_FLOAT32 * (step.largest_bias + length * reach) + 1e-30
+        # Exact scores are sums of float64 numbers of this size: nothing finer decides.
+        total += (self.dim + 20) * UNIT_FLOAT64 * ((length + reach) ** 2 if self.metric == "euclidean" else 4)
         if not np.isfinite(total).all() or total.max(initial=0) > 1e30:
             raise ValueError("features are too large for float32 products; divide them by their largest value")
         return total
 
     def _product(self, queries, gallery):
-        """``queries @ gallery.T`` in memory that this thread's next tile takes over; float32 never becomes TF32."""
+        """``queries @ gallery.T`` in memory that this thread's next tile takes over."""
         import torch
 
         count, memory = len(queries) * len(gallery), getattr(self._memory, "tile", None)
         if memory is None or memory.dtype != queries.dtype or len(memory) < count:
             memory = self._memory.tile = torch.empty(count, dtype=queries.dtype, device=queries.device)
         out = memory[:count].view(len(queries), len(gallery))
-        if not out.is_cuda:
-            return torch.mm(queries, gallery.T, out=out)
-        saved = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            return torch.mm(queries, gallery.T, out=out)
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = saved
+        return torch.mm(queries, gallery.T, out=out)
 
 
 @dataclass(frozen=True)
