@@ -7,7 +7,7 @@ import logging
 from functools import cache
 
 try:
-    from fastreid.retrieval import _kernels as _compiled  # noqa: F401
+    from fastreid.retrieval import _kernels as _compiled
 except ImportError:
     _compiled = None
 

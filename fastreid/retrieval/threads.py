@@ -4,10 +4,12 @@ A thread pool rather than OpenMP: one process already carries PyTorch's and NumP
 the pool everything else runs on one thread, PyTorch's operations too.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 _this_thread = threading.local()
 
@@ -23,6 +25,7 @@ def _enter_pool() -> None:
     import torch
 
     _this_thread.in_pool = True
+    torch.get_num_threads()  # the first call in a thread sets the number of the process
     torch.set_num_threads(1)  # of this thread; what later threads start with is put back by `_pool`
 
 
@@ -34,6 +37,10 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     list(pool.map(lambda _: ready.wait(), range(workers)))  # all threads have started
     torch.set_num_threads(workers)
     return pool
+
+
+if hasattr(os, "register_at_fork"):  # threads do not come along
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def in_parallel(work: Callable, items: Iterable) -> list:
@@ -48,5 +55,7 @@ def over_rows(work: Callable[[int, int], object], count: int, smallest: int = 16
     Ranges have at least ``smallest`` rows.
     """
     parts = max(1, min(num_threads(), count // smallest))
+    if parts == 1:
+        return [work(0, count)]
     edges = [count * i // parts for i in range(parts + 1)]
-    return in_parallel(lambda part: work(*part), list(zip(edges[:-1], edges[1:], strict=True))) if parts > 1 else [work(0, count)]
+    return in_parallel(lambda part: work(*part), pairwise(edges))
