@@ -312,7 +312,7 @@ cdef class Selection:
         with nogil:
             for i in range(begin, end):
                 best = &self.best[first + i]
-                slack = error[i] + 2 * rounding * (abs(best.bound) + largest_bias + error[i])
+                slack = error[i] + 1.02 * rounding * (abs(best.bound) + largest_bias + error[i])
                 lowest = nextafterf(<float> (best.bound - slack), -INFINITY) if best.bound > -FLT_MAX else -INFINITY
                 kept = tile.keep_row(i, lowest, value, position)
                 best.error = max(best.error, error[i])
@@ -358,9 +358,9 @@ cdef class Selection:
         memcpy(scratch, best.value, best.count * sizeof(float))
         kth = kth_largest(scratch, best.count, self.k)
         free(scratch)
-        proven = kth - best.error - 2 * rounding * (abs(kth) + largest_bias)
+        proven = kth - best.error - 1.02 * rounding * (abs(kth) + largest_bias + 2 * best.error)
         best.bound = max(best.bound, nextafterf(<float> proven, -INFINITY))
-        slack = best.error + 2 * rounding * (abs(best.bound) + largest_bias + best.error)
+        slack = best.error + 1.02 * rounding * (abs(best.bound) + largest_bias + best.error)
         lowest = nextafterf(<float> (best.bound - slack), -INFINITY)
         for j in range(best.count):
             if not best.value[j] < lowest:

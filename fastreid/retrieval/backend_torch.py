@@ -140,7 +140,7 @@ class Selector:
         self.values[part], self.positions[part] = best[:, :-1], positions.gather(1, at[:, :-1])
         lost = best[:, -1].double().cpu().numpy()
         size = np.where(np.isneginf(lost), 0, np.abs(lost))
-        slack = tile.error + 2 * tile.rounding * (size + tile.largest_bias)
+        slack = tile.error + 1.02 * tile.rounding * (size + tile.largest_bias + 2 * tile.error)
         self.lost[part] = np.maximum(self.lost[part], lost + slack)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, int]:
@@ -160,7 +160,7 @@ class Selector:
         indices[local[ranked], at], scores[local[ranked], at] = items[ranked], exact[ranked]
         scored = len(local)
         limit = self.lost * self.scan.slope + self.scan.offsets(self.rows)
-        limit = np.where(np.isneginf(limit), limit, limit + 1e-9 * np.abs(limit))
+        limit += 1e-9 * np.where(np.isneginf(limit), 0, np.abs(limit))
         open_rows = np.flatnonzero(np.isfinite(limit) & ~(scores[:, -1] > limit))
         if len(open_rows):
             scored += self._again(open_rows, indices, scores)

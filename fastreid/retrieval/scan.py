@@ -32,9 +32,11 @@ from fastreid.retrieval.threads import in_parallel, num_threads, over_rows
 from fastreid.utils.errors import require_choice
 
 UNIT_FLOAT32 = 2.0**-24  # unit roundoff
-UNIT_BFLOAT16 = 2.0**-9
+UNIT_BFLOAT16 = 2.0**-8
 UNIT_FLOAT64 = 2.0**-53
 UNIT_NORM_SLACK = 1e-6  # rows this close to unit length need no division
+PLAIN_LENGTHS = 1e-30, 1e30  # whose inverses, and whose products with a feature, are float32 numbers
+LARGEST_LENGTH = 1e18  # its square, twice over, is a float32 number
 MEAN_ROWS = 2048  # that the mean is taken over; any vector would do
 MEAN_SHARE = 0.1  # squared length of the mean, relative to the mean squared length, from which centring pays
 UNDECIDED_SHARE = 0.02  # of the pairs of a tile, from which float32 is faster than bfloat16 with its rechecks
@@ -93,7 +95,15 @@ class Side:
         if not np.isfinite(self.norms).all():
             row = int(np.flatnonzero(~np.isfinite(self.norms))[0])
             raise ValueError(f"{name} row {row} is not finite: a feature is NaN, infinite or too large to square")
+        if metric == "euclidean" and len(self.norms) and self.norms.max() > LARGEST_LENGTH:
+            row = int(self.norms.argmax())
+            raise ValueError(
+                f"{name} row {row} has length {self.norms[row]:.4g}: too large for float32 products; divide all"
+                f" features by one number, so that no length is above {LARGEST_LENGTH:g}"
+            )
         self.unit = bool((np.abs(self.norms - 1) <= UNIT_NORM_SLACK).all())
+        lengths = self.norms[self.norms > 0]
+        self.plain = not len(lengths) or (PLAIN_LENGTHS[0] < lengths.min() and lengths.max() < PLAIN_LENGTHS[1])
 
     def __len__(self) -> int:
         return len(self.norms)
@@ -120,10 +130,11 @@ class Side:
         scaled = self.metric == "cosine" and not self.unit
         raw = np.ones_like(self.norms[rows]) if self.metric == "cosine" else self.norms[rows]
         error = 4 * UNIT_FLOAT32 * raw + (0 if scaled or self.metric != "cosine" else UNIT_NORM_SLACK)
-        if low and isinstance(self.features, np.ndarray) and HAS_CYTHON:
+        by_float64 = scaled and not self.plain
+        if low and isinstance(self.features, np.ndarray) and HAS_CYTHON and not by_float64:
             return self._rounded(rows, mean, scaled, error)
-        values = tensor_of(self.features, rows).to(torch.float32)
-        if scaled:
+        values = (self.exact(rows) if by_float64 else tensor_of(self.features, rows)).to(torch.float32)
+        if scaled and not by_float64:
             values = values / self._divisors(rows, values)
         if mean is not None:
             values = values - mean
@@ -131,7 +142,7 @@ class Side:
         if low:
             rounded = values.to(torch.bfloat16)
             error = error + self._upper(_lengths(values - rounded))
-            values, length = rounded, length * (1 + 2 * UNIT_BFLOAT16)
+            values, length = rounded, length * (1 + UNIT_BFLOAT16)
         return Block(values, length, error)
 
     def _rounded(self, rows, mean, scaled: bool, error: np.ndarray) -> Block:
@@ -149,7 +160,7 @@ class Side:
         length, lost = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
         work = partial(_kernels.round_rows, self.features, numbers, norms, mean, out, length, lost)
         over_rows(work, count, smallest=64)
-        length = self._upper(np.sqrt(length, dtype=np.float64)) * (1 + 2 * UNIT_BFLOAT16)
+        length = self._upper(np.sqrt(length, dtype=np.float64)) * (1 + UNIT_BFLOAT16)
         return Block(values, length, error + self._upper(np.sqrt(lost, dtype=np.float64)))
 
     def _upper(self, lengths: np.ndarray) -> np.ndarray:
@@ -243,20 +254,22 @@ class Scan:
         self.gallery = self.queries if gallery is queries else Side(gallery, metric, "gallery")
         self.dim = queries.shape[1]
         self.device = getattr(queries, "device", "cpu")
-        self._plan_blocks(block_mib)
         self._memory, self._converted = threading.local(), None
         self.adaptive = wanted_precision() == "auto"
         self.low = self._begin_low()
+        self._plan_blocks(block_mib)
         self.mean = self._mean()
 
     def _plan_blocks(self, block_mib: float) -> None:
-        """Side of a square tile, and how many queries stay converted while the gallery passes by."""
-        budget = block_mib * 2**20
-        side = (np.sqrt((6 * self.dim) ** 2 + 2 * budget) - 6 * self.dim) / 4  # budget/2 = 4 side^2 + 12 D side / 2
-        self.side = int(np.clip(side, 1, 2048))
+        """Width of a gallery block, and how many queries stay converted while the gallery passes by.
+
+        Half of the memory is for the queries, a quarter for a gallery block; the rest and `TILE_NUMBERS` for tiles.
+        """
+        numbers = block_mib * 2**20 / max(1, self.dim) / (2 if self.low else 4)
+        self.side = int(np.clip(numbers / 4, 1, 2048))
         if self.side > 128:
             self.side -= self.side % 128  # libraries like even panels
-        self.query_block = max(self.side, int(budget / 2 / (6 * self.dim)))
+        self.query_block = max(self.side, int(numbers / 2))
 
     def _begin_low(self) -> bool:
         if not self.adaptive:
@@ -406,8 +419,6 @@ class Scan:
         total = 1.001 * total + 4 * UNIT_FLOAT32 * (step.largest_bias + length * reach) + 1e-30
         # Exact scores are sums of float64 numbers of this size: nothing finer decides.
         total += (self.dim + 20) * UNIT_FLOAT64 * ((length + reach) ** 2 if self.metric == "euclidean" else 4)
-        if not np.isfinite(total).all() or total.max(initial=0) > 1e30:
-            raise ValueError("features are too large for float32 products; divide them by their largest value")
         return total
 
     def _product(self, queries, gallery):
@@ -453,6 +464,6 @@ def band(tile: Tile, counts: np.ndarray, thresholds: np.ndarray, slack: np.ndarr
     """
     error = np.repeat(tile.error, counts) + slack
     # Rounding is monotonic: a value on one side of a threshold is not rounded beyond the rounded threshold.
-    error += 2 * tile.rounding * (np.abs(thresholds) + tile.largest_bias + error)
+    error += 1.02 * tile.rounding * (np.abs(thresholds) + tile.largest_bias + error)
     lower, upper = (thresholds - error).astype(np.float32), (thresholds + error).astype(np.float32)
     return np.nextafter(lower, np.float32(-np.inf)), np.nextafter(upper, np.float32(np.inf))
