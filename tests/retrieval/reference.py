@@ -151,3 +151,88 @@ def ndcg(gains_in_order, k):
 
     ideal = dcg(sorted(gains_in_order, reverse=True))
     return dcg(gains_in_order) / ideal if ideal else 0.0
+
+
+def fixed_order_sum(products):
+    """Sum the last axis as the definition of the exact score does: 16 running sums, then these from first to last."""
+    lanes = np.zeros((*products.shape[:-1], 16))
+    for start in range(0, products.shape[-1], 16):
+        part = products[..., start : start + 16]
+        lanes[..., : part.shape[-1]] += part
+    total = np.zeros(products.shape[:-1])
+    for lane in range(16):
+        total = total + lanes[..., lane]
+    return total
+
+
+def exact_scores(q, g, metric):
+    """The definition: float64 (Q, G), the cosine or minus the squared distance; a zero row has cosine 0."""
+    q, g = np.asarray(q, dtype=np.float64), np.asarray(g, dtype=np.float64)
+    if metric == "euclidean":
+        return -fixed_order_sum((q[:, None] - g[None]) ** 2)
+    lengths = [np.sqrt(fixed_order_sum(x * x)) for x in (q, g)]
+    product = lengths[0][:, None] * lengths[1][None]
+    return np.divide(fixed_order_sum(q[:, None] * g[None]), product, out=np.zeros(product.shape), where=product > 0)
+
+
+def columns_of(rng, count):
+    """Columns for every rule; unknown are a date of 0, a Locarno code of "" and a "series" of -1."""
+    return {
+        "pids": rng.integers(0, 5, count),
+        "camids": rng.integers(0, 2, count),
+        "dates": rng.choice([0, 20180109, 20180110, 20190507, 20200101], count),
+        "taxonomy": rng.choice(["", "14-04", "14-02", "06-01"], count),
+        "series": rng.integers(-1, 3, count),
+    }
+
+
+def permitted_pairs(rule, q, g):
+    """Bool (Q, G): what the rules joined by "+" in ``rule`` permit, said again."""
+    pairs = {name: (q[name][:, None], g[name][None]) for name in q}
+    klass = [np.array([code[:2] for code in side["taxonomy"]], dtype="U2") for side in (q, g)]
+    (query, item), same_pid = pairs["dates"], pairs["pids"][0] == pairs["pids"][1]
+    masks = {
+        "all": np.ones(query.shape[:1] + item.shape[1:], dtype=bool),
+        "camera": ~(same_pid & (pairs["camids"][0] == pairs["camids"][1])),
+        "other_patent": ~same_pid,
+        "granted_before": (item > 0) & (item < query),
+        "same_class": (klass[0][:, None] == klass[1][None]) & (klass[1] != "")[None],
+    }
+    return np.logical_and.reduce([masks[name] for name in rule.split("+")])
+
+
+def ranks_by_sorting(scores, relevant, mask, ties=None):
+    """Counts (Q,) of the matches and their ranks, query after query, from whole sorted rows."""
+    hits = [hits_of(-row, match, permitted, ties) for row, match, permitted in zip(scores, relevant, mask, strict=True)]
+    return np.array([sum(row) for row in hits]), np.concatenate([np.flatnonzero(row) + 1 for row in hits])
+
+
+def best_by_sorting(scores, mask, k):
+    """Gallery rows (Q, min(k, G)) padded with -1 and their scores padded with -inf, from whole sorted rows."""
+    items = np.full((len(scores), min(k, scores.shape[1])), -1)
+    values = np.full(items.shape, -np.inf)
+    for i, row in enumerate(scores):
+        best = ranking(-row, mask[i])[:k]
+        items[i, : len(best)], values[i, : len(best)] = best, row[best]
+    return items, values
+
+
+FEATURES = ("normal", "whole", "repeated", "common", "zeros", "tiny", "huge", "collapsed", "mixed")
+ROUNDED = ("collapsed", "mixed")  # the last bit of a float64 sum decides between items
+
+
+def features_of(rng, kind, count, dim):
+    """Features of a kind that is difficult for a scan, float64 (count, dim)."""
+    x = rng.normal(size=(count, dim))
+    if kind in ("whole", "tiny", "huge"):  # powers of two: ties stay exact, and the lengths vary with the row
+        scale = {"whole": 1.0, "tiny": 2.0**-66, "huge": 2.0**50}[kind]
+        return rng.integers(-1, 2, (count, dim)) * scale
+    if kind == "repeated":
+        return x[rng.integers(0, max(1, count // 3), count)]
+    if kind == "common":
+        return x + 30.0
+    if kind == "zeros":
+        return x * (rng.random((count, 1)) < 0.7)
+    if kind == "collapsed":
+        return 1 + 1e-7 * x
+    return x * 10.0 ** rng.integers(-20, 15, (count, 1)) if kind == "mixed" else x

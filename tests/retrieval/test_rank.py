@@ -1,76 +1,180 @@
-import importlib
-import logging
+import subprocess
 import sys
-import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 
-from fastreid.retrieval import _rank_py, evaluate, evaluate_distances, rank
+from fastreid.retrieval import backends, counting, evaluate, scan, topk
 from tests.retrieval import reference
 
-KERNELS = [
-    pytest.param(
-        True, marks=pytest.mark.skipif(not rank.HAS_CYTHON, reason="compiled part is not built"), id="cython"
-    ),
-    pytest.param(False, id="python"),
-]
+RULES = ["all", "camera", "granted_before", "same_class", "camera+granted_before", "camera+same_class+granted_before"]
+BLOCKS = [1e-6, 4e-3, 4e-3, 0.02, 0.02, 1, 32]
+BACKENDS = ["torch", *["compiled"] * backends.HAS_CYTHON]
 
 
-def table(seed, num_queries=12, num_gallery=40):
-    rng = np.random.default_rng(seed)
-    q, g = reference.whole_numbers(rng, num_queries), reference.whole_numbers(rng, num_gallery)
-    return q, g, reference.ids(rng, num_queries, num_ids=6), reference.ids(rng, num_gallery)
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
-def assert_same(metrics, q, g, qc, gc, mask, metric, max_rank):
-    rows, values, cmc = reference.evaluate(reference.full_distances(q, g, metric), qc, gc, mask, max_rank)
-    np.testing.assert_array_equal(metrics.rows, rows)
-    found = (metrics.ap, metrics.inp, metrics.ap10_min, metrics.ap10_R, metrics.first_hit)
-    np.testing.assert_allclose(np.stack(found, axis=1), values, rtol=1e-12)
-    np.testing.assert_allclose(metrics.cmc, cmc, rtol=1e-6)
-    assert metrics.dropped == len(q) - len(rows)
+@pytest.fixture
+def any_way(monkeypatch, threads):
+    """Make the next scans go by a backend, a precision and a number of threads, however small they are."""
+
+    def choose(rng, ways=BACKENDS):
+        way, precision = rng.choice(ways), rng.choice(scan.PRECISIONS)
+        monkeypatch.setattr(backends, "HAS_CYTHON", way == "compiled")
+        monkeypatch.setattr(scan, "HAS_CYTHON", way == "compiled")
+        monkeypatch.setenv("FASTREID_SCAN", precision)
+        threads(int(rng.integers(1, 3)))
+        return way, precision
+
+    monkeypatch.setattr(scan, "LOW_PRECISION_PAIRS", 1)
+    monkeypatch.setattr(scan, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(scan, "PROBE_ROWS", 2)
+    monkeypatch.setattr(scan, "FEWEST_ROWS", 2)
+    monkeypatch.setattr(scan, "over_rows", over_few_rows := _over_few_rows)
+    if backends.HAS_CYTHON:
+        from fastreid.retrieval import backend_compiled
+
+        monkeypatch.setattr(backend_compiled, "over_rows", over_few_rows)
+    return choose
 
 
-@pytest.mark.parametrize("use_cython", KERNELS)
-@pytest.mark.parametrize("rule", ["camera", "all"])
-@pytest.mark.parametrize("block_mib", [1e-6, 256])
-@pytest.mark.parametrize("seed", range(4))
-def test_agrees_with_a_full_float64_sort(seed, block_mib, rule, use_cython):
-    q, g, qc, gc = table(seed)
-    distances = reference.full_distances(q, g, "euclidean").astype(np.float32)
-    mask = reference.camera_mask(qc, gc) if rule == "camera" else np.ones((len(q), len(g)), dtype=bool)
-    metrics = evaluate_distances(distances, qc, gc, rule, 20, block_mib, use_cython)
-    assert_same(metrics, q, g, qc, gc, mask, "euclidean", 20)
-    assert metrics.dropped  # two of the six query ids are not in the gallery
-    assert_same(evaluate(q, g, qc, gc, "euclidean", rule, 20, block_mib), q, g, qc, gc, mask, "euclidean", 20)
+def _over_few_rows(work, count, smallest=1):
+    from fastreid.retrieval import threads as module
+
+    return module.over_rows(work, count, 1)
 
 
-@pytest.mark.skipif(not rank.HAS_CYTHON, reason="compiled part is not built")
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(5, 1), (1, 9), (20, 200), (3, 3000)])
-def test_compiled_kernel_equals_the_python_one(shape, dtype):
-    rng = np.random.default_rng(shape[1])
-    for levels in (2, 10, 10**6):  # from almost all tied to almost none
-        distances = rng.integers(0, levels, shape).astype(dtype)
-        for share in (0, 0.02, 0.5, 1):
-            relevant, permitted = rng.random(shape) < share, rng.random(shape) < 0.8
-            for mask in (None, permitted):
-                compiled = rank._rank_cy.relevant_ranks(distances, relevant, mask)
-                for ours, theirs in zip(
-                    compiled, _rank_py.relevant_ranks(distances, relevant, mask), strict=True
-                ):
-                    assert ours.dtype == np.int64
-                    np.testing.assert_array_equal(ours, theirs)
+def random_table(rng, kind):
+    num_queries, num_gallery = int(rng.integers(1, 14)), int(rng.choice([1, 2, 9, 40, 131]))
+    dim = int(rng.choice([1, 3, 16, 37]))
+    both = reference.features_of(rng, kind, num_queries + num_gallery, dim)
+    both = both.astype(rng.choice([np.float32, np.float64]))
+    columns = reference.columns_of(rng, num_queries), reference.columns_of(rng, num_gallery)
+    return both[:num_queries], both[num_queries:], *columns
 
 
-@pytest.mark.skipif(not rank.HAS_CYTHON, reason="compiled part is not built")
-def test_compiled_kernel_refuses_masks_of_another_shape():
-    distances, mask = np.zeros((2, 3), dtype=np.float32), np.ones((2, 3), dtype=bool)
-    with pytest.raises(ValueError, match=r"permitted must have the shape \(2, 3\)"):
-        rank._rank_cy.relevant_ranks(distances, mask, mask[:, :2])
-    with pytest.raises(ValueError, match=r"relevant must have the shape \(2, 3\)"):
-        rank._rank_cy.relevant_ranks(distances, mask[:1])
+def relevance_of(q, g, column):
+    known = (q[column] != -1) if column == "series" else np.ones(len(q[column]), dtype=bool)
+    return (q[column][:, None] == g[column][None]) & known[:, None]
+
+
+def check_table(rng, kind, choose):
+    """One random table, evaluated and searched in three ways, against whole rows sorted by the definition."""
+    (q, g, qc, gc), metric = random_table(rng, kind), str(rng.choice(["cosine", "euclidean"]))
+    rule, column = str(rng.choice(RULES)), str(rng.choice(["pids", "series"]))
+    ways = BACKENDS if kind not in reference.ROUNDED else BACKENDS[1:]
+    scores, mask = reference.exact_scores(q, g, metric), reference.permitted_pairs(rule, qc, gc)
+    relevant, k = relevance_of(qc, gc, column), int(rng.choice([1, 3, 10, 200]))
+    want, best = reference.ranks_by_sorting(scores, relevant, mask), reference.best_by_sorting(scores, mask, k)
+    bounds = [reference.ranks_by_sorting(scores, relevant, mask, side)[1] for side in ("optimistic", "pessimistic")]
+    for _ in range(3 if ways else 0):
+        way, block_mib = choose(rng, ways), float(rng.choice(BLOCKS))
+        what = f"{kind} {q.dtype} {q.shape} x {g.shape} {metric} {rule} {column} {way} {block_mib}"
+        items, distances = topk(q, g, k, metric, rule, qc, gc, block_mib)
+        np.testing.assert_array_equal(items, best[0], err_msg=what)
+        far = -best[1] if metric == "euclidean" else 1 - best[1]
+        np.testing.assert_allclose(
+            distances, far.astype(np.float32), *([1e-6, 1e-15] if way[0] == "torch" else [0]), err_msg=what
+        )
+        if not len(want[1]):
+            with pytest.raises(ValueError, match=r"none of the \d+ queries has a match"):
+                evaluate(q, g, qc, gc, metric, rule, 10, block_mib, relevance=column)
+            continue
+        found = evaluate(q, g, qc, gc, metric, rule, 10, block_mib, relevance=column, ties=True)
+        for name, expected in zip(("counts", "ranks", "optimistic", "pessimistic"), (*want, *bounds), strict=True):
+            np.testing.assert_array_equal(getattr(found, name), expected, err_msg=f"{name} {what}")
+
+
+@pytest.mark.parametrize("kind", reference.FEATURES)
+def test_random_tables_rank_as_their_whole_rows_sorted(kind, any_way):
+    rng = np.random.default_rng(reference.FEATURES.index(kind))
+    for _ in range(60):
+        check_table(rng, kind, any_way)
+
+
+def test_every_metric_is_that_of_a_user_reading_the_sorted_list():
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        q, g, qc, gc = random_table(rng, "whole")
+        mask, relevant = reference.permitted_pairs("camera", qc, gc), relevance_of(qc, gc, "pids")
+        hits = [
+            reference.hits_of(-row, match, free)
+            for row, match, free in zip(reference.exact_scores(q, g, "euclidean"), relevant, mask, strict=True)
+        ]
+        kept, k = [i for i, row in enumerate(hits) if any(row)], int(rng.integers(1, 20))
+        if not kept:
+            continue
+        found = evaluate(q, g, qc, gc, "euclidean", "camera", 10, ties=True)
+        want = [reference.query_metrics(hits[i], k, relevant.sum(axis=1).max()) for i in kept]
+        for name in want[0]:
+            np.testing.assert_allclose(found.values(name), [row[name] for row in want], rtol=1e-12, err_msg=name)
+        assert found.rows.tolist() == kept
+        assert found.dropped == len(q) - len(kept)
+        curve = [np.mean([any(hits[i][: rank + 1]) for i in kept]) for rank in range(min(10, len(g)))]
+        np.testing.assert_allclose(found.cmc, curve, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_lists_for_gains_come_out_of_the_same_pass(backend, precision, monkeypatch):
+    rng = np.random.default_rng(2)
+    monkeypatch.setattr(backends, "HAS_CYTHON", backend == "compiled")
+    monkeypatch.setenv("FASTREID_SCAN", precision)
+    for _ in range(10):
+        q, g, qc, gc = random_table(rng, "whole")
+        gains = {"pids": 3.0, "series": 1.0}
+        mask = reference.permitted_pairs("camera", qc, gc)
+        if not (relevance_of(qc, gc, "pids") & mask).any():
+            continue
+        found = evaluate(q, g, qc, gc, "cosine", "camera", gains=gains)
+        rows = reference.exact_scores(q, g, "cosine")
+        want = [
+            reference.ndcg(
+                [reference.gain(qc, gc, i, item, gains) for item in reference.ranking(-rows[i], mask[i])], 10
+            )
+            for i in found.rows
+        ]
+        np.testing.assert_allclose(found.values("nDCG@10"), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_rank_as_the_numbers_they_hold(dtype):
+    rng = np.random.default_rng(3)
+    q, g = (torch.from_numpy(rng.normal(size=(n, 20))).to(dtype).requires_grad_() for n in (11, 90))
+    qc, gc = reference.columns_of(rng, 11), reference.columns_of(rng, 90)
+    exact = (q.detach().double().numpy(), g.detach().double().numpy())
+    for metric in ("cosine", "euclidean"):
+        found = evaluate(q, g, qc, gc, metric, "all")
+        scores, every = reference.exact_scores(*exact, metric), np.ones((11, 90), dtype=bool)
+        np.testing.assert_array_equal(
+            found.ranks, reference.ranks_by_sorting(scores, relevance_of(qc, gc, "pids"), every)[1]
+        )
+        items, distances = topk(q, g, 7, metric)
+        assert isinstance(items, torch.Tensor)
+        np.testing.assert_array_equal(items.numpy(), reference.best_by_sorting(scores, every, 7)[0])
+        assert distances.dtype == torch.float32
+
+
+def test_sides_of_two_precisions_are_both_read_in_the_finer_one():
+    rng = np.random.default_rng(4)
+    q, g = rng.normal(size=(9, 5)), rng.normal(size=(50, 5)).astype(np.float32)
+    want = reference.best_by_sorting(reference.exact_scores(q, g, "cosine"), np.ones((9, 50), dtype=bool), 5)[0]
+    np.testing.assert_array_equal(topk(q, g, 5)[0], want)
+    np.testing.assert_array_equal(topk(q, torch.from_numpy(g), 5)[0], want)
+
+
+def test_few_matches_at_a_time_change_nothing(monkeypatch):
+    rng = np.random.default_rng(5)
+    q, g, qc, gc = rng.normal(size=(30, 4)), rng.normal(size=(80, 4)), *map(reference.columns_of, [rng, rng], [30, 80])
+    want = evaluate(q, g, qc, gc, "cosine", "granted_before")
+    monkeypatch.setattr(counting, "MOST_MATCHES", 3)
+    np.testing.assert_array_equal(evaluate(q, g, qc, gc, "cosine", "granted_before").ranks, want.ranks)
 
 
 def test_average_precision_is_that_of_scikit_learn():
@@ -92,20 +196,6 @@ def test_tied_items_rank_by_gallery_row():
     assert metrics.ap.tolist() == [(1 / 2 + 2 / 4) / 2]
 
 
-@pytest.mark.parametrize("use_cython", KERNELS)
-def test_cmc_longer_than_what_the_rule_leaves(use_cython):
-    """fast-reid's compiled CMC keeps the previous query's tail here."""
-    distances = np.sort(np.random.default_rng(1).random((2, 60)), axis=1).astype("f")
-    qc = {"pids": np.array([9, 1]), "camids": np.zeros(2, int)}
-    gc = {
-        "pids": np.r_[np.full(48, 1), np.full(11, 9), 1],
-        "camids": np.r_[np.zeros(48, int), np.ones(12, int)],
-    }
-    cmc = evaluate_distances(distances, qc, gc, "camera", 50, use_cython=use_cython).cmc
-    # query 0 keeps 60 items and hits at 49; query 1 keeps 12 and hits at 12
-    np.testing.assert_array_equal(cmc, np.r_[np.zeros(11), np.full(37, 0.5), [1, 1]].astype("f"))
-
-
 def test_gallery_of_one_item_and_rank_ten_beyond_it():
     metrics = evaluate(np.ones((1, 2)), np.ones((1, 2)), {"pids": [3]}, {"pids": [3]}, rule="all")
     assert metrics.cmc.tolist() == [1.0]
@@ -120,9 +210,7 @@ def test_errors_name_the_likely_cause():
     )
     with pytest.raises(ValueError, match=r"none of the 2 queries has a match: the ids are disjoint"):
         evaluate(q, q, one, two)
-    with pytest.raises(
-        ValueError, match="2 queries have their id in the gallery, but rule OtherCamera excludes"
-    ):
+    with pytest.raises(ValueError, match="2 queries have their id in the gallery, but rule OtherCamera excludes"):
         evaluate(q, q, one, one)
     with pytest.raises(ValueError, match="the gallery have none"):
         evaluate(q, q[:0], one, {name: column[:0] for name, column in two.items()})
@@ -130,45 +218,39 @@ def test_errors_name_the_likely_cause():
         evaluate(q, q, {"camids": [0, 0]}, two, rule="all")
     with pytest.raises(ValueError, match="max_rank.*at least 1; got 0"):
         evaluate(q, q, one, one, rule="all", max_rank=0)
+    with pytest.raises(ValueError, match="queries have 3 feature columns but the gallery has 2"):
+        evaluate(q, q[:, :2], one, one)
+    with pytest.raises(ValueError, match=r"queries must have shape \(N, D\); got \(3,\)"):
+        evaluate(q[0], q, one, one)
+    with pytest.raises(ValueError, match="block_mib.*must be positive; got 0"):
+        evaluate(q, q, one, one, rule="all", block_mib=0)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_distances_that_are_not_finite_are_refused(value):
-    distances = np.zeros((3, 4), dtype="f")
-    distances[2, 1] = value
-    columns = {"pids": np.zeros(3)}, {"pids": np.zeros(4)}
-    with pytest.raises(ValueError, match="first between query row 2 and gallery row 1"):
-        evaluate_distances(distances, *columns, "all", block_mib=1e-6)
+WITHOUT_COMPILED_PART = """
+import logging, sys
+sys.modules["fastreid.retrieval._kernels"] = None
+import numpy as np
+from fastreid.retrieval import HAS_CYTHON, evaluate, topk
+assert not HAS_CYTHON
+said = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record.getMessage())
+logging.getLogger("fastreid.retrieval.backends").addHandler(handler)
+rng = np.random.default_rng(0)
+q, g = rng.integers(0, 3, (9, 4)).astype("f"), rng.integers(0, 3, (50, 4)).astype("f")
+columns = {"pids": rng.integers(0, 3, 9)}, {"pids": rng.integers(0, 3, 50)}
+for _ in range(2):
+    found = evaluate(q, g, *columns, "euclidean", "all")
+print(found.ranks.tolist(), topk(q, g, 5)[0].tolist())
+assert said == ["fastreid was installed without its compiled part; ranking is slower"], said
+"""
 
 
-@pytest.mark.parametrize("use_cython", KERNELS)
-def test_memory_stays_within_the_block(use_cython):
+def test_without_the_compiled_part_it_works_and_says_so_once():
+    process = subprocess.run([sys.executable, "-c", WITHOUT_COMPILED_PART], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
     rng = np.random.default_rng(0)
-    q, g = rng.normal(size=(400, 4)).astype("f"), rng.normal(size=(4000, 4)).astype("f")
-    columns = reference.ids(rng, 400, 500), reference.ids(rng, 4000, 500)
-    search = rank.Search(q, g, *columns, "euclidean", "camera", block_mib=2)
-    search.prepared  # noqa: B018  the features themselves do not count
-    tracemalloc.start()
-    rank.evaluate_search(search, use_cython=use_cython)
-    peak = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
-    assert peak < 2.5  # a whole float32 table would be 6.1 MiB, with its sorting index 18
-
-
-def test_without_the_compiled_part_it_works_and_says_so_once(monkeypatch, caplog):
-    q, g, qc, gc = table(0)
-    want = evaluate(q, g, qc, gc, "euclidean").table()
-    monkeypatch.setitem(sys.modules, "fastreid.retrieval._rank_cy", None)
-    monkeypatch.delattr("fastreid.retrieval._rank_cy", raising=False)
-    try:
-        plain = importlib.reload(rank)
-        assert not plain.HAS_CYTHON
-        with caplog.at_level(logging.WARNING):
-            assert plain.evaluate(q, g, qc, gc, "euclidean").table() == want
-            plain.evaluate(q, g, qc, gc, "euclidean")
-        assert [record.message for record in caplog.records if "slower" in record.message] == [
-            "fastreid was installed without its compiled part; ranking is slower"
-        ]
-    finally:
-        monkeypatch.undo()
-        importlib.reload(rank)
+    q, g = rng.integers(0, 3, (9, 4)).astype("f"), rng.integers(0, 3, (50, 4)).astype("f")
+    columns = {"pids": rng.integers(0, 3, 9)}, {"pids": rng.integers(0, 3, 50)}
+    ranks = evaluate(q, g, *columns, "euclidean", "all").ranks
+    assert process.stdout.strip() == f"{ranks.tolist()} {topk(q, g, 5)[0].tolist()}"
