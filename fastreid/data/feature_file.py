@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from fastreid.utils.command import message_of
 from fastreid.utils.files import atomic_write
 
 FORMAT = 1
+CHECKED_NUMBERS = 1 << 22  # in one block of the check for NaN
 NUMBER_COLUMNS = ("pids", "camids", "dates")
 TEXT_COLUMNS = ("taxonomy", "text")
+DESCRIBED = ("num_query", "paths", "fingerprint", "relevance_known")  # fields that are kept as JSON
 
 # Input options that only training uses. Every other INPUT key counts as an input setting of the features, so that an
 # option added later makes old files stale instead of being overlooked.
@@ -107,10 +110,7 @@ class FeatureFile:
         """Write a ``.npz`` file (atomically). Texts are kept as JSON, so no pickle is ever needed to read it."""
         described = {
             "format": FORMAT,
-            "num_query": self.num_query,
-            "paths": self.paths,
-            "fingerprint": self.fingerprint,
-            "relevance_known": self.relevance_known,
+            **{name: getattr(self, name) for name in DESCRIBED},
             "texts": {name: self.columns[name].tolist() for name in TEXT_COLUMNS if name in self.columns},
         }
         numbers = {name: self.columns[name] for name in NUMBER_COLUMNS if name in self.columns}
@@ -120,23 +120,31 @@ class FeatureFile:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "FeatureFile":
-        """Read a file written by :meth:`save`; anything else raises ``ValueError`` naming the path."""
+        """Read a file written by :meth:`save`; anything else raises ``ValueError`` naming the path.
+
+        The features are in memory once. (They are not mapped: that would take no less memory while they are in use,
+        and leave their checksum unread.)
+        """
         try:
             if os.path.exists(path) and not zipfile.is_zipfile(path):
                 raise ValueError("not a whole .npz file")
             with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            described = json.loads(arrays.pop("description").tobytes().decode("utf-8", "surrogatepass"))
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is not a feature file ({error}). Delete it to have it made again.") from error
-        if described["format"] != FORMAT:
-            raise StaleFeatures(f"{path} has feature file format {described['format']}; this version reads {FORMAT}")
-        features = arrays.pop("features")
-        columns = {**arrays, **described["texts"]}
-        return cls(
-            features, described["num_query"], columns, described["paths"], described["fingerprint"],
-            described["relevance_known"],
-        )  # fmt: skip
+                described = json.loads(stored["description"].tobytes().decode("utf-8", "surrogatepass"))
+                if described["format"] != FORMAT:
+                    found = described["format"]
+                    raise StaleFeatures(f"{path} has feature file format {found}; this version reads {FORMAT}")
+                columns = {name: stored[name] for name in NUMBER_COLUMNS if name in stored}
+                columns.update(described["texts"])
+                given = {name: described[name] for name in DESCRIBED}
+                features = stored["features"]
+        except StaleFeatures:
+            raise
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is not a feature file: {message_of(error)}") from error
+        try:
+            return cls(features, columns=columns, **given)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def check(self, fingerprint: Mapping[str, Any]) -> None:
         """Raise :class:`StaleFeatures` naming every part in which ``fingerprint`` differs from the file's own."""
@@ -226,7 +234,9 @@ def _as_column(name: str, values: Any, rows: int) -> np.ndarray:
 
 
 def _require_finite(features: np.ndarray, paths: Sequence[str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    step = max(1, CHECKED_NUMBERS // max(1, features.shape[1]))
+    blocks = [np.isfinite(features[start : start + step]).all(axis=1) for start in range(0, len(features), step)]
+    bad = np.flatnonzero(~np.concatenate(blocks)) if blocks else ()
     if len(bad):
         named = ", ".join(f"row {row} ({paths[row]})" for row in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""

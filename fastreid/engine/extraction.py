@@ -55,10 +55,35 @@ def load_if_fresh(path: str | os.PathLike, fingerprint: dict) -> FeatureFile | N
         logger.info("%s is not used: %s", path, error)
         return None
     except ValueError as error:
-        logger.warning("%s", error)
+        logger.warning("%s. It is made again", error)
         return None
     logger.info("Features of %d images are read from %s", len(features), path)
     return features
+
+
+def load_features(path: str | os.PathLike) -> FeatureFile:
+    """Read a feature file as it is, and say whose features these are: without model and images nothing checks that.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no feature file, or one without queries or without gallery images.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"No such feature file: '{path}'")
+    features = FeatureFile.load(path)
+    if not 0 < features.num_query < len(features):
+        missing, all_are = ("gallery images", "queries") if features.num_query else ("queries", "gallery images")
+        raise ValueError(f"{path} has no {missing}: its {len(features)} rows are all {all_are}")
+    logger.info("Features of %d images are taken from %s unchecked: %s", len(features), path, origin_of(features))
+    return features
+
+
+def origin_of(features: FeatureFile) -> str:
+    """Say of what features were made, hashes by their first digits."""
+    made = features.fingerprint
+    parts = {"dataset": made.get("dataset"), **{name: str(made.get(name, ""))[:12] for name in ("weights", "images")}}
+    said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+    return f"made of {said}" if said else "the file does not say of what they were made"
 
 
 def cached_features(

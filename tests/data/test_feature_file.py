@@ -143,3 +143,14 @@ def test_hash_of_records_sees_labels_but_needs_no_files():
     assert hash_records(rows, 1) == hash_records([Record(*row) for row in rows], 1)
     assert hash_records(rows, 1) != hash_records([("a.png", 2, 1), rows[1]], 1)
     assert hash_records([Record("a", 1, 1, date=20200107)], 1) != hash_records([Record("a", 1, 1)], 1)
+
+
+@pytest.mark.parametrize("numbers", [1, 7, 12])
+def test_not_finite_is_found_in_every_block(monkeypatch, numbers):
+    monkeypatch.setattr("fastreid.data.feature_file.CHECKED_NUMBERS", numbers)
+    features = np.zeros((9, 3))
+    features[[0, 5, 8], 2] = np.inf
+    with pytest.raises(ValueError, match=r"(?s)3 of 9 feature rows are NaN or infinite: row 0 .*row 5 .*row 8"):
+        make(9, features=features)
+    assert len(make(9)) == 9
+    assert len(make(0, 0)) == 0

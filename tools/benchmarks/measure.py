@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastreid.utils.memory import peak_of
+
 TOOLS = Path(__file__).resolve().parents[1]
 # Idle threads must not count as work: OpenMP (GNU, Intel) sleeps while it waits, OpenBLAS after 2^4 cycles.
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
@@ -92,13 +94,24 @@ def run_command(
     wall = time.perf_counter()
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        _, state, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(state)
+        process.returncode, usage, peak = watch(process.pid)
     wall = time.perf_counter() - wall
     if process.returncode:
         return Run(load=load, error=reason(process.returncode, log.read_text()))
-    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
     return Run(usage.ru_utime + usage.ru_stime, wall, peak, peak, load)
+
+
+def watch(pid: int) -> tuple[int, Any, float]:
+    """Wait for a process; return its exit status, its usage and its peak memory, MiB (see `peak_of` for why so)."""
+    seen = 0
+    while True:
+        seen = peak_of(pid) or seen
+        ended, state, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.01)
+    peak = seen / 2**20 or usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    return os.waitstatus_to_exitcode(state), usage, peak
 
 
 def reason(status: int, text: str) -> str:
@@ -106,7 +119,8 @@ def reason(status: int, text: str) -> str:
     if status < 0:
         return f"killed by signal {-status}" + (" (out of memory?)" if status == -9 else "")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else f"exit status {status}"
+    said = [line for line in lines if line.startswith("error: ")] or lines
+    return said[-1] if said else f"exit status {status}"
 
 
 def python_path() -> str:

@@ -1,5 +1,6 @@
 """What this package does in each case."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.compare import DROPPED
+from benchmarks.measure import TOOLS
 
 
 def evaluate(table, rule: str = "all") -> dict:
@@ -68,22 +70,23 @@ def k_reciprocal_ap(table, rule: str = "all") -> dict:
 
 
 def submission(folder: Path, output: Path, device: str) -> list[str]:
-    """Command that turns a feature file into result.npy: joint AQE, then the ten nearest of every query."""
-    import sys
-
-    return [sys.executable, "-m", "benchmarks.submission", str(feature_file(folder)), str(output)]
+    """Command that turns a feature file into result.npy with the settings of the DIRA entry, joint AQE among them."""
+    config = TOOLS.parent / "configs" / "patent" / "sbs_R101-ibn_patent_test.yml"
+    files = ["--features", str(feature_file(folder)), "--config-file", str(config), "--output", str(output)]
+    return [sys.executable, str(TOOLS / "test.py"), *files, "OUTPUT_DIR", str(output.with_suffix(""))]
 
 
 def feature_file(folder: Path) -> Path:
     """The table in ``folder`` as a feature file without labels, as an extraction would leave it."""
     from fastreid.data.feature_file import FeatureFile
 
-    path = folder / "features.npz"
+    path = folder / "submission.npz"
     if not path.exists():
         table = data.load(folder)
         features = np.concatenate([table.queries, table.gallery])
         count = len(features)
-        columns = {"pids": np.zeros(count, dtype=np.int64), "camids": np.zeros(count, dtype=np.int64)}
+        sides = np.repeat([0, 1], [len(table.queries), len(table.gallery)])  # as cameras: no rule takes items away
+        columns = {"pids": np.zeros(count, dtype=np.int64), "camids": sides}
         names = [f"{row}.png" for row in range(count)]
         FeatureFile(features, len(table.queries), columns, names, relevance_known=False).save(path)
     return path
