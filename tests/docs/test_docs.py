@@ -118,6 +118,15 @@ def test_the_rule_of_the_extension_guide_permits_the_same_decade(repo, tmp_path,
     assert indices.tolist() == [[1, -1, -1, -1, -1]]
 
 
+def test_the_retrieval_guide_runs(repo, tmp_path):
+    assert write_files(repo / "docs" / "retrieval.md", tmp_path) == ["features.py"]
+    plain, per_query, lists, expanded = said(tmp_path, "features.py").splitlines()
+    assert re.match(r"mAP 0\.\d+, recall@10 0\.\d+, queries dropped: \d+$", plain)
+    assert per_query == "per query: (80,)"
+    assert lists.startswith("(80, 10) ")
+    assert float(expanded.split()[-1]) > float(plain.split()[1].rstrip(","))
+
+
 def test_scripts_and_configs_named_in_commands_exist(repo):
     missing = []
     for path in documents(repo):
