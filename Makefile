@@ -22,10 +22,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove build products (not data, not logs)
-	rm -rf build *.egg-info $(READY) $$(find fastreid -name '*.so' -o -name '*_cy.c')
+	rm -rf build *.egg-info $(READY) $$(find fastreid -name '*.so' -o -name '*.c')
 
 # reinstalls when the dependencies or a compiled kernel changed
-$(READY): setup.py pyproject.toml $(shell find fastreid -name '*.pyx')
+$(READY): setup.py pyproject.toml $(shell find fastreid -name '*.pyx' -o -name '*.h')
 	@echo "Installing into $(VENV); PyTorch is some gigabytes, the first time takes a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
