@@ -297,6 +297,8 @@ static inline float kth_largest(float *x, int64_t n, int64_t k)
 typedef struct {
     double score;
     int64_t row;
+    float value;
+    int32_t position;
 } Scored;
 
 /* Nearest first, ties by row. */

@@ -34,6 +34,8 @@ cdef extern from "_kernels.h" nogil:
     ctypedef struct Scored:
         double score
         int64_t row
+        float value
+        int32_t position
     double dot_float(const float *, const float *, int64_t)
     double dot_double(const double *, const double *, int64_t)
     void round_float(const float *, double, const float *, int64_t, uint16_t *, float *, float *)
@@ -153,7 +155,7 @@ cdef class Tile:
         self.is_float = scores.dtype == np.float32
         if not self.is_float and scores.dtype != np.uint16:
             raise TypeError(f"a tile is float32 or uint16 (bfloat16 bits); got {scores.dtype}")
-        if scores.strides[1] != scores.itemsize:
+        if scores.size and scores.strides[1] != scores.itemsize:
             raise ValueError("the rows of a tile must be contiguous")
         self.data = <const char *> <size_t> scores.ctypes.data
         self.rows, self.columns, self.stride = scores.shape[0], scores.shape[1], scores.strides[0]
@@ -230,8 +232,8 @@ def count_ahead(
         tied_before, tied_after = ties
     cdef int64_t i, j, kept, n, rechecked = 0
     cdef Thresholds t
-    cdef float *value = <float *> malloc(tile.columns * sizeof(float))
-    cdef int32_t *position = <int32_t *> malloc(tile.columns * sizeof(int32_t))
+    cdef float *value = <float *> malloc(max(tile.columns, 1) * sizeof(float))
+    cdef int32_t *position = <int32_t *> malloc(max(tile.columns, 1) * sizeof(int32_t))
     if value == NULL or position == NULL:
         free(value)
         free(position)
@@ -258,7 +260,6 @@ cdef struct Best:
     int32_t *position
     int64_t count
     int64_t capacity
-    int64_t trigger
     float bound       # no item whose true score is below can be among the k best
     double error      # largest error of the values kept
 
@@ -267,21 +268,31 @@ cdef class Selection:
     """The candidates for the ``k`` best items of each row of a block of queries, and in the end the k best.
 
     An item is dropped only when k others are proven to be better; `finish` ranks the rest by exact score.
+
+    Args:
+        pairs: gives the exact scores.
+        query_rows: int64 (r,), query row of each row.
+        gallery_rows: int64 (G,), gallery row of each scanning position, or ``None`` when they are the same.
     """
 
     cdef Best *best
     cdef readonly Py_ssize_t rows
-    cdef readonly int64_t k
+    cdef readonly int64_t k, most  # items of a row that are wanted; that are kept from tile to tile
+    cdef Pairs pairs
+    cdef const int64_t[::1] query_rows, row_of
+    cdef bint mapped
 
-    def __cinit__(self, Py_ssize_t rows, int64_t k):
-        cdef Py_ssize_t i
-        self.rows, self.k = rows, k
+    def __cinit__(self, Pairs pairs, const int64_t[::1] query_rows, gallery_rows, int64_t k):
+        cdef Py_ssize_t i, rows = len(query_rows)
+        self.rows, self.k, self.most = rows, k, max(4 * k, 256)
+        self.pairs, self.query_rows, self.mapped = pairs, query_rows, gallery_rows is not None
+        if self.mapped:
+            self.row_of = gallery_rows
         self.best = <Best *> calloc(max(rows, 1), sizeof(Best))
         if self.best == NULL:
             raise MemoryError(f"no memory for {rows} lists")
         for i in range(rows):
             self.best[i].bound = -INFINITY
-            self.best[i].trigger = max(4 * k, 256)
 
     def __dealloc__(self):
         cdef Py_ssize_t i
@@ -303,8 +314,8 @@ cdef class Selection:
         cdef double slack
         cdef float lowest
         cdef Best *best
-        cdef float *value = <float *> malloc(tile.columns * sizeof(float))
-        cdef int32_t *position = <int32_t *> malloc(tile.columns * sizeof(int32_t))
+        cdef float *value = <float *> malloc(max(tile.columns, 1) * sizeof(float))
+        cdef int32_t *position = <int32_t *> malloc(max(tile.columns, 1) * sizeof(int32_t))
         if value == NULL or position == NULL:
             free(value)
             free(position)
@@ -317,8 +328,10 @@ cdef class Selection:
                 kept = tile.keep_row(i, lowest, value, position)
                 best.error = max(best.error, error[i])
                 enough = enough and self.append(best, value, position, kept, tile.start)
-                if best.count > best.trigger:
+                if best.count > self.most:
                     enough = enough and self.prune(best, rounding, largest_bias)
+                    if best.count > self.most // 2:
+                        enough = enough and self.settle(best, first + i)
             free(value)
             free(position)
         if not enough:
@@ -368,41 +381,60 @@ cdef class Selection:
                 best.position[out] = best.position[j]
                 out += 1
         best.count = out
-        best.trigger = max(best.trigger, 2 * out)
         return True
 
-    def finish(
-        self, Pairs pairs, const int64_t[::1] query_rows, gallery_rows, double rounding, double largest_bias,
-        int64_t[:, ::1] indices, double[:, ::1] scores, Py_ssize_t begin, Py_ssize_t end,
-    ):
-        """Write the k best of rows ``begin`` to ``end`` and their exact scores; returns how many were scored.
+    cdef bint settle(self, Best *best, Py_ssize_t row) noexcept nogil:
+        """Leave the k best by exact score: more are tied, or nearly, than there is room for."""
+        cdef int64_t j
+        cdef void *smaller
+        cdef Scored *scored = self.ranked(best, row)
+        if scored == NULL:
+            return False
+        best.count = min(self.k, best.count)
+        for j in range(best.count):
+            best.value[j] = scored[j].value
+            best.position[j] = scored[j].position
+        free(scored)
+        if best.capacity > 2 * self.most:
+            best.capacity = 2 * self.most
+            smaller = realloc(best.value, best.capacity * sizeof(float))
+            best.value = <float *> smaller if smaller != NULL else best.value
+            smaller = realloc(best.position, best.capacity * sizeof(int32_t))
+            best.position = <int32_t *> smaller if smaller != NULL else best.position
+        return True
 
-        ``gallery_rows``: int64 (G,), gallery row of each scanning position, or ``None`` when they are the same.
-        """
-        cdef int64_t i, j, n, scored_pairs = 0
-        cdef bint enough = True, mapped = gallery_rows is not None
-        cdef const int64_t[::1] row_of
+    cdef Scored *ranked(self, Best *best, Py_ssize_t row) noexcept nogil:
+        """The candidates of a row, nearest first; to be freed. ``NULL``: no memory."""
+        cdef int64_t j
+        cdef Scored *scored = <Scored *> malloc(max(best.count, 1) * sizeof(Scored))
+        if scored == NULL:
+            return NULL
+        for j in range(best.count):
+            scored[j].position, scored[j].value = best.position[j], best.value[j]
+            scored[j].row = self.row_of[best.position[j]] if self.mapped else best.position[j]
+        for j in range(best.count):
+            if j + AHEAD < best.count:
+                prefetch_item(&self.pairs.exact, scored[j + AHEAD].row)
+            scored[j].score = exact_score(&self.pairs.exact, self.query_rows[row], scored[j].row)
+        qsort(scored, best.count, sizeof(Scored), nearer)
+        return scored
+
+    def finish(
+        self, double rounding, double largest_bias, int64_t[:, ::1] indices, double[:, ::1] scores,
+        Py_ssize_t begin, Py_ssize_t end,
+    ):
+        """Write the k best of rows ``begin`` to ``end`` and their exact scores; returns how many were scored."""
+        cdef int64_t i, j, scored_pairs = 0
+        cdef bint enough = True
         cdef Best *best
         cdef Scored *scored
-        if mapped:
-            row_of = gallery_rows
         with nogil:
             for i in range(begin, end):
                 best = &self.best[i]
-                if not self.prune(best, rounding, largest_bias):
-                    enough = False
-                    break
-                scored = <Scored *> malloc(max(best.count, 1) * sizeof(Scored))
+                scored = self.ranked(best, i) if self.prune(best, rounding, largest_bias) else NULL
                 if scored == NULL:
                     enough = False
                     break
-                for j in range(best.count):
-                    scored[j].row = row_of[best.position[j]] if mapped else best.position[j]
-                for j in range(best.count):
-                    if j + AHEAD < best.count:
-                        prefetch_item(&pairs.exact, scored[j + AHEAD].row)
-                    scored[j].score = exact_score(&pairs.exact, query_rows[i], scored[j].row)
-                qsort(scored, best.count, sizeof(Scored), nearer)
                 for j in range(min(self.k, best.count)):
                     indices[i, j] = scored[j].row
                     scores[i, j] = scored[j].score

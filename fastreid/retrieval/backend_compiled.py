@@ -74,8 +74,8 @@ class Selector:
     """Keeps what may be among the ``k`` best of a block of queries."""
 
     def __init__(self, scan: Scan, rows: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray]):
-        self.scan, self.rows, self.k, self.excluded = scan, rows, k, excluded
-        self.selection = _kernels.Selection(len(rows), k)
+        self.rows, self.k, self.excluded = rows, k, excluded
+        self.selection = _kernels.Selection(pairs_of(scan), rows, scan.candidates.order, k)
         self.rounding = self.largest_bias = 0.0
 
     def see(self, tile: Tile) -> None:
@@ -88,7 +88,7 @@ class Selector:
         """The best gallery rows, int64 (r, k) padded with -1; their scores, float64 padded with -inf; pairs scored."""
         indices = np.full((len(self.rows), self.k), -1, dtype=np.int64)
         scores = np.full(indices.shape, -np.inf)
-        shared = pairs_of(self.scan), self.rows, self.scan.candidates.order, self.rounding, self.largest_bias
+        shared = self.rounding, self.largest_bias
         scored = over_rows(
             lambda begin, end: self.selection.finish(*shared, indices, scores, begin, end), len(self.rows)
         )

@@ -5,9 +5,10 @@ On a GPU the float64 sums have another order than on a CPU, so that scores may d
 
 import numpy as np
 
-from fastreid.retrieval.scan import Scan, Tile, tensor_of
+from fastreid.retrieval.scan import Scan, Tile, band, tensor_of
 
 PAIRS_AT_ONCE = 1 << 22  # numbers per chunk of exact work
+SPARE = 64  # candidates of a query beyond 2 k
 
 
 def exact_scores(scan: Scan, q_rows: np.ndarray, g_rows: np.ndarray) -> np.ndarray:
@@ -114,12 +115,12 @@ def _padded(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 class Selector:
     """As `backend_compiled.Selector`: keeps more than k items per query and the best value it let go.
 
-    A query whose k-th exact score that value could still reach is searched again with a longer list.
+    A query whose k-th exact score that value could still reach is searched again, see `_SecondLook`.
     """
 
-    def __init__(self, scan: Scan, rows: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray], spare: int = 64):
+    def __init__(self, scan: Scan, rows: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray]):
         self.scan, self.rows, self.k, self.excluded = scan, rows, k, excluded
-        self.width = min(2 * k + spare, len(scan.gallery))
+        self.width = min(2 * k + SPARE, len(scan.gallery))
         self.values = self.positions = None
         self.lost = np.full(len(rows), -np.inf)  # at least the largest true tile score of what was let go
         self.scored = 0
@@ -167,11 +168,56 @@ class Selector:
         return indices, scores, scored
 
     def _again(self, open_rows: np.ndarray, indices: np.ndarray, scores: np.ndarray) -> int:
+        rows = self.rows[open_rows]
+        second = _SecondLook(self.scan, rows, indices[open_rows], scores[open_rows])
+        self.scan.visit(rows, second.see)
+        indices[open_rows], scores[open_rows] = second.items, second.scores
+        return second.scored
+
+
+class _SecondLook:
+    """Lists of the best items so far, improved by every item that may still belong there, each scored exactly.
+
+    Args:
+        items, scores: int64 and float64 (r, k), the lists; no better item than their last is missing beyond doubt.
+    """
+
+    def __init__(self, scan: Scan, rows: np.ndarray, items: np.ndarray, scores: np.ndarray):
         from fastreid.retrieval.counting import in_scan_order
 
-        rows = self.rows[open_rows]
-        hidden = in_scan_order(self.scan.candidates.excluded(rows), self.scan.candidates)
-        longer = Selector(self.scan, rows, self.k, hidden, spare=4 * self.width)
-        self.scan.visit(rows, longer.see)
-        indices[open_rows], scores[open_rows], scored = longer.finish()
-        return scored
+        self.scan, self.rows, self.items, self.scores = scan, rows, items, scores
+        self.excluded = in_scan_order(scan.candidates.excluded(rows), scan.candidates)
+        offsets = scan.offsets(rows)
+        self.thresholds = (scores[:, -1] - offsets) / scan.slope
+        self.slack = 1e-12 * (np.abs(scores[:, -1]) + np.abs(offsets))
+        self.scored = 0
+
+    def see(self, tile: Tile) -> None:
+        import torch
+
+        values = _values(tile, self.excluded)
+        part = slice(tile.first, tile.first + len(values))
+        lower, _ = band(tile, np.ones(len(values), dtype=np.int64), self.thresholds[part], self.slack[part])
+        lower = torch.from_numpy(lower).to(values.device)[:, None]
+        local, columns = (x.cpu().numpy() for x in ((values >= lower) & torch.isfinite(values)).nonzero(as_tuple=True))
+        for start in range(0, len(local), PAIRS_AT_ONCE // 8):
+            some = slice(start, start + PAIRS_AT_ONCE // 8)
+            self._merge(tile.first + local[some], tile.gallery_rows[columns[some]])
+
+    def _merge(self, local: np.ndarray, items: np.ndarray) -> None:
+        """Put items into the lists of the rows ``local`` (ascending)."""
+        k, width = self.items.shape[1], len(self.scan.gallery)
+        listed = np.unique(local)
+        known = np.isin(local * width + items, listed[:, None] * width + self.items[listed])
+        local, items = local[~known], items[~known]
+        changed = np.unique(local)
+        scores = exact_scores(self.scan, self.rows[local], items)
+        self.scored += len(local)
+        local = np.concatenate([np.repeat(changed, k), local])
+        items = np.concatenate([self.items[changed].ravel(), items])
+        scores = np.concatenate([self.scores[changed].ravel(), scores])
+        order = np.lexsort((items, -scores, local))
+        local, items, scores = local[order], items[order], scores[order]
+        at = np.arange(len(local)) - np.searchsorted(local, local)
+        local, items, scores, at = (x[at < k] for x in (local, items, scores, at))
+        self.items[local, at], self.scores[local, at] = items, scores

@@ -67,13 +67,13 @@ def _select_compiled(distances: np.ndarray, permitted: np.ndarray | None, indice
 
     nothing = np.zeros(len(distances) + 1, dtype=np.int64), np.zeros(0, dtype=np.int64)
     tile, pairs = _kernel_tile(distances, permitted, nothing)
-    selection, scores = _kernels.Selection(*indices.shape), np.full(indices.shape, -np.inf)
-    exact, numbers = np.zeros(len(distances)), np.arange(len(distances))
+    selection = _kernels.Selection(pairs, np.arange(len(distances)), None, indices.shape[1])
+    exact, scores = np.zeros(len(distances)), np.full(indices.shape, -np.inf)
 
     def work(begin: int, end: int) -> None:
         # float64 distances lose up to half a unit in the last place as float32
         selection.see(tile, 0, exact, 2.0**-24, 0.0, begin, end)
-        selection.finish(pairs, numbers, None, 2.0**-24, 0.0, indices, scores, begin, end)
+        selection.finish(2.0**-24, 0.0, indices, scores, begin, end)
 
     over_rows(work, len(distances))
     return scores
