@@ -15,7 +15,8 @@ HAS_CYTHON = _compiled is not None
 
 
 @cache
-def _say_slower() -> None:
+def say_slower() -> None:
+    """Warn, once in a process, that the compiled part is missing."""
     logging.getLogger(__name__).warning("fastreid was installed without its compiled part; ranking is slower")
 
 
@@ -26,7 +27,7 @@ def backend_of(scan):
     if str(scan.device) != "cpu":
         return backend_torch
     if not HAS_CYTHON:
-        _say_slower()
+        say_slower()
         return backend_torch
     from fastreid.retrieval import backend_compiled
 

@@ -5,7 +5,7 @@ The distances as given are the exact ones. Ties go by gallery row, as in a scan.
 
 import numpy as np
 
-from fastreid.retrieval.backends import HAS_CYTHON
+from fastreid.retrieval.backends import HAS_CYTHON, say_slower
 from fastreid.retrieval.candidates import Candidates, EqualRows
 from fastreid.retrieval.counting import Ranks, find_matches, ranks_of, starts_of
 from fastreid.retrieval.threads import over_rows
@@ -15,6 +15,8 @@ def rank_rows(distances: np.ndarray, rows: slice, equal: EqualRows, candidates: 
     """Ranks of the matches of the query rows ``rows``, whose distances (b, G) are given."""
     numbers = np.arange(rows.start, rows.stop)
     matches = find_matches(numbers, equal, candidates, lambda q, g: -distances[q - rows.start, g].astype(np.float64))
+    if not HAS_CYTHON:
+        say_slower()
     count = _count_compiled if HAS_CYTHON else _count_plainly
     return ranks_of(matches.counts, *count(distances, matches, candidates.permitted(rows), ties))
 
@@ -25,6 +27,7 @@ def nearest_rows(distances: np.ndarray, rows: slice, k: int, candidates: Candida
     permitted = candidates.permitted(rows)
     if HAS_CYTHON:
         return indices, -_select_compiled(distances, permitted, indices)
+    say_slower()
     values = np.full(indices.shape, np.inf, dtype=distances.dtype)
     for i, row in enumerate(distances):
         nearest = nearest_items(row if permitted is None else np.where(permitted[i], row, np.inf), k)

@@ -54,10 +54,10 @@ def excess(tile, true):
 def test_no_value_is_further_off_than_the_bound(kind, metric, precision, monkeypatch):
     monkeypatch.setenv("FASTREID_SCAN", precision)
     rng = np.random.default_rng(0)
-    for dim in (1, 2, 5, 16, 70, 300):
+    for dim in (1, 2, 16, 70, 300):
         for dtype in (np.float32, np.float64):
-            features = reference.features_of(rng, kind, 75, dim).astype(dtype)
-            for _, tile, true in tiles_of(features[:25], features[25:], metric):
+            features = reference.features_of(rng, kind, 45, dim).astype(dtype)
+            for _, tile, true in tiles_of(features[:15], features[15:], metric):
                 assert excess(tile, true) <= 1
 
 
@@ -127,7 +127,7 @@ def test_the_environment_names_the_precision(monkeypatch):
 def test_blunt_float32_products_of_the_process_change_no_result(asked, monkeypatch):
     """Trainers call torch.set_float32_matmul_precision("medium"): float32 products then round to bfloat16."""
     monkeypatch.setenv("FASTREID_SCAN", "fp32")
-    q, g, qc, gc = clusters(np.random.default_rng(3), 200, 600, dim=256, spread=1.0)
+    q, g, qc, gc = clusters(np.random.default_rng(3), 70, 200, dim=128, spread=1.0)
     want, best = evaluate(q, g, qc, gc, "cosine", "all").ranks, topk(q, g, 10)[0]
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(asked)
@@ -185,40 +185,37 @@ def test_a_feature_too_large_for_float32_products_is_found():
 
 
 PEAK = """
-import resource, sys, threading
+import sys
 import numpy as np
-from fastreid.retrieval import evaluate, topk
 import torch
+from fastreid.retrieval import evaluate, topk
 torch.set_num_threads(2)
 rng = np.random.default_rng(0)
-Q, G, D = 3000, 60000, 64
-q, g = rng.normal(size=(Q, D)).astype("f"), rng.normal(size=(G, D)).astype("f")
-if "collapsed" in sys.argv:
-    q[:], g[:] = 1, 1
+q, g = (rng.normal(size=(n, 64)).astype("f") for n in (3000, 60000))
 classes = np.array(["01-01", "02-01", "03-05"])
-qc, gc = ({"pids": rng.integers(0, 6000, n), "taxonomy": classes[rng.integers(0, 3, n)]} for n in (Q, G))
-rule, columns = ("same_class" if "same_class" in sys.argv else "all"), (qc, gc)
-work = {
-    "evaluate": lambda q, g, qc, gc: evaluate(q, g, qc, gc, "cosine", rule).ranks.nbytes,
-    "topk": lambda q, g, qc, gc: topk(q, g, 100, "cosine", rule, qc, gc)[0].nbytes * 3 // 2,
-}[sys.argv[1]]
-work(q[:300], g[:3000], {k: v[:300] for k, v in qc.items()}, {k: v[:3000] for k, v in gc.items()})  # libraries, threads
+qc, gc = ({"pids": rng.integers(0, 6000, n), "taxonomy": classes[rng.integers(0, 3, n)]} for n in (3000, 60000))
+def measure(rule, q, g, qc, gc):
+    return evaluate(q, g, qc, gc, "cosine", rule).ranks.nbytes
+def search(rule, q, g, qc, gc):
+    return sum(part.nbytes for part in topk(q, g, 100, "cosine", rule, qc, gc))
 def status(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) * 1024
-open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
-before = status("VmRSS")
-result = work(q, g, qc, gc)
-print((status("VmHWM") - before - result) / 2**20)
+for work in (measure, search):
+    work(sys.argv[1], q[:300], g[:3000], *({k: v[:n] for k, v in c.items()} for c, n in ((qc, 300), (gc, 3000))))
+    open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
+    before = status("VmRSS")
+    result = work(sys.argv[1], q, g, qc, gc)
+    print((status("VmHWM") - before - result) / 2**20)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("options", ["evaluate", "evaluate same_class", "topk", "topk same_class"])
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_memory_does_not_grow_with_the_table(options, precision, monkeypatch):
+@pytest.mark.parametrize(("rule", "precision"), [("all", "bf16"), ("same_class", "fp32")])
+def test_memory_does_not_grow_with_the_table(rule, precision, monkeypatch):
     """The whole table of float32 scores would be 687 MiB."""
     monkeypatch.setenv("FASTREID_SCAN", precision)
-    command = [sys.executable, "-c", PEAK, *options.split()]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    process = subprocess.run([sys.executable, "-c", PEAK, rule], capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
-    assert float(process.stdout) <= 64
+    peaks = [float(line) for line in process.stdout.split()]
+    assert len(peaks) == 2
+    assert max(peaks) <= 64, peaks

@@ -63,7 +63,7 @@ def test_the_package_imports_and_evaluates_without_its_compiled_part(repo, tmp_p
     """As after an installation without a compiler: the Python reference is used, and said so once."""
     code = (
         "import sys, logging; logging.basicConfig(level=logging.INFO)\n"
-        "sys.modules['fastreid.retrieval._rank_cy'] = None\n"
+        "sys.modules['fastreid.retrieval._kernels'] = None\n"
         "import numpy as np, fastreid.retrieval as r\n"
         "from fastreid.evaluation.rank import evaluate_rank\n"
         "assert not r.HAS_CYTHON\n"
