@@ -14,7 +14,7 @@ from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Candidates, EqualRows
 from fastreid.retrieval.scan import Scan, Tile, band
 
-MOST_MATCHES = 1 << 20  # of one block of queries; about 100 bytes each
+MOST_MATCHES = 1 << 17  # of one block of queries; some 200 bytes each
 MOST_CANDIDATES = 1 << 22  # for the lists of one block of queries
 TopItems = tuple[np.ndarray, np.ndarray]
 
@@ -152,14 +152,19 @@ def ranks_of(counts: np.ndarray, before: np.ndarray, ties: tuple[np.ndarray, np.
 
 
 def in_query_order(results: list[tuple[np.ndarray, Ranks]], num_queries: int) -> Ranks:
-    """Put the ranks of blocks of query rows into the order of the queries."""
-    rows = np.concatenate([rows for rows, _ in results]) if results else np.zeros(0, dtype=np.int64)
-    joined = {
-        name: np.concatenate([getattr(ranks, name) for _, ranks in results])
-        for name in ("counts", "ranks", "optimistic", "pessimistic")
-        if results and getattr(results[0][1], name) is not None
-    } or {"counts": np.zeros(0, dtype=np.int64), "ranks": np.zeros(0, dtype=np.int64)}
-    by_match = np.argsort(np.repeat(rows, joined["counts"]), kind="stable")
+    """Put the ranks of blocks of query rows into the order of the queries. The list is emptied, to free memory."""
     counts = np.zeros(num_queries, dtype=np.int64)
-    counts[rows] = joined.pop("counts")
-    return Ranks(counts, **{name: ranks[by_match] for name, ranks in joined.items()})
+    for rows, ranks in results:
+        counts[rows] = ranks.counts
+    starts = starts_of(counts)
+    names = [
+        name for name in ("ranks", "optimistic", "pessimistic") if results and getattr(results[0][1], name) is not None
+    ]
+    joined = {name: np.empty(starts[-1], dtype=np.int64) for name in names or ["ranks"]}
+    while results:
+        rows, ranks = results.pop()
+        at = np.repeat(starts[rows] - starts_of(ranks.counts)[:-1], ranks.counts)
+        at += np.arange(len(at))
+        for name in names:
+            joined[name][at] = getattr(ranks, name)
+    return Ranks(counts, **joined)
