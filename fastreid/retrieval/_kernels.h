@@ -248,27 +248,43 @@ static inline int64_t first_below(const float *thresholds, int64_t low, int64_t 
     return low;
 }
 
-/* Place one item; returns 1 when its exact score was needed. */
-static inline int place(const Thresholds *t, const Exact *e, int64_t query, int64_t item, float value)
+/* The thresholds in [first, last) on whose side of an item its value does not decide; the item is after those before
+ * `first`, and ahead of `last` and the following. */
+typedef struct {
+    int64_t first;
+    int64_t last;
+} Band;
+
+static inline Band undecided(const Thresholds *t, float value)
 {
-    const int64_t last = first_below(t->upper, 0, t->count, value);
-    int64_t first = last; /* thresholds in [first, last) are undecided */
-    while (first > 0 && !(value < t->lower[first - 1])) first--;
-    if (first == last) {
-        if (last < t->count) t->before[last]++;
-        return 0;
-    }
-    const double score = exact_score(e, query, item);
-    int64_t i = first;
-    while (i < last && (t->score[i] > score || (t->score[i] == score && t->row[i] < item))) i++;
+    Band band;
+    band.first = band.last = first_below(t->upper, 0, t->count, value);
+    while (band.first > 0 && !(value < t->lower[band.first - 1])) band.first--;
+    return band;
+}
+
+/* Place an item by its value; returns 0 when that does not decide. */
+static inline int place_by_value(const Thresholds *t, float value)
+{
+    const Band band = undecided(t, value);
+    if (band.first != band.last) return 0;
+    if (band.last < t->count) t->before[band.last]++;
+    return 1;
+}
+
+/* Place an item whose value does not decide by its exact score. */
+static inline void place_by_score(const Thresholds *t, float value, double score, int64_t item)
+{
+    const Band band = undecided(t, value);
+    int64_t i = band.first;
+    while (i < band.last && (t->score[i] > score || (t->score[i] == score && t->row[i] < item))) i++;
     if (i < t->count) t->before[i]++;
     if (t->tied_before != NULL)
-        for (int64_t j = first; j < last; j++)
+        for (int64_t j = band.first; j < band.last; j++)
             if (t->score[j] == score) {
                 if (t->row[j] > item) t->tied_before[j]++;
                 else t->tied_after[j]++;
             }
-    return 1;
 }
 
 /* k-th largest (k from 1) of n values, which are reordered. */

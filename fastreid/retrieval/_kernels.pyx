@@ -45,7 +45,8 @@ cdef extern from "_kernels.h" nogil:
     double exact_score(const Exact *, int64_t, int64_t)
     int64_t keep_float(const float *, const float *, int64_t, float, float *, int32_t *)
     int64_t keep_bfloat16(const uint16_t *, const float *, int64_t, float, float *, int32_t *)
-    int place(const Thresholds *, const Exact *, int64_t, int64_t, float)
+    int place_by_value(const Thresholds *, float)
+    void place_by_score(const Thresholds *, float, double, int64_t)
     float kth_largest(float *, int64_t, int64_t)
     int nearer(const void *, const void *)
 
@@ -173,15 +174,23 @@ cdef class Tile:
         if self.limited and len(limits) != self.rows or self.masked and mask.shape != scores.shape:
             raise ValueError("limits or mask do not fit the tile")
 
-    cdef int64_t keep_row(self, Py_ssize_t row, float lowest, float *value, int32_t *position) noexcept nogil:
-        """Values and columns of the items of a row that take part and are not below ``lowest``."""
-        cdef int64_t n = self.columns, kept, out = 0, i, e, stop
+    cdef int64_t keep_row(
+        self, Py_ssize_t row, int64_t begin, int64_t end, float lowest, float *value, int32_t *position
+    ) noexcept nogil:
+        """Values and columns of the items of a row, from ``begin`` to ``end``, that take part and are not below ``lowest``."""
+        cdef int64_t kept, out = 0, i, e, stop
+        cdef const char *data = self.data + row * self.stride
         if self.limited:
-            n = min(n, max(self.limits[row] - self.start, 0))
+            end = min(end, self.limits[row] - self.start)
+        if end <= begin:
+            return 0
         if self.is_float:
-            kept = keep_float(<const float *> (self.data + row * self.stride), &self.bias[0], n, lowest, value, position)
+            kept = keep_float(<const float *> data + begin, &self.bias[begin], end - begin, lowest, value, position)
         else:
-            kept = keep_bfloat16(<const uint16_t *> (self.data + row * self.stride), &self.bias[0], n, lowest, value, position)
+            kept = keep_bfloat16(<const uint16_t *> data + begin, &self.bias[begin], end - begin, lowest, value, position)
+        if begin:
+            for i in range(kept):
+                position[i] += <int32_t> begin
         e, stop = self.excluded_starts[row], self.excluded_starts[row + 1]
         if e == stop and not self.masked:
             return kept
@@ -230,7 +239,7 @@ def count_ahead(
     cdef bint with_ties = ties is not None
     if with_ties:
         tied_before, tied_after = ties
-    cdef int64_t i, j, kept, n, rechecked = 0
+    cdef int64_t i, j, item, kept, open_items, n, rechecked = 0
     cdef Thresholds t
     cdef float *value = <float *> malloc(max(tile.columns, 1) * sizeof(float))
     cdef int32_t *position = <int32_t *> malloc(max(tile.columns, 1) * sizeof(int32_t))
@@ -247,9 +256,17 @@ def count_ahead(
             t.lower, t.upper, t.score, t.row, t.before = &lower[n], &upper[n], &score[n], &row[n], &before[n]
             t.tied_before = &tied_before[n] if with_ties else NULL
             t.tied_after = &tied_after[n] if with_ties else NULL
-            kept = tile.keep_row(i, t.lower[t.count - 1], value, position)
+            kept, open_items = tile.keep_row(i, 0, tile.columns, t.lower[t.count - 1], value, position), 0
             for j in range(kept):
-                rechecked += place(&t, &pairs.exact, tile.query_rows[i], tile.gallery_rows[position[j]], value[j])
+                if not place_by_value(&t, value[j]):
+                    value[open_items], position[open_items] = value[j], position[j]
+                    open_items += 1
+            for j in range(open_items):
+                if j + AHEAD < open_items:
+                    prefetch_item(&pairs.exact, tile.gallery_rows[position[j + AHEAD]])
+                item = tile.gallery_rows[position[j]]
+                place_by_score(&t, value[j], exact_score(&pairs.exact, tile.query_rows[i], item), item)
+            rechecked += open_items
         free(value)
         free(position)
     return rechecked
@@ -309,7 +326,7 @@ cdef class Selection:
             error: float64 (r,), bound of the error of the tile's values before their final rounding.
             rounding: relative error of that rounding (0 for float32).
         """
-        cdef int64_t i, kept
+        cdef int64_t i, kept, start, stop
         cdef bint enough = True
         cdef double slack
         cdef float lowest
@@ -323,15 +340,22 @@ cdef class Selection:
         with nogil:
             for i in range(begin, end):
                 best = &self.best[first + i]
-                slack = error[i] + 1.02 * rounding * (abs(best.bound) + largest_bias + error[i])
-                lowest = nextafterf(<float> (best.bound - slack), -INFINITY) if best.bound > -FLT_MAX else -INFINITY
-                kept = tile.keep_row(i, lowest, value, position)
                 best.error = max(best.error, error[i])
-                enough = enough and self.append(best, value, position, kept, tile.start)
-                if best.count > self.most:
-                    enough = enough and self.prune(best, rounding, largest_bias)
-                    if best.count > self.most // 2:
-                        enough = enough and self.settle(best, first + i)
+                start = 0
+                while start < tile.columns and enough:
+                    # the first few items give a bound that spares most of the others
+                    stop = tile.columns if best.bound > -FLT_MAX or start else min(tile.columns, self.most)
+                    slack = error[i] + 1.02 * rounding * (abs(best.bound) + largest_bias + error[i])
+                    lowest = nextafterf(<float> (best.bound - slack), -INFINITY) if best.bound > -FLT_MAX else -INFINITY
+                    kept = tile.keep_row(i, start, stop, lowest, value, position)
+                    enough = self.append(best, value, position, kept, tile.start)
+                    if enough and stop < tile.columns:
+                        enough = self.prune(best, rounding, largest_bias)
+                    elif enough and best.count > self.most:
+                        enough = self.prune(best, rounding, largest_bias)
+                        if enough and best.count > self.most // 2:
+                            enough = self.settle(best, first + i)
+                    start = stop
             free(value)
             free(position)
         if not enough:
