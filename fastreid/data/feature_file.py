@@ -88,7 +88,11 @@ class FeatureFile:
         if not 0 <= self.num_query <= len(features):
             raise ValueError(f"num_query must be in 0..{len(features)}, the number of rows; got {self.num_query}")
         _require_finite(features, self.paths)
-        for name, value in (("features", features), ("columns", columns), ("paths", list(self.paths))):
+        for name, value in (
+            ("features", features),
+            ("columns", columns),
+            ("paths", [str(path) for path in self.paths]),
+        ):
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -222,7 +226,10 @@ def _size(path: str | os.PathLike) -> int:
 
 def _as_column(name: str, values: Any, rows: int) -> np.ndarray:
     if name in NUMBER_COLUMNS:
-        values = np.asarray(values, dtype=np.int64)
+        given = np.asarray(values)
+        values = given.astype(np.int64) if given.dtype.kind in "iufb" else given
+        if given.dtype.kind not in "iufb" or (values != given).any():
+            raise TypeError(f"column '{name}' of a FeatureFile must hold whole numbers; got {given.dtype}: {given[:3]}")
     elif name in TEXT_COLUMNS:
         values = np.asarray(["" if value is None else str(value) for value in values], dtype=object)
     else:

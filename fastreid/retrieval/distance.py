@@ -12,25 +12,32 @@ _TINY_NORM = 1e-12
 
 
 def as_features(x, name: str = "features") -> np.ndarray:
-    """Return ``x`` as a contiguous (N, D) array: float64 stays, everything else becomes float32.
+    """Return ``x`` as a contiguous (N, D) array: float32, or float64 where float32 would change values.
 
     A tensor on a device other than the CPU stays a tensor there.
 
     Raises:
-        ValueError: ``x`` is not two-dimensional.
+        ValueError: ``x`` is not two-dimensional, or has no columns.
+        TypeError: ``x`` is not made of real numbers, or is masked.
     """
     on_device = hasattr(x, "detach")
     if on_device:
         x = x.detach()
         on_device = x.device.type != "cpu"
     if not on_device:
+        if np.ma.is_masked(x):
+            raise TypeError(f"{name} are a masked array; leave the masked rows out, or fill them")
         # bfloat16 has no NumPy type
         x = np.asarray(x.float() if hasattr(x, "detach") and str(x.dtype) == "torch.bfloat16" else x)
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must be real numbers; got an array of {x.dtype}")
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape (N, D); got {tuple(x.shape)}")
+    if not x.shape[1] and x.shape[0]:
+        raise ValueError(f"{name} must have at least one column; got shape {tuple(x.shape)}")
     if on_device:
         return (x if str(x.dtype) == "torch.float64" else x.float()).contiguous()
-    return np.ascontiguousarray(x, dtype=np.float64 if x.dtype == np.float64 else np.float32)
+    return np.ascontiguousarray(x, dtype=np.float32 if np.can_cast(x.dtype, np.float32) else np.float64)
 
 
 def normalize(x) -> np.ndarray:

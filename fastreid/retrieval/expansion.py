@@ -5,7 +5,7 @@ expand each other), `alpha_qe` (queries only) and `dba` (gallery only). The weig
 cosine similarity to the power ``alpha`` (Radenovic et al., TPAMI 2019).
 
 Neighbours are exact (`topk.nearest`) and are summed in their order, block by block of the scan: nothing is kept but the
-result. Arrays give arrays; tensors on a device give tensors there, and their features never leave it.
+result. Arrays give arrays, tensors give tensors on their device, which their features never leave.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from fastreid.retrieval.distance import as_features
 from fastreid.retrieval.scan import Scan, row_norms, tensor_of
 from fastreid.retrieval.search import BLOCK_MIB, Search
 from fastreid.retrieval.topk import nearest
+from fastreid.utils.errors import require_whole
 
 SUM_NUMBERS = 1 << 20  # in one block of sums
 ROW_COLUMN = "row of the gallery"
@@ -36,6 +37,7 @@ def joint_aqe(q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: f
     Returns:
         The new queries (Q, D) and gallery (G, D).
     """
+    require_whole("times, the number of passes of joint query expansion,", times, 1)
     pair = Search(q, g)
     count, features = len(pair.queries), _union(pair.queries, pair.gallery)
     for _ in range(times):
@@ -44,7 +46,7 @@ def joint_aqe(q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: f
         for rows, sums in _sums(step.scan(), k, alpha, unit=False):
             tensor_of(new, slice(None))[rows] = sums.div_(num_neighbours)
         features = new
-    return features[:count], features[count:]
+    return _as_given(features[:count], q), _as_given(features[count:], g)
 
 
 def alpha_qe(
@@ -70,7 +72,7 @@ def alpha_qe(
     values = tensor_of(new, slice(None))
     for rows, sums in _sums(search.scan(), k, alpha, unit=True):
         values[rows] = _to_unit_length(sums.add_(values[rows]))
-    return new
+    return _as_given(new, q)
 
 
 def dba(
@@ -94,7 +96,7 @@ def dba(
     gallery = as_features(g, "gallery")
     columns = {**(columns or {}), ROW_COLUMN: np.arange(len(gallery))}
     rule = EveryRule([_OtherRow(), get_rule(rule)])
-    return alpha_qe(gallery, gallery, k, alpha, rule, columns, columns, block_mib)
+    return _as_given(alpha_qe(gallery, gallery, k, alpha, rule, columns, columns, block_mib), g)
 
 
 class _OtherRow:
@@ -112,8 +114,7 @@ def _sums(scan: Scan, k: int, alpha: float, unit: bool) -> Iterator[tuple[np.nda
 
     Nothing comes from an empty gallery.
     """
-    if k < 1:
-        raise ValueError(f"k, the number of neighbours, must be at least 1; got {k}")
+    k = require_whole("k, the number of neighbours,", k, 1)
     gallery, k = scan.gallery, min(k, len(scan.gallery))
     divisors = np.where(gallery.norms > 0, gallery.norms, 1) if unit else np.ones(len(gallery))
     step = max(1, SUM_NUMBERS // max(1, scan.dim))
@@ -130,8 +131,8 @@ def similarity_weights(similarity: np.ndarray, alpha: float) -> np.ndarray:
     A negative similarity counts as 0 when ``alpha`` is not an integer (the power would be NaN). An integer
     ``alpha`` keeps fast-reid's values, in which an even power makes a negative similarity positive.
     """
-    if alpha < 0:
-        raise ValueError(f"alpha, the power of a similarity, must not be negative; got {alpha}")
+    if not 0 <= alpha < np.inf:
+        raise ValueError(f"alpha, the power of a similarity, must be a number and must not be negative; got {alpha}")
     padding = np.isneginf(similarity)
     similarity = np.where(padding, 0, similarity)
     if alpha != int(alpha):
@@ -166,6 +167,15 @@ def _to_unit_length(values: "torch.Tensor") -> "torch.Tensor":  # noqa: F821
 
     norms = row_norms(values)
     return values.div_(torch.from_numpy(np.where(norms > 0, norms, 1)).to(values)[:, None])
+
+
+def _as_given(features, like):
+    """A tensor where a tensor was given."""
+    if isinstance(features, np.ndarray) and hasattr(like, "detach"):
+        import torch
+
+        return torch.from_numpy(features)
+    return features
 
 
 def _spans(whole: np.ndarray, first: np.ndarray, second: np.ndarray) -> bool:

@@ -207,5 +207,5 @@ def _examples(k: str) -> list[str]:
 
 
 def _suggestion(text: str) -> str:
-    number = re.search(r"\d+", text)
+    number = re.search(r"[1-9]\d*", text)
     return nearest(text, _examples(number[0] if number else "10"))

@@ -13,9 +13,11 @@ from fastreid.retrieval.counting import Ranks, count_ranks, in_query_order
 from fastreid.retrieval.distance import as_features, check_finite, query_blocks
 from fastreid.retrieval.graded import check_gains, grade, is_known
 from fastreid.retrieval.results import RetrievalMetrics
+from fastreid.retrieval.rules import parts_of
 from fastreid.retrieval.search import BLOCK_MIB, Search, check_columns
 from fastreid.retrieval.tables import nearest_rows, rank_rows
 from fastreid.retrieval.topk import as_distances
+from fastreid.utils.errors import require_whole
 
 GRADED_ITEMS = 100  # length of the lists that nDCG is computed from
 
@@ -73,8 +75,7 @@ def evaluate_topk(
     gains: Mapping[str, float] | None = None,
 ) -> tuple[RetrievalMetrics, np.ndarray, np.ndarray]:
     """Results of `evaluate_search` and of `topk_search` (indices, distances) out of one pass over the scores."""
-    if k < 1:
-        raise ValueError(f"k of a top-k search must be at least 1; got {k}")
+    k = require_whole("k of a top-k search", k, 1)
     return _evaluate_and_list(search, k, max_rank, relevance, ties, gains)
 
 
@@ -105,9 +106,9 @@ def evaluate_distances(
     gains: Mapping[str, float] | None = None,
 ) -> RetrievalMetrics:
     """As `evaluate`, for distances (Q, G) that exist already."""
-    distances, rule = np.asarray(distances), get_rule(rule)
+    distances, rule = distances.detach() if hasattr(distances, "detach") else np.asarray(distances), get_rule(rule)
     if distances.ndim != 2:
-        raise ValueError(f"distances must have shape (Q, G); got {distances.shape}")
+        raise ValueError(f"distances must have shape (Q, G); got {tuple(distances.shape)}")
     columns = (
         check_columns(q_columns, distances.shape[0], rule, "queries"),
         check_columns(g_columns, distances.shape[1], rule, "gallery"),
@@ -143,9 +144,8 @@ def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str,
             given = ", ".join(columns) or "none"
             raise ValueError(f"evaluation needs the column '{relevance}' of the {side}; given: {given}")
         if not len(columns[relevance]):
-            raise ValueError(f"evaluation needs at least one item; the {side} have none")
-    if max_rank < 1:
-        raise ValueError(f"max_rank, the length of the CMC curve, must be at least 1; got {max_rank}")
+            raise ValueError(f"evaluation needs at least one item on each side; there are none among the {side}")
+    require_whole("max_rank, the length of the CMC curve,", max_rank, 1)
     if gains:
         check_gains(gains, q_columns, g_columns)
     top = min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
@@ -159,7 +159,7 @@ def _measure(
 ) -> RetrievalMetrics:
     q_labels, g_labels = (column[relevance] for column in columns)
     if not len(ranks.ranks):
-        raise ValueError(_why_no_match(q_labels, g_labels, rule, relevance))
+        raise ValueError(_why_no_match(q_labels, g_labels, equal, rule, relevance))
     return RetrievalMetrics.from_ranks(
         ranks.counts,
         ranks.ranks,
@@ -171,13 +171,15 @@ def _measure(
     )
 
 
-def _why_no_match(q_labels: np.ndarray, g_labels: np.ndarray, rule: Rule, relevance: str) -> str:
-    shared, what = int(np.isin(q_labels, g_labels).sum()), "id" if relevance == "pids" else f"value of '{relevance}'"
-    if not shared:
+def _why_no_match(q_labels: np.ndarray, g_labels: np.ndarray, equal: EqualRows, rule: Rule, relevance: str) -> str:
+    what, matched = "id" if relevance == "pids" else f"value of '{relevance}'", int((equal.counts > 0).sum())
+    if not is_known(q_labels).any():
+        cause = f"none of them has a known {what} (-1 and '' mean unknown)"
+    elif not matched:
         cause = f"the {what}s are disjoint: none of the query {what}s (such as {q_labels[0]}) occurs in the gallery"
     else:
-        cause = (
-            f"{shared} queries have their {what} in the gallery, but rule {type(rule).__name__} excludes all of"
-            " them (under the camera rule: do queries and gallery carry the same camera id?)"
-        )
+        names = "+".join(type(part).__name__ for part in parts_of(rule))
+        cause = f"{matched} queries have their {what} in the gallery, but rule {names} excludes all of them"
+        if any("camids" in part.needs for part in parts_of(rule)):
+            cause += " (do queries and gallery carry the same camera id?)"
     return f"none of the {len(q_labels)} queries has a match: {cause}"

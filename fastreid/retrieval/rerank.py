@@ -69,14 +69,16 @@ class JaccardDistances:
         return _like(block, distances)
 
 
-def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 32, metric: str = "euclidean") -> JaccardDistances:
+def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 32, metric: str = "cosine") -> JaccardDistances:
     """Build the Jaccard distances of queries (Q, D) to gallery (G, D), arrays or tensors.
 
     Memory beside the union of the features: the neighbour lists (8 k1 bytes per item), the encodings (about 50 entries
     of 8 bytes per item at the usual k1 and k2), and one block.
 
     Args:
-        metric: of the neighbours: "euclidean", or "cosine", which is Euclidean between unit rows.
+        metric: "cosine", which is Euclidean between unit rows, or "euclidean" between the features as they are. The
+            weights are a softmax of squared distances: features whose distances are far above 1 give one neighbour
+            all of it, as in fast-reid.
 
     Raises:
         ValueError: k1 or k2 below 1, an unknown metric, shapes that do not fit, or features with NaN.

@@ -17,7 +17,7 @@ _HOW = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RetrievalMetrics:
     """Ranks of the matches of every query, and any metric that follows from them.
 
@@ -45,6 +45,12 @@ class RetrievalMetrics:
     pessimistic: np.ndarray | None = field(default=None, repr=False)
     max_bin_count: int | None = None
     graded: Graded | None = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{name} {100 * value:.2f} %" for name, value in (("mAP", self.mAP), ("Rank-1", self.mean("hit@1")))
+        )
+        return f"RetrievalMetrics({shown}, {self.num_queries} queries, {self.dropped} of them dropped)"
 
     def __post_init__(self):
         for name in ("counts", "ranks", "optimistic", "pessimistic"):

@@ -150,6 +150,8 @@ def get_rule(rule: str | Rule | None) -> Rule:
 
 
 def _checked(rule: Rule) -> Rule:
+    if isinstance(rule, type):
+        raise TypeError(f"a candidate rule must be an object; got the class {rule.__name__} (write {rule.__name__}())")
     if hasattr(rule, "permitted") and not hasattr(rule, "permits"):
         raise TypeError(
             f"{type(rule).__name__}.permitted(queries, gallery) must become permits(query, item): the columns of both "

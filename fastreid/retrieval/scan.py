@@ -95,6 +95,11 @@ class Side:
         if not np.isfinite(self.norms).all():
             row = int(np.flatnonzero(~np.isfinite(self.norms))[0])
             raise ValueError(f"{name} row {row} is not finite: a feature is NaN, infinite or too large to square")
+        for row in np.flatnonzero(self.norms == 0):
+            if (self.features[row] != 0).any():
+                raise ValueError(
+                    f"{name} row {row} is not zero, but too small to square; multiply all features by one number"
+                )
         if metric == "euclidean" and len(self.norms) and self.norms.max() > LARGEST_LENGTH:
             row = int(self.norms.argmax())
             raise ValueError(
@@ -250,7 +255,7 @@ class Scan:
         if block_mib <= 0:
             raise ValueError(f"block_mib, the memory for a block of scores in MiB, must be positive; got {block_mib}")
         self.metric, self.candidates = metric, candidates
-        self.queries = Side(queries, metric, "queries")
+        self.queries = Side(queries, metric, "features" if gallery is queries else "queries")
         self.gallery = self.queries if gallery is queries else Side(gallery, metric, "gallery")
         self.dim = queries.shape[1]
         self.device = getattr(queries, "device", "cpu")
@@ -263,13 +268,13 @@ class Scan:
     def _plan_blocks(self, block_mib: float) -> None:
         """Width of a gallery block, and how many queries stay converted while the gallery passes by.
 
-        Half of the memory is for the queries, a quarter for a gallery block; the rest and `TILE_NUMBERS` for tiles.
+        Three eighths of the memory are for the queries, a quarter for a gallery block; the rest and `TILE_NUMBERS` for tiles.
         """
         numbers = block_mib * 2**20 / max(1, self.dim) / (2 if self.low else 4)
         self.side = int(np.clip(numbers / 4, 1, 2048))
         if self.side > 128:
             self.side -= self.side % 128  # libraries like even panels
-        self.query_block = max(self.side, int(numbers / 2))
+        self.query_block = max(self.side, int(3 * numbers / 8))
 
     def _begin_low(self) -> bool:
         if not self.adaptive:
@@ -331,6 +336,7 @@ class Scan:
                     tile = self._tile(step, part)
                 if tile is not None:
                     yield tile
+            del step, tile
 
     def visit(self, rows: np.ndarray, see: Callable[[Tile], int]) -> None:
         """Call ``see`` on all tiles of some query rows, on the CPU in several threads with different rows.
@@ -349,6 +355,7 @@ class Scan:
                 pairs = sum(part.stop - part.start for part in parts) * len(step.gallery_rows)
                 if step.low and self.adaptive and undecided > UNDECIDED_SHARE * pairs:
                     self.low = False
+            del step, tiles  # before the next block of the gallery takes its place
 
     def _see_part(self, step: "Step", see: Callable[[Tile], int], part: slice) -> int:
         tile = self._tile(step, part)
@@ -378,6 +385,7 @@ class Scan:
         stop = min(start + self.side, len(self.gallery))
         items = slice(start, stop) if order is None else order[start:stop]
         if self._converted is None or self._converted[0] is not rows or self._converted[1] != self.low:
+            self._converted = None  # first let the old ones go
             self._converted = rows, self.low, self.queries.block(rows, self.mean, self.low)
         return Step(
             low=self.low,

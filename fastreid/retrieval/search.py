@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from fastreid.retrieval.candidates import Candidates, Columns, Rule, get_rule
-from fastreid.retrieval.distance import as_features, check_finite, prepare, prepared_distances, query_blocks
+from fastreid.retrieval.distance import METRICS, as_features, check_finite, prepare, prepared_distances, query_blocks
 from fastreid.retrieval.scan import Scan
+from fastreid.utils.errors import require_choice
 
 BLOCK_MIB = 32  # no block of scores, with what it is made from, takes more
 Rescore = Callable[[slice, np.ndarray], np.ndarray]
@@ -41,6 +42,7 @@ class Search:
     rescore: Rescore | None = None
 
     def __post_init__(self):
+        require_choice("metric of a search", self.metric, METRICS)
         queries, gallery = as_features(self.queries, "queries"), as_features(self.gallery, "gallery")
         if queries.shape[1] != gallery.shape[1]:
             raise ValueError(
@@ -100,8 +102,12 @@ class Search:
 
 def check_columns(columns: Columns, length: int, rule: Rule, side: str) -> dict[str, np.ndarray]:
     """Return the columns as arrays, after checking their length and that the rule finds what it needs."""
+    if not isinstance(columns, Mapping):
+        raise TypeError(f"columns of the {side} must be a mapping, as in {{'pids': ids}}; got {type(columns).__name__}")
     columns = {name: np.asarray(column) for name, column in columns.items()}
     for name, column in columns.items():
+        if column.ndim != 1:
+            raise ValueError(f"column '{name}' of the {side} must have shape ({length},); got {column.shape}")
         if len(column) != length:
             raise ValueError(f"column '{name}' of the {side} has {len(column)} rows; expected {length}")
     missing = [name for name in rule.needs if name not in columns]

@@ -10,6 +10,7 @@ from fastreid.retrieval.counting import in_scan_order, most_queries
 from fastreid.retrieval.scan import Scan
 from fastreid.retrieval.search import BLOCK_MIB, Search
 from fastreid.retrieval.tables import nearest_rows
+from fastreid.utils.errors import require_whole
 
 
 def topk(
@@ -44,8 +45,7 @@ def topk(
 
 def topk_search(search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
     """As `topk`, for a `Search` (which may be re-ranked); arrays."""
-    if k < 1:
-        raise ValueError(f"k of a top-k search must be at least 1; got {k}")
+    k = require_whole("k of a top-k search", k, 1)
     shape = (len(search.queries), min(k, len(search.gallery)))
     indices, distances = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf, dtype=np.float32)
     if 0 in shape:

@@ -15,7 +15,7 @@ def build_dist(feat_1, feat_2, metric: str = "euclidean", **kwargs) -> np.ndarra
     """
     require_choice("metric of build_dist", metric, (*METRICS, "jaccard"))
     if metric == "jaccard":
-        return _array(k_reciprocal(feat_1, feat_2, **kwargs)(slice(None)))
+        return _array(k_reciprocal(feat_1, feat_2, metric="euclidean", **kwargs)(slice(None)))
     return block_distances(_array(feat_1), _array(feat_2), metric)
 
 

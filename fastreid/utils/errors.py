@@ -1,6 +1,7 @@
 """Wording shared by all error messages about unknown names."""
 
 import difflib
+import operator
 from collections.abc import Iterable
 
 
@@ -20,6 +21,17 @@ def require_choice(what: str, given, choices: Iterable) -> None:
     if given not in choices:
         allowed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{what} must be one of {allowed}; got {given!r}.{nearest(given, map(str, choices))}")
+
+
+def require_whole(what: str, given, lowest: int) -> int:
+    """Return ``given`` as an int; raise ``TypeError`` or ``ValueError`` unless it is a whole number from ``lowest``."""
+    try:
+        number = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{what} must be a whole number; got {given!r}") from None
+    if number < lowest:
+        raise ValueError(f"{what} must be at least {lowest}; got {given}")
+    return number
 
 
 def require_members(component: object, role: str, *names: str) -> None:

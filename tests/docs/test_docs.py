@@ -120,11 +120,15 @@ def test_the_rule_of_the_extension_guide_permits_the_same_decade(repo, tmp_path,
 
 def test_the_retrieval_guide_runs(repo, tmp_path):
     assert write_files(repo / "docs" / "retrieval.md", tmp_path) == ["features.py"]
-    plain, per_query, lists, expanded = said(tmp_path, "features.py").splitlines()
+    plain, per_query, lists, expanded, reranked = said(tmp_path, "features.py").splitlines()
     assert re.match(r"mAP 0\.\d+, recall@10 0\.\d+, queries dropped: \d+$", plain)
     assert per_query == "per query: (80,)"
     assert lists.startswith("(80, 10) ")
     assert float(expanded.split()[-1]) > float(plain.split()[1].rstrip(","))
+    assert re.match(r"re-ranked: nDCG@10 0\.\d+, mAP by", reranked)
+    command = "--features features.npz TEST.RULE all TEST.AQE.ENABLED True"
+    said(tmp_path, str(repo / "tools" / "test.py"), *command.split())
+    assert np.load(tmp_path / "result.npy").shape == (80, 10)
 
 
 def test_scripts_and_configs_named_in_commands_exist(repo):

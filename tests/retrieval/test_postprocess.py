@@ -127,7 +127,7 @@ def test_reranking_mixes_jaccard_and_distance(search, metric):
     after = POSTPROCESSOR_REGISTRY.get("KReciprocal")(k1=8, k2=3, lambda_=0.4).apply(search)
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (search.queries, search.gallery)]
     features = unit if metric == "cosine" else (search.queries, search.gallery)
-    want = 0.6 * k_reciprocal(*features, 8, 3)(slice(0, 15))
+    want = 0.6 * k_reciprocal(*features, 8, 3, metric="euclidean")(slice(0, 15))
     want = want + 0.4 * block_distances(search.queries, search.gallery, metric)
     blocks = list(after.blocks())
     assert len(blocks) == 15

@@ -54,7 +54,7 @@ CASES = [(20, 6, 8, 40), (6, 1, 8, 40), (7, 3, 5, 30), (50, 6, 4, 10), (1, 2, 4,
 def test_from_features_equals_dense_loops(backend, k1, k2, num_queries, num_gallery, block_mib):
     q, g = clustered(k1, num_queries, num_gallery)
     want = from_features(q, g, k1, k2)
-    jaccard = k_reciprocal(q, g, k1, k2, block_mib)
+    jaccard = k_reciprocal(q, g, k1, k2, block_mib, metric="euclidean")
     assert jaccard(slice(None)).dtype == np.float32
     np.testing.assert_allclose(jaccard(slice(0, num_queries)), want, atol=1e-5)
     np.testing.assert_array_equal(jaccard(slice(num_queries - 1, num_queries)), jaccard(slice(None))[-1:])
@@ -86,7 +86,7 @@ def random_table(seed):
 def test_random_tables_with_repeated_items(backend, first):
     for seed in range(first, first + 100):
         _, q, g, k1, k2 = random_table(seed)
-        ours = k_reciprocal(q, g, k1, k2)(slice(None))
+        ours = k_reciprocal(q, g, k1, k2, metric="euclidean")(slice(None))
         np.testing.assert_allclose(ours, from_features(q, g, k1, k2), atol=1e-5, err_msg=f"seed {seed}")
 
 
@@ -103,21 +103,21 @@ def test_random_matrices_with_ties(backend, first):
 
 def test_nothing_depends_on_chunks_or_threads(backend, monkeypatch):
     q, g = clustered(3, 20, 90)
-    plain = k_reciprocal(q, g, 9, 4)(slice(None))
+    plain = k_reciprocal(q, g, 9, 4, metric="euclidean")(slice(None))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        np.testing.assert_array_equal(k_reciprocal(q, g, 9, 4)(slice(None)), plain)
+        np.testing.assert_array_equal(k_reciprocal(q, g, 9, 4, metric="euclidean")(slice(None)), plain)
     finally:
         torch.set_num_threads(threads)
     monkeypatch.setattr(backend, "SCRATCH_ENTRIES", 1)
-    np.testing.assert_array_equal(k_reciprocal(q, g, 9, 4)(slice(None)), plain)
+    np.testing.assert_array_equal(k_reciprocal(q, g, 9, 4, metric="euclidean")(slice(None)), plain)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_blend_mixes_in_place(backend, dtype):
     q, g = clustered(5, 6, 30)
-    jaccard = k_reciprocal(q, g, 8, 3)
+    jaccard = k_reciprocal(q, g, 8, 3, metric="euclidean")
     distances = np.random.default_rng(0).random((4, 30)).astype(dtype)
     want = 0.7 * jaccard(slice(2, 6)) + 0.3 * distances
     kept = distances.copy()
@@ -145,19 +145,23 @@ def test_cosine_neighbours_are_those_of_unit_rows(backend):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int64])
 def test_tensors_of_any_type(backend, dtype):
     q, g = (torch.from_numpy(4 * x).round().to(dtype) for x in clustered(6, 6, 30))
-    ours = k_reciprocal(q.requires_grad_(dtype.is_floating_point), g, 8, 3)(slice(None))
+    ours = k_reciprocal(q.requires_grad_(dtype.is_floating_point), g, 8, 3, metric="euclidean")(slice(None))
     np.testing.assert_allclose(ours, from_features(q.double().detach().numpy(), g.double().numpy(), 8, 3), atol=1e-5)
 
 
 def test_long_distances_underflow_without_harm(backend):
     """Features that nobody normalised: all but the nearest weights are zero in float32."""
     q, g = (1000 * x for x in clustered(7, 6, 30))
-    np.testing.assert_allclose(k_reciprocal(q, g, 8, 3)(slice(None)), from_features(q, g, 8, 3), atol=1e-5)
+    np.testing.assert_allclose(
+        k_reciprocal(q, g, 8, 3, metric="euclidean")(slice(None)), from_features(q, g, 8, 3), atol=1e-5
+    )
 
 
 def test_equal_features_give_no_nan(backend):
     x = np.ones((12, 4), dtype="f")
-    np.testing.assert_allclose(k_reciprocal(x[:3], x[3:], 4, 2)(slice(None)), from_features(x[:3], x[3:], 4, 2))
+    np.testing.assert_allclose(
+        k_reciprocal(x[:3], x[3:], 4, 2, metric="euclidean")(slice(None)), from_features(x[:3], x[3:], 4, 2)
+    )
     zeros = np.zeros((3, 9)), np.zeros((3, 3)), np.zeros((9, 9))
     np.testing.assert_allclose(re_ranking(*zeros, 4, 2, 0.3), from_distances(*zeros, 4, 2, 0.3), atol=1e-6)
 
@@ -165,7 +169,7 @@ def test_equal_features_give_no_nan(backend):
 @pytest.mark.parametrize(("num_queries", "num_gallery"), [(0, 5), (3, 0), (0, 0)])
 def test_nothing_to_rank(backend, num_queries, num_gallery):
     q, g = np.ones((num_queries, 4), dtype="f"), np.ones((num_gallery, 4), dtype="f")
-    assert k_reciprocal(q, g, 4, 2)(slice(None)).shape == (num_queries, num_gallery)
+    assert k_reciprocal(q, g, 4, 2, metric="euclidean")(slice(None)).shape == (num_queries, num_gallery)
     assert re_ranking(q @ g.T, q @ q.T, g @ g.T, 4, 2).shape == (num_queries, num_gallery)
 
 
@@ -181,7 +185,7 @@ def test_search_and_its_top_k_are_reranked(backend):
 def test_among_themselves(backend):
     q, g = clustered(9, 6, 30)
     ours = pairwise_jaccard(torch.from_numpy(np.concatenate([q, g])), 8, 3)(slice(None))
-    np.testing.assert_array_equal(ours[:6, 6:], k_reciprocal(q, g, 8, 3)(slice(None)))
+    np.testing.assert_array_equal(ours[:6, 6:], k_reciprocal(q, g, 8, 3, metric="euclidean")(slice(None)))
     np.testing.assert_allclose(ours, ours.T, atol=1e-6)
 
 
@@ -210,12 +214,12 @@ def test_tensors_are_made_where_the_input_is(monkeypatch):
     q, g = (torch.from_numpy(x) for x in clustered(10, 20, 90))
     union, zeros = torch.cat([q, g]), torch.zeros(20, 90)
     matrices = (q @ g.T).abs(), (q @ q.T).abs(), (g @ g.T).abs()
-    want = k_reciprocal(q, g, 9, 4)(slice(None)), re_ranking(*matrices, 9, 4)
+    want = k_reciprocal(q, g, 9, 4, metric="euclidean")(slice(None)), re_ranking(*matrices, 9, 4)
     lists = topk(union, union, 9, "euclidean")
     monkeypatch.setattr(rerank, "_rerank_cpu", None)
     monkeypatch.setattr(rerank, "topk", lambda *args, **kwargs: lists)
     with torch.device("meta"):
-        ours = k_reciprocal(q, g, 9, 4).blend(slice(None), zeros, 0.0), re_ranking(*matrices, 9, 4)
+        ours = k_reciprocal(q, g, 9, 4, metric="euclidean").blend(slice(None), zeros, 0.0), re_ranking(*matrices, 9, 4)
     for values, expected in zip(ours, want, strict=True):
         np.testing.assert_allclose(values, expected, atol=1e-6)
 
@@ -223,8 +227,8 @@ def test_tensors_are_made_where_the_input_is(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu():
     q, g = clustered(10, 20, 90)
-    want = k_reciprocal(q, g, 9, 4)(slice(None))
-    jaccard = k_reciprocal(torch.from_numpy(q).cuda(), torch.from_numpy(g).cuda(), 9, 4)
+    want = k_reciprocal(q, g, 9, 4, metric="euclidean")(slice(None))
+    jaccard = k_reciprocal(torch.from_numpy(q).cuda(), torch.from_numpy(g).cuda(), 9, 4, metric="euclidean")
     np.testing.assert_allclose(jaccard(slice(None)).cpu().numpy(), want, atol=1e-5)
     np.testing.assert_allclose(jaccard.blend(slice(None), np.zeros_like(want), 0.0), want, atol=1e-5)
     matrices = q @ g.T + 50, q @ q.T + 50, g @ g.T + 50
