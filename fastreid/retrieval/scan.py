@@ -268,7 +268,7 @@ class Scan:
     def _plan_blocks(self, block_mib: float) -> None:
         """Width of a gallery block, and how many queries stay converted while the gallery passes by.
 
-        Three eighths of the memory are for the queries, a quarter for a gallery block; the rest and `TILE_NUMBERS` for tiles.
+        Three eighths of the memory are for the queries, a quarter for a gallery block, the rest for tiles.
         """
         numbers = block_mib * 2**20 / max(1, self.dim) / (2 if self.low else 4)
         self.side = int(np.clip(numbers / 4, 1, 2048))

@@ -212,7 +212,7 @@ def test_errors_name_the_likely_cause():
         evaluate(q, q, one, two)
     with pytest.raises(ValueError, match="2 queries have their id in the gallery, but rule OtherCamera excludes"):
         evaluate(q, q, one, one)
-    with pytest.raises(ValueError, match="the gallery have none"):
+    with pytest.raises(ValueError, match="there are none among the gallery"):
         evaluate(q, q[:0], one, {name: column[:0] for name, column in two.items()})
     with pytest.raises(ValueError, match="needs the column 'pids' of the queries; given: camids"):
         evaluate(q, q, {"camids": [0, 0]}, two, rule="all")
