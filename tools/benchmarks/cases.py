@@ -142,7 +142,10 @@ CASES = (
         "k-reciprocal re-ranking, (3,368 + 19,732) x 512, all distances",
         MARKET,
         (*own("k_reciprocal"), plain("NumPy dense", "k_reciprocal", gpu=False)),
-        tuple(Target("NumPy dense", 8, over=mode, at_least=True) for mode in OWN_MODES),
+        tuple(
+            Target("NumPy dense", 8, over=mode, at_least=True, why_short=FP32_PRODUCT if mode == FP32 else "")
+            for mode in OWN_MODES
+        ),
         every=16,
     ),
     Case(

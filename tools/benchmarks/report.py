@@ -107,7 +107,7 @@ def reached(outcome, target: Target) -> float | None:
 
 def verdict(value: float, target: Target) -> str:
     """``"met"``, or by how much it falls short."""
-    short = target.limit / value - 1 if target.at_least else value / target.limit - 1
+    short = 1 - value / target.limit if target.at_least else value / target.limit - 1
     if short <= 0:
         return "met"
     return f"**short by {short:.0%}**" + (f": {target.why_short}" if target.why_short else "")
