@@ -5,7 +5,8 @@ On a GPU the float64 sums have another order than on a CPU, so that scores may d
 
 import numpy as np
 
-from fastreid.retrieval.scan import Scan, Tile, band, tensor_of
+from fastreid.retrieval.scan import Scan, Tile, band
+from fastreid.retrieval.sides import tensor_of
 
 PAIRS_AT_ONCE = 1 << 22  # numbers per chunk of exact work
 SPARE = 64  # candidates of a query beyond 2 k
@@ -119,20 +120,19 @@ class Selector:
     """
 
     def __init__(self, scan: Scan, rows: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray]):
+        import torch
+
         self.scan, self.rows, self.k, self.excluded = scan, rows, k, excluded
         self.width = min(2 * k + SPARE, len(scan.gallery))
-        self.values = self.positions = None
+        # made here: tiles are seen by several threads at once, each with rows of its own
+        self.values = torch.full((len(rows), self.width), -torch.inf, device=scan.device)
+        self.positions = torch.full(self.values.shape, -1, dtype=torch.int64, device=scan.device)
         self.lost = np.full(len(rows), -np.inf)  # at least the largest true tile score of what was let go
-        self.scored = 0
 
     def see(self, tile: Tile) -> None:
         import torch
 
         values = _values(tile, self.excluded)
-        if self.values is None:
-            shape = len(self.rows), self.width
-            self.values = torch.full(shape, -torch.inf, device=values.device)
-            self.positions = torch.full(shape, -1, dtype=torch.int64, device=values.device)
         part = slice(tile.first, tile.first + len(values))
         positions = torch.arange(tile.start, tile.start + values.shape[1], device=values.device).expand_as(values)
         values = torch.cat([self.values[part], values], dim=1)
@@ -147,8 +147,6 @@ class Selector:
     def finish(self) -> tuple[np.ndarray, np.ndarray, int]:
         indices = np.full((len(self.rows), self.k), -1, dtype=np.int64)
         scores = np.full(indices.shape, -np.inf)
-        if self.values is None:
-            return indices, scores, 0
         kept = self.positions.cpu().numpy()
         kept[self.values.isneginf().cpu().numpy()] = -1
         local, columns = np.nonzero(kept >= 0)

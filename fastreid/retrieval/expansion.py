@@ -14,8 +14,9 @@ import numpy as np
 
 from fastreid.retrieval.candidates import Columns, EveryRule, Rule, get_rule
 from fastreid.retrieval.distance import as_features
-from fastreid.retrieval.scan import Scan, row_norms, tensor_of
+from fastreid.retrieval.scan import Scan
 from fastreid.retrieval.search import BLOCK_MIB, Search
+from fastreid.retrieval.sides import row_norms, tensor_of
 from fastreid.retrieval.topk import nearest
 from fastreid.utils.errors import require_whole
 

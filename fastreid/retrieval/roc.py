@@ -8,8 +8,9 @@ from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Columns, EqualRows
 from fastreid.retrieval.counting import in_scan_order, join_lists
 from fastreid.retrieval.order_statistics import Chunk, Histogram, order_statistics
-from fastreid.retrieval.scan import UNIT_FLOAT32, Tile
+from fastreid.retrieval.scan import Tile
 from fastreid.retrieval.search import Search
+from fastreid.retrieval.sides import UNIT_FLOAT32
 
 CHUNK_PAIRS = 1 << 18  # pairs looked at together
 SAME_PAIRS = 1 << 18  # pairs of the same id scored together

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastreid.retrieval import backends, counting, evaluate, scan, topk
+from fastreid.retrieval import backends, counting, evaluate, scan, sides, topk
 from tests.retrieval import reference
 
 RULES = ["all", "camera", "granted_before", "same_class", "camera+granted_before", "camera+same_class+granted_before"]
@@ -27,7 +27,7 @@ def any_way(monkeypatch, threads):
     def choose(rng, ways=BACKENDS):
         way, precision = rng.choice(ways), rng.choice(scan.PRECISIONS)
         monkeypatch.setattr(backends, "HAS_CYTHON", way == "compiled")
-        monkeypatch.setattr(scan, "HAS_CYTHON", way == "compiled")
+        monkeypatch.setattr(sides, "HAS_CYTHON", way == "compiled")
         monkeypatch.setenv("FASTREID_SCAN", precision)
         threads(int(rng.integers(1, 3)))
         return way, precision
@@ -36,7 +36,7 @@ def any_way(monkeypatch, threads):
     monkeypatch.setattr(scan, "has_fast_bfloat16", lambda: True)
     monkeypatch.setattr(scan, "PROBE_ROWS", 2)
     monkeypatch.setattr(scan, "FEWEST_ROWS", 2)
-    monkeypatch.setattr(scan, "over_rows", over_few_rows := _over_few_rows)
+    monkeypatch.setattr(sides, "over_rows", over_few_rows := _over_few_rows)
     if backends.HAS_CYTHON:
         from fastreid.retrieval import backend_compiled
 

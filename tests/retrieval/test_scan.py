@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fastreid.retrieval import backends, evaluate, scan, topk
+from fastreid.retrieval import sides as features_of_sides
 from fastreid.retrieval.candidates import Candidates
 from fastreid.retrieval.scan import Scan, band
 from tests.retrieval import reference
@@ -169,7 +170,7 @@ def test_cosines_of_features_beyond_float32(size, precision, monkeypatch):
 def test_a_feature_that_is_no_number_is_found(value, metric, compiled, monkeypatch):
     if not compiled:
         monkeypatch.setattr(backends, "HAS_CYTHON", False)
-        monkeypatch.setattr(scan, "HAS_CYTHON", False)
+        monkeypatch.setattr(features_of_sides, "HAS_CYTHON", False)
     for wrong, name in ((0, "queries"), (1, "gallery")):
         sides = np.ones((5, 3)), np.ones((9, 3))
         sides[wrong][4, 1] = value

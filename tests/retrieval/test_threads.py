@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastreid.retrieval import threads, topk
+from fastreid.retrieval import backends, scan, threads, topk
 from fastreid.retrieval.full_float32 import full_float32
 
 BLUNT = ["highest", "high", "medium"]
@@ -167,3 +167,15 @@ def test_workers_of_a_data_loader_can_search(two_threads):
     )
     for found in loader:
         np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_first_tiles_of_a_block_are_seen_at_once_and_none_is_lost(compiled, monkeypatch, two_threads):
+    rng = np.random.default_rng(3)
+    q, g = rng.normal(size=(64, 5)), rng.normal(size=(40, 5))
+    monkeypatch.setattr(backends, "HAS_CYTHON", compiled and backends.HAS_CYTHON)
+    want = np.argsort(((q[:, None] - g) ** 2).sum(-1), axis=1)[:, :3]
+    for name in ("FEWEST_ROWS", "TILE_NUMBERS"):
+        monkeypatch.setattr(scan, name, 1)
+    for _ in range(30):
+        np.testing.assert_array_equal(topk(q, g, 3, "euclidean")[0], want)
