@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastreid.retrieval import backends, scan, threads, topk
+from fastreid.retrieval import backend_torch, backends, scan, threads, topk
 from fastreid.retrieval.full_float32 import full_float32
 
 BLUNT = ["highest", "high", "medium"]
@@ -175,7 +175,19 @@ def test_the_first_tiles_of_a_block_are_seen_at_once_and_none_is_lost(compiled, 
     q, g = rng.normal(size=(64, 5)), rng.normal(size=(40, 5))
     monkeypatch.setattr(backends, "HAS_CYTHON", compiled and backends.HAS_CYTHON)
     want = np.argsort(((q[:, None] - g) ** 2).sum(-1), axis=1)[:, :3]
-    for name in ("FEWEST_ROWS", "TILE_NUMBERS"):
-        monkeypatch.setattr(scan, name, 1)
-    for _ in range(30):
-        np.testing.assert_array_equal(topk(q, g, 3, "euclidean")[0], want)
+    monkeypatch.setattr(scan, "FEWEST_ROWS", 1)
+    together, values = threading.Barrier(2), backend_torch._values
+
+    def at_once(*arguments):
+        result = values(*arguments)
+        together.wait(10)
+        return result
+
+    monkeypatch.setattr(backend_torch, "_values", at_once)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            np.testing.assert_array_equal(topk(q, g, 3, "euclidean")[0], want)
+    finally:
+        sys.setswitchinterval(interval)
