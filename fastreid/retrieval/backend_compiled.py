@@ -15,11 +15,7 @@ def pairs_of(scan: Scan) -> _kernels.Pairs:
 
 def exact_scores(scan: Scan, q_rows: np.ndarray, g_rows: np.ndarray) -> np.ndarray:
     """Exact scores of the pairs (q_rows[i], g_rows[i]), float64 (n,)."""
-    return score_pairs(pairs_of(scan), q_rows, g_rows)
-
-
-def score_pairs(pairs: _kernels.Pairs, q_rows: np.ndarray, g_rows: np.ndarray) -> np.ndarray:
-    scores = np.empty(len(q_rows))
+    pairs, scores = pairs_of(scan), np.empty(len(q_rows))
     over_rows(lambda begin, end: pairs.scores(q_rows, g_rows, scores, begin, end), len(q_rows), smallest=256)
     return scores
 

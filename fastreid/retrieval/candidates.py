@@ -65,7 +65,7 @@ class EqualRows:
         The list of the i-th of ``rows`` is ``items[starts[i] : starts[i + 1]]``.
         """
         counts = self.counts[rows]
-        starts = _starts(counts)
+        starts = starts_of(counts)
         offsets = np.repeat(self._first[rows] - starts[:-1], counts)
         return starts, self._order[np.arange(starts[-1]) + offsets]
 
@@ -83,8 +83,17 @@ def _comparable(q_values: np.ndarray, g_values: np.ndarray) -> tuple[np.ndarray,
     return q_values, g_values
 
 
-def _starts(counts: np.ndarray) -> np.ndarray:
+def starts_of(counts: np.ndarray) -> np.ndarray:
+    """Where the lists of a CSR begin, int64 (n + 1,)."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def join_lists(rows: int, width: int, *lists: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Union of CSR lists of numbers below ``width``, ascending per row."""
+    keys = [np.zeros(0, dtype=np.int64)]
+    keys += [np.repeat(np.arange(rows), np.diff(starts)) * width + items for starts, items in lists]
+    local, items = np.divmod(np.unique(np.concatenate(keys)), max(1, width))
+    return starts_of(np.bincount(local, minlength=rows)), items
 
 
 class Candidates:
@@ -124,7 +133,7 @@ class Candidates:
         lists = [part.excluded(numbers) for part in self._listed]
         if len(lists) == 1:
             return lists[0]
-        return _union(lists, len(numbers), self.num_gallery)
+        return join_lists(len(numbers), self.num_gallery, *lists)
 
     def mask(self, rows: Rows, items: Rows) -> np.ndarray | None:
         """Return bool (r, c) of what neither `excluded` nor ``limits`` say; ``None`` when nothing is left to say."""
@@ -138,13 +147,6 @@ class Candidates:
         """Return bool (n,) for the pairs (q_rows[i], g_rows[i])."""
         permitted = _all_of(part.pairs(q_rows, g_rows) for part in self._parts)
         return np.ones(len(q_rows), dtype=bool) if permitted is None else permitted
-
-
-def _union(lists: list[tuple[np.ndarray, np.ndarray]], num_rows: int, num_gallery: int):
-    keys = [np.zeros(0, dtype=np.int64)]
-    keys += [np.repeat(np.arange(num_rows), np.diff(starts)) * num_gallery + items for starts, items in lists]
-    rows, items = np.divmod(np.unique(np.concatenate(keys)), max(1, num_gallery))
-    return _starts(np.bincount(rows, minlength=num_rows)), items
 
 
 def _all_of(masks) -> np.ndarray | None:
@@ -219,7 +221,7 @@ class _Part:
         starts, items = self.equal(rows)
         queries = np.repeat(np.arange(len(rows)), np.diff(starts))
         out = ~self.pairs(rows[queries], items)
-        return _starts(np.bincount(queries[out], minlength=len(rows))), items[out]
+        return starts_of(np.bincount(queries[out], minlength=len(rows))), items[out]
 
     def _check_declared(self) -> None:
         """Try what is declared on a few pairs spread over both sides: a false word would give false rankings."""

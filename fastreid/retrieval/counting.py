@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from fastreid.retrieval.backends import backend_of
-from fastreid.retrieval.candidates import Candidates, EqualRows
+from fastreid.retrieval.candidates import Candidates, EqualRows, join_lists, starts_of
 from fastreid.retrieval.scan import Scan, Tile, band
 
 MOST_MATCHES = 1 << 17  # of one block of queries; some 200 bytes each
@@ -52,11 +52,6 @@ class Ranks:
     pessimistic: np.ndarray | None = None
 
 
-def starts_of(counts: np.ndarray) -> np.ndarray:
-    """Where the lists of a CSR begin, int64 (n + 1,)."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
 def find_matches(rows: np.ndarray, equal: EqualRows, candidates: Candidates, score) -> Matches:
     """Matches of the query rows ``rows``; ``score(q_rows, g_rows)`` gives exact scores."""
     starts, items = equal(rows)
@@ -66,13 +61,6 @@ def find_matches(rows: np.ndarray, equal: EqualRows, candidates: Candidates, sco
     scores = score(rows[local], matched)
     order = np.lexsort((matched, -scores, local))
     return Matches(np.bincount(local, minlength=len(rows)), scores[order], matched[order], (starts, items))
-
-
-def join_lists(rows: int, width: int, *lists: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Union of CSR lists of numbers below ``width``, ascending per row."""
-    keys = [np.repeat(np.arange(rows), np.diff(starts)) * width + items for starts, items in lists]
-    local, items = np.divmod(np.unique(np.concatenate(keys)), max(1, width))
-    return starts_of(np.bincount(local, minlength=rows)), items
 
 
 def in_scan_order(lists: tuple[np.ndarray, np.ndarray], candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fastreid.retrieval.backends import backend_of
-from fastreid.retrieval.candidates import Columns, EqualRows
-from fastreid.retrieval.counting import in_scan_order, join_lists
+from fastreid.retrieval.candidates import Columns, EqualRows, join_lists
+from fastreid.retrieval.counting import in_scan_order
 from fastreid.retrieval.order_statistics import Chunk, Histogram, order_statistics
 from fastreid.retrieval.scan import Tile
 from fastreid.retrieval.search import Search

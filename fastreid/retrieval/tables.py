@@ -6,8 +6,8 @@ The distances as given are the exact ones. Ties go by gallery row, as in a scan.
 import numpy as np
 
 from fastreid.retrieval.backends import HAS_CYTHON, say_slower
-from fastreid.retrieval.candidates import Candidates, EqualRows
-from fastreid.retrieval.counting import Ranks, find_matches, ranks_of, starts_of
+from fastreid.retrieval.candidates import Candidates, EqualRows, starts_of
+from fastreid.retrieval.counting import Ranks, find_matches, ranks_of
 from fastreid.retrieval.threads import over_rows
 
 
