@@ -218,6 +218,23 @@ cdef class Tile:
         return low
 
 
+cdef class RowBuffer:
+    """Room for the values and columns of the items of a row that are kept."""
+
+    cdef float *value
+    cdef int32_t *position
+
+    def __cinit__(self, Py_ssize_t columns):
+        self.value = <float *> malloc(max(columns, 1) * sizeof(float))
+        self.position = <int32_t *> malloc(max(columns, 1) * sizeof(int32_t))
+        if self.value == NULL or self.position == NULL:
+            raise MemoryError(f"no memory for a row of {columns} items")
+
+    def __dealloc__(self):
+        free(self.value)
+        free(self.position)
+
+
 def count_ahead(
     Tile tile, Pairs pairs, const int64_t[::1] starts, const float[::1] lower, const float[::1] upper,
     const double[::1] score, const int64_t[::1] row, int64_t[::1] before, ties, Py_ssize_t begin, Py_ssize_t end,
@@ -241,12 +258,9 @@ def count_ahead(
         tied_before, tied_after = ties
     cdef int64_t i, j, item, kept, open_items, n, rechecked = 0
     cdef Thresholds t
-    cdef float *value = <float *> malloc(max(tile.columns, 1) * sizeof(float))
-    cdef int32_t *position = <int32_t *> malloc(max(tile.columns, 1) * sizeof(int32_t))
-    if value == NULL or position == NULL:
-        free(value)
-        free(position)
-        raise MemoryError(f"no memory for a row of {tile.columns} items")
+    cdef RowBuffer buffer = RowBuffer(tile.columns)
+    cdef float *value = buffer.value
+    cdef int32_t *position = buffer.position
     with nogil:
         for i in range(begin, end):
             n = starts[i]
@@ -267,8 +281,6 @@ def count_ahead(
                 item = tile.gallery_rows[position[j]]
                 place_by_score(&t, value[j], exact_score(&pairs.exact, tile.query_rows[i], item), item)
             rechecked += open_items
-        free(value)
-        free(position)
     return rechecked
 
 
@@ -331,12 +343,9 @@ cdef class Selection:
         cdef double slack
         cdef float lowest
         cdef Best *best
-        cdef float *value = <float *> malloc(max(tile.columns, 1) * sizeof(float))
-        cdef int32_t *position = <int32_t *> malloc(max(tile.columns, 1) * sizeof(int32_t))
-        if value == NULL or position == NULL:
-            free(value)
-            free(position)
-            raise MemoryError(f"no memory for a row of {tile.columns} items")
+        cdef RowBuffer buffer = RowBuffer(tile.columns)
+        cdef float *value = buffer.value
+        cdef int32_t *position = buffer.position
         with nogil:
             for i in range(begin, end):
                 best = &self.best[first + i]
@@ -356,8 +365,6 @@ cdef class Selection:
                         if enough and best.count > self.most // 2:
                             enough = self.settle(best, first + i)
                     start = stop
-            free(value)
-            free(position)
         if not enough:
             raise MemoryError("no memory for the candidates of a top-k search")
 

@@ -40,6 +40,20 @@ def as_features(x, name: str = "features") -> np.ndarray:
     return np.ascontiguousarray(x, dtype=np.float32 if np.can_cast(x.dtype, np.float32) else np.float64)
 
 
+def to_array(x) -> np.ndarray:
+    """An array or tensor as an array."""
+    return np.asarray(x.cpu() if hasattr(x, "cpu") else x)
+
+
+def as_given(result, given):
+    """``result`` as an array, or as a tensor on the device of ``given`` when that is a tensor."""
+    if not hasattr(given, "detach"):
+        return to_array(result)
+    import torch
+
+    return torch.as_tensor(result, device=given.device)
+
+
 def normalize(x) -> np.ndarray:
     """Scale the rows of (N, D) to unit L2 length; a zero row stays zero."""
     x = as_features(x)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastreid.retrieval.candidates import Columns, EveryRule, Rule, get_rule
-from fastreid.retrieval.distance import as_features
+from fastreid.retrieval.distance import as_features, as_given
 from fastreid.retrieval.scan import Scan
 from fastreid.retrieval.search import BLOCK_MIB, Search
 from fastreid.retrieval.sides import row_norms, tensor_of
@@ -47,7 +47,7 @@ def joint_aqe(q, g, k: int = 5, alpha: float = 3.0, times: int = 1, block_mib: f
         for rows, sums in _sums(step.scan(), k, alpha, unit=False):
             tensor_of(new, slice(None))[rows] = sums.div_(num_neighbours)
         features = new
-    return _as_given(features[:count], q), _as_given(features[count:], g)
+    return as_given(features[:count], q), as_given(features[count:], g)
 
 
 def alpha_qe(
@@ -73,7 +73,7 @@ def alpha_qe(
     values = tensor_of(new, slice(None))
     for rows, sums in _sums(search.scan(), k, alpha, unit=True):
         values[rows] = _to_unit_length(sums.add_(values[rows]))
-    return _as_given(new, q)
+    return as_given(new, q)
 
 
 def dba(
@@ -97,7 +97,7 @@ def dba(
     gallery = as_features(g, "gallery")
     columns = {**(columns or {}), ROW_COLUMN: np.arange(len(gallery))}
     rule = EveryRule([_OtherRow(), get_rule(rule)])
-    return _as_given(alpha_qe(gallery, gallery, k, alpha, rule, columns, columns, block_mib), g)
+    return as_given(alpha_qe(gallery, gallery, k, alpha, rule, columns, columns, block_mib), g)
 
 
 class _OtherRow:
@@ -168,15 +168,6 @@ def _to_unit_length(values: "torch.Tensor") -> "torch.Tensor":  # noqa: F821
 
     norms = row_norms(values)
     return values.div_(torch.from_numpy(np.where(norms > 0, norms, 1)).to(values)[:, None])
-
-
-def _as_given(features, like):
-    """A tensor where a tensor was given."""
-    if isinstance(features, np.ndarray) and hasattr(like, "detach"):
-        import torch
-
-        return torch.from_numpy(features)
-    return features
 
 
 def _spans(whole: np.ndarray, first: np.ndarray, second: np.ndarray) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from fastreid.retrieval._rerank_rows import Rows
 from fastreid.retrieval._rerank_union import UnionDistances
-from fastreid.retrieval.distance import METRICS
+from fastreid.retrieval.distance import METRICS, as_given, to_array
 from fastreid.retrieval.topk import topk
 from fastreid.utils.errors import require_choice
 
@@ -50,7 +50,7 @@ class JaccardDistances:
         block = self._backend.empty(self._queries.weights, stop - start, self.shape[1])
         block[:] = 0
         self._backend.blend(self._queries, self._columns, block, start, 0.0)
-        return block if _on_gpu(block) else _to_array(block)
+        return block if _on_gpu(block) else to_array(block)
 
     def blend(self, rows: slice, distances, share: float):
         """Return ``(1 - share) * jaccard + share * distance`` for the query rows ``rows``.
@@ -66,7 +66,7 @@ class JaccardDistances:
             distances = distances.copy()
         block = self._backend.as_array(distances, self._queries.weights)
         self._backend.blend(self._queries, self._columns, block, start, share)
-        return _like(block, distances)
+        return as_given(block, distances)
 
 
 def k_reciprocal(q, g, k1: int = 20, k2: int = 6, block_mib: float = 32, metric: str = "cosine") -> JaccardDistances:
@@ -150,7 +150,7 @@ def re_ranking(q_g_dist, q_q_dist, g_g_dist, k1: int = 20, k2: int = 6, lambda_v
     jaccard = JaccardDistances(*parts, queries + gallery, backend)
     result = np.empty(union.shape, dtype=np.float32)
     for rows in union.blocks(queries):
-        result[rows] = _to_array(jaccard.blend(rows, union.block(rows)[:, queries:], lambda_value))
+        result[rows] = to_array(jaccard.blend(rows, union.block(rows)[:, queries:], lambda_value))
     return result
 
 
@@ -169,16 +169,3 @@ def _backend_for(*arrays):
 
 def _on_gpu(x) -> bool:
     return hasattr(x, "detach") and x.device.type != "cpu"
-
-
-def _to_array(x) -> np.ndarray:
-    return np.asarray(x.cpu() if hasattr(x, "cpu") else x)
-
-
-def _like(block, given):
-    """``block`` as an array, or as a tensor on the device of ``given`` when that is a tensor."""
-    if not hasattr(given, "detach"):
-        return _to_array(block)
-    import torch
-
-    return torch.as_tensor(block, device=given.device)

@@ -7,6 +7,7 @@ import numpy as np
 from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Columns, Rule
 from fastreid.retrieval.counting import in_scan_order, most_queries
+from fastreid.retrieval.distance import as_given
 from fastreid.retrieval.scan import Scan
 from fastreid.retrieval.search import BLOCK_MIB, Search
 from fastreid.retrieval.tables import nearest_rows
@@ -36,11 +37,7 @@ def topk(
         items has -1 and +inf in the columns left over.
     """
     indices, distances = topk_search(Search(q, g, q_columns or {}, g_columns or {}, metric, rule, block_mib), k)
-    if hasattr(q, "device") and not isinstance(q, np.ndarray):
-        import torch
-
-        return torch.from_numpy(indices).to(q.device), torch.from_numpy(distances).to(q.device)
-    return indices, distances
+    return as_given(indices, q), as_given(distances, q)
 
 
 def topk_search(search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
