@@ -95,9 +95,9 @@ class Registry:
 
 
 def option_names(component: Callable) -> list[str]:
-    """Names of the keyword arguments of a component that have a default: the ones a config node may set."""
+    """Names of the arguments that a config node may set: those with a default, and keyword-only ones without."""
     parameters = inspect.signature(component).parameters.values()
-    return [p.name for p in parameters if p.default is not p.empty and p.kind is not p.VAR_KEYWORD]
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY or p.default is not p.empty]
 
 
 def key_of(option: str) -> str:
