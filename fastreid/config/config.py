@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode as _YacsNode
 
-from fastreid.config.compat import REMOVED_KEYS, RENAMED_KEYS
+from fastreid.config.compat import REMOVED_KEYS, RENAMED_KEYS, current_value
 from fastreid.config.plugins import load_plugin
 from fastreid.utils.errors import nearest
 
@@ -112,7 +112,7 @@ class CfgNode(_YacsNode):
             if key not in known and not (self._is_node(key) and value == {}):
                 key = RENAMED_KEYS.get(key, key)
             if key in known:
-                accepted[key] = _coerce(value, known[key], key, source)
+                accepted[key] = _coerce(current_value(key, value), known[key], key, source)
                 if key == "PLUGINS":  # all that were loaded, so that the saved config loads them too
                     accepted[key] = tuple(dict.fromkeys((*known[key], *accepted[key])))
             elif self._is_node(key):

@@ -24,8 +24,10 @@ class Registry:
     KeyError: "No object named 'TripletLos' in the LOSSES registry. Did you mean 'TripletLoss'? ..."
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, retired: dict[str, str] | None = None):
+        """Args: retired: names of former versions and what to write instead, for the error message."""
         self.name = name
+        self.retired = dict(retired or {})
         self._objects: dict[str, Any] = {}
         self._nodes: dict[str, str] = {}
 
@@ -53,7 +55,8 @@ class Registry:
         """Return the object registered as ``name``; an unknown name raises ``KeyError`` with the nearest match."""
         if name not in self._objects:
             known = ", ".join(sorted(self._objects)) or "none"
-            hint = nearest(name, self._objects)
+            successor = self.retired.get(name)
+            hint = f" It is retired: use {successor}." if successor else nearest(name, self._objects)
             raise KeyError(f"No object named '{name}' in the {self.name} registry.{hint} Registered: {known}")
         return self._objects[name]
 

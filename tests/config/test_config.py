@@ -216,3 +216,32 @@ def test_global_cfg_holds_the_last_config_set():
     set_global_cfg(cfg)
     assert isinstance(global_cfg, CfgNode)
     assert global_cfg.SOLVER.OPT == "Adam"
+
+
+def test_values_of_former_versions_are_called_by_their_present_names(tmp_path):
+    path = tmp_path / "old.yml"
+    path.write_text("MODEL: {HEADS: {POOL_LAYER: gempoolP, CLS_LAYER: arcSoftmax}}\nSOLVER: {SCHED: WarmupMultiStepLR}\n")
+    cfg = get_cfg()
+    cfg.merge_from_file(path)
+    cfg.merge_from_list(["MODEL.HEADS.CLS_LAYER", "linear"])
+    assert (cfg.MODEL.HEADS.POOL_LAYER, cfg.MODEL.HEADS.CLS_LAYER) == ("GeneralizedMeanPoolingP", "Linear")
+    assert cfg.SOLVER.SCHED == "MultiStepLR"
+
+
+def test_every_successor_exists():
+    from fastreid.config.compat import REMOVED_KEYS, RENAMED_KEYS, RENAMED_VALUES
+    from fastreid.config.config import flatten
+    from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY
+    from fastreid.solver import SCHEDULER_REGISTRY
+
+    known = flatten(get_cfg())
+    assert set(RENAMED_KEYS.values()) <= set(known)
+    assert not set(known) & {*RENAMED_KEYS, *REMOVED_KEYS}, "a key that exists is not retired"
+    registries = {
+        "MODEL.HEADS.CLS_LAYER": SOFTMAX_REGISTRY,
+        "MODEL.HEADS.POOL_LAYER": POOLING_REGISTRY,
+        "SOLVER.SCHED": SCHEDULER_REGISTRY,
+    }
+    for key, names in RENAMED_VALUES.items():
+        for old, new in names.items():
+            assert new in registries[key] and old not in registries[key]

@@ -56,3 +56,9 @@ def test_two_objects_cannot_share_a_name_but_one_may_register_twice():
 
 def test_option_names_are_the_arguments_with_defaults():
     assert option_names(Triplet) == ["margin", "hard_mining", "num_classes"]
+
+
+def test_a_retired_name_is_answered_with_its_successor():
+    heads = Registry("HEADS", retired={"BNneckHead": "EmbeddingHead with MODEL.HEADS.WITH_BNNECK True"})
+    with pytest.raises(KeyError, match="retired: use EmbeddingHead with MODEL.HEADS.WITH_BNNECK True"):
+        heads.get("BNneckHead")

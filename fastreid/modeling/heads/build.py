@@ -4,7 +4,14 @@ from torch import nn
 
 from fastreid.utils.registry import Registry
 
-REID_HEADS_REGISTRY = Registry("HEADS")
+# heads of fast-reid before 1.0
+RETIRED_HEADS = {
+    "BNneckHead": "EmbeddingHead with MODEL.HEADS.WITH_BNNECK True",
+    "LinearHead": "EmbeddingHead with MODEL.HEADS.WITH_BNNECK False",
+    "ReductionHead": "EmbeddingHead with MODEL.HEADS.EMBEDDING_DIM (the width) and MODEL.HEADS.WITH_BNNECK True",
+}
+
+REID_HEADS_REGISTRY = Registry("HEADS", retired=RETIRED_HEADS)
 
 
 def build_heads(cfg, **wired) -> nn.Module:
