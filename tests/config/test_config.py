@@ -219,10 +219,9 @@ def test_global_cfg_holds_the_last_config_set():
 
 
 def test_values_of_former_versions_are_called_by_their_present_names(tmp_path):
-    path = tmp_path / "old.yml"
-    path.write_text("MODEL: {HEADS: {POOL_LAYER: gempoolP, CLS_LAYER: arcSoftmax}}\nSOLVER: {SCHED: WarmupMultiStepLR}\n")
+    heads, solver = {"POOL_LAYER": "gempoolP", "CLS_LAYER": "arcSoftmax"}, {"SCHED": "WarmupMultiStepLR"}
     cfg = get_cfg()
-    cfg.merge_from_file(path)
+    cfg.merge_from_file(write(tmp_path / "old.yml", MODEL={"HEADS": heads}, SOLVER=solver))
     cfg.merge_from_list(["MODEL.HEADS.CLS_LAYER", "linear"])
     assert (cfg.MODEL.HEADS.POOL_LAYER, cfg.MODEL.HEADS.CLS_LAYER) == ("GeneralizedMeanPoolingP", "Linear")
     assert cfg.SOLVER.SCHED == "MultiStepLR"
@@ -244,4 +243,5 @@ def test_every_successor_exists():
     }
     for key, names in RENAMED_VALUES.items():
         for old, new in names.items():
-            assert new in registries[key] and old not in registries[key]
+            assert new in registries[key]
+            assert old not in registries[key]
