@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent
 CORE = [
     "torch>=2.4",
     "torchvision>=0.19",
+    "timm>=1.0",
     "yacs==0.1.8",
     "numpy>=1.26",
     "scikit-learn>=1.3",
@@ -20,12 +21,14 @@ CORE = [
     "tensorboard>=2.12",
     "gdown>=5",
     "tqdm>=4.66",
+    "safetensors>=0.4",
 ]
 SEARCH = ["faiss-cpu>=1.9"]
 EXTRAS = {
     # the same module as faiss-cpu: `pip uninstall faiss-cpu` first
     "gpu": ["faiss-gpu>=1.9"],
     "synth": ["manifold3d>=3.1"],
+    "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
     "dev": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.6", "import-linter>=2.1", "Cython>=3.0"],
 }
 
