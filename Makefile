@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint format clean
 
 demo: $(READY)  ## train on drawn designs in two stages, evaluate, write a submission and a report
-	$(BIN)/python tools/demo.py
+	$(BIN)/python tools/quickstart.py
 
 # one BLAS thread per process: two test processes already fill two cores
 test: lint  ## lint, import layers, all tests

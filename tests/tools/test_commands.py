@@ -12,7 +12,7 @@ from fastreid import __version__
 from fastreid.cli import COMMANDS
 from fastreid.cli import main as cli
 
-SCRIPTS = ["train_net.py", "test.py", "check_submission.py", "make_minipatent.py", "demo.py"]
+SCRIPTS = ["train_net.py", "test.py", "check_submission.py", "make_minipatent.py", "quickstart.py"]
 
 
 def python(*command, cwd, **environment):
@@ -95,7 +95,7 @@ def test_the_demonstration_runs_from_drawing_to_submission(repo, tmp_path):
     pairs = [str(item) for pair in settings.items() for item in pair]
     output = tmp_path / "out"
     done = python(
-        repo / "tools" / "demo.py", "--output", output, *pairs, cwd=tmp_path, FASTREID_DATASETS=str(tmp_path / "data")
+        repo / "tools" / "quickstart.py", "--output", output, *pairs, cwd=tmp_path, FASTREID_DATASETS=str(tmp_path / "data")
     )
     # 1 says honestly that a second of training did not help
     assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-3000:]

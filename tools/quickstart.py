@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fastreid.engine.demo import main
+from fastreid.engine.quickstart import main
 
 if __name__ == "__main__":
     sys.exit(main())
