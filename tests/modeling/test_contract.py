@@ -6,7 +6,24 @@ import torch
 from fastreid.config import get_cfg
 from fastreid.layers import SOFTMAX_REGISTRY
 from fastreid.modeling import BACKBONE_REGISTRY, LOSS_REGISTRY
+from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.losses.build import BATCH_TABLES
+
+# a DEPTH of each backbone that is quick to build
+SMALLEST = {
+    "build_resnet_backbone": "10x",
+    "build_resnext_backbone": "50x",
+    "build_resnest_backbone": "50x",
+    "build_osnet_backbone": "x0_25",
+    "build_shufflenetv2_backbone": "0.5x",
+    "build_mobilenetv2_backbone": "0.1x",
+    "build_mobilenetv3_backbone": "Small",
+    "build_regnet_backbone": "200x",
+    "build_effnet_backbone": "b0",
+    "build_repvgg_backbone": "A0",
+    "build_vit_backbone": "small",
+    "build_timm_backbone": "test_efficientnet",
+}
 
 
 @pytest.mark.parametrize("name", LOSS_REGISTRY.names())
@@ -43,7 +60,11 @@ def test_softmax_layer_has_finite_output_and_gradient(name):
 def test_backbone_states_the_width_of_its_output(name, channels):
     if BACKBONE_REGISTRY.node(name) is None:
         pytest.skip("takes the whole config")
-    backbone = BACKBONE_REGISTRY.build(name, get_cfg(), in_channels=channels)
+    cfg = get_cfg()
+    cfg.MODEL.BACKBONE.NAME = name
+    cfg.MODEL.BACKBONE.DEPTH = SMALLEST[name]
+    cfg.INPUT.CHANNELS, cfg.INPUT.SIZE_TRAIN = channels, [32, 32]
+    backbone = build_backbone(cfg)
     out = backbone(torch.randn(2, channels, 32, 32))
     out.mean().backward()
     assert out.shape[1] == backbone.feature_dim
