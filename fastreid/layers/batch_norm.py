@@ -25,7 +25,10 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """``BatchNorm`` with statistics over all processes."""
+    """``BatchNorm`` with statistics over the images of all processes, which may have different numbers of them.
+
+    Where PyTorch's own refuses to work, on a CPU, the statistics are joined here.
+    """
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1,

@@ -33,14 +33,15 @@ def drop_block_2d(
     Args:
         x: (B, C, H, W).
         drop_prob: share of the positions to drop; ``gamma_scale`` multiplies it.
-        block_size: side of a block in positions, at most the smaller side of the map.
+        block_size: side of a block in positions, an odd number; on a smaller map the largest odd number that fits.
         with_noise: fill the blocks with standard normal noise, and leave the rest as it is.
         inplace: change ``x`` itself.
         batchwise: the same blocks in all samples.
     """
     from torchvision.ops import drop_block2d
 
-    scale = drop_block2d(torch.ones_like(x[:1] if batchwise else x), drop_prob * gamma_scale, block_size)
+    largest = (min(x.shape[2:]) - 1) // 2 * 2 + 1
+    scale = drop_block2d(torch.ones_like(x[:1] if batchwise else x), drop_prob * gamma_scale, min(block_size, largest))
     if with_noise:
         dropped = scale == 0
         noise = torch.randn_like(scale) * dropped
