@@ -179,7 +179,8 @@ def _numpy_globals() -> list:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a file into ``{"model": {name: tensor}, ...}``, without running any code in it.
 
-    A bare state dict, or one under ``state_dict``, is accepted too. An http(s) address is downloaded once.
+    A bare state dict, or one under ``state_dict``, is accepted too, and a ``.safetensors`` file, which holds weights
+    alone. An http(s) address is downloaded once.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not a checkpoint, or a truncated one.
@@ -188,6 +189,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         names = [p.name for p in path.parent.glob("*.pth")] if path.parent.is_dir() else []
         raise FileNotFoundError(f"No checkpoint {path}.{nearest(path.name, names)}")
+    if path.suffix == ".safetensors":
+        return {"model": _read_safetensors(path)}
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -200,6 +203,16 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
             f"objects other than tensors and plain values inside ({reason})"
         ) from error
     return _with_model_key(state, path)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} ({path.stat().st_size} bytes) is no whole safetensors file: {error}") from error
 
 
 def _with_model_key(state: Any, path: Path) -> dict[str, Any]:

@@ -242,3 +242,15 @@ def test_a_resumed_model_must_be_that_of_the_checkpoint(tmp_path):
     net = filled(1)
     Checkpointer(net, tmp_path).resume_or_load(str(tmp_path / "model_0001.pth"), resume=False)
     assert float(net.backbone[0].weight.detach().mean()) == 2
+
+
+def test_safetensors_files_are_read_and_broken_ones_refused(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    net, other = filled(2), filled(0)
+    safetensors.save_file(net.state_dict(), tmp_path / "a.safetensors")
+    assert Checkpointer(other).load(str(tmp_path / "a.safetensors")) == {}
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:-4])
+    with pytest.raises(ValueError, match=r"cut\.safetensors \(\d+ bytes\) is no whole safetensors file"):
+        read_checkpoint(tmp_path / "cut.safetensors")
