@@ -87,6 +87,10 @@ class CfgNode(_YacsNode):
         node.__dict__.update(self.__dict__)
         return node
 
+    def __reduce__(self) -> tuple:
+        # as above; a config travels to the processes of a predictor
+        return _restore_node, (type(self), dict(self), dict(self.__dict__))
+
     def __delitem__(self, name: str) -> None:
         if self.is_frozen():
             raise AttributeError(f"Cannot delete {name}: the config is frozen")
@@ -129,6 +133,13 @@ class CfgNode(_YacsNode):
 
     def _is_node(self, key: str) -> bool:
         return any(name.startswith(key + ".") for name in flatten(self))
+
+
+def _restore_node(kind: type, items: dict, attributes: dict) -> CfgNode:
+    node = kind()
+    dict.update(node, items)
+    node.__dict__.update(attributes)
+    return node
 
 
 class _Text(str):

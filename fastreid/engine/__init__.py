@@ -10,10 +10,11 @@ _HOME = {
     "SimpleTrainer": "train_loop",
     "AMPTrainer": "train_loop",
     "default_setup": "defaults",
-    "DefaultPredictor": "defaults",
+    "AsyncPredictor": "predictor",
+    "DefaultPredictor": "predictor",
     "DefaultTrainer": "defaults",
 }
-_MODULES = ("arguments", "defaults", "extraction", "hooks", "settings", "train_loop")
+_MODULES = ("arguments", "defaults", "extraction", "hooks", "predictor", "settings", "train_loop")
 
 __all__ = [*_HOME, *_MODULES]
 

@@ -14,13 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from fastreid import __version__
 from fastreid.config import CfgNode
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
-from fastreid.data.build import build_file_loader
 from fastreid.engine import hooks
 from fastreid.engine.arguments import default_argument_parser
+from fastreid.engine.predictor import DefaultPredictor
 from fastreid.engine.settings import settings_without_effect
 from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
-from fastreid.evaluation.evaluator import forward
 from fastreid.modeling import build_model
 from fastreid.solver import build_lr_scheduler, build_optimizer
 from fastreid.utils import comm
@@ -76,62 +75,6 @@ def _fix_seed(cfg: CfgNode, output: Path, resume: bool) -> None:
     if frozen:
         cfg.freeze()
     logger.info("SEED drawn: %d", cfg.SEED)
-
-
-class DefaultPredictor:
-    """Features of image files, or of image batches, from ``MODEL.WEIGHTS``.
-
-    >>> predictor = DefaultPredictor(cfg)
-    >>> features = predictor.from_files(["front.png", "rear.png"])  # (2, D)
-    >>> features = predictor(images)  # images: (B, C, H, W), 0..255  -> (B, D)
-    """
-
-    def __init__(self, cfg: CfgNode):
-        from fastreid.engine.commands import load_model
-
-        self.cfg = cfg.clone()
-        self.model = load_model(cfg, DefaultTrainer).eval()
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the features (B, D), on the CPU and not normalised, of images that are prepared already.
-
-        Args:
-            image: (B, C, H, W), values 0..255, resized and with ``INPUT.CHANNELS`` channels. The model subtracts
-                ``MODEL.PIXEL_MEAN`` and divides by ``MODEL.PIXEL_STD`` itself.
-
-        Raises:
-            TypeError: not a tensor.
-        """
-        if not isinstance(image, torch.Tensor):
-            raise TypeError(
-                f"DefaultPredictor takes a tensor of images (B, C, H, W) in 0..255; got {type(image).__name__}. "
-                "Use from_files(paths) for image files"
-            )
-        with torch.inference_mode():
-            return self.model({"images": image}).cpu()
-
-    def from_files(self, paths: Sequence[str | os.PathLike], batch_size: int | None = None) -> torch.Tensor:
-        """Return the features of image files: those that an evaluation extracts for them.
-
-        Files are read and transformed as a test set is (``INPUT``), and mirrored too with ``TEST.FLIP.ENABLED``.
-
-        Args:
-            paths: N image files.
-            batch_size: images per batch; default ``TEST.IMS_PER_BATCH``.
-
-        Returns:
-            float32 (N, D) on the CPU, rows in the order of ``paths``, not normalised: cosine similarity needs
-            ``torch.nn.functional.normalize`` first.
-
-        Raises:
-            BadImage: a file is missing or no image (:mod:`fastreid.data.images`); with ``DATALOADER.ON_BAD_IMAGE``
-                "skip" it counts as a white page instead, and is logged.
-            TypeError: ``paths`` is a single path.
-            ValueError: ``paths`` is empty, or ``batch_size`` below 1.
-        """
-        loader, flip = build_file_loader(self.cfg, paths, batch_size), self.cfg.TEST.FLIP.ENABLED
-        with torch.inference_mode():
-            return torch.cat([forward(self.model, batch, flip).float().cpu() for batch in loader])
 
 
 class DefaultTrainer(TrainerBase):
@@ -279,6 +222,7 @@ class DefaultTrainer(TrainerBase):
         return results
 
     def run_step(self) -> None:
+        self._trainer.iter = self.iter
         self._trainer.run_step()
 
     @classmethod

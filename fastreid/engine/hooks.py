@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from fastreid.engine.averaging import SWA
+from fastreid.engine.profiling import AutogradProfiler
 from fastreid.engine.train_loop import HookBase
 from fastreid.evaluation.testing import flatten_results_dict
 from fastreid.solver.freeze import frozen_parameters, is_below
@@ -16,9 +18,11 @@ from fastreid.utils import comm
 from fastreid.utils.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from fastreid.utils.checkpoint import unwrap
 from fastreid.utils.events import EventStorage, EventWriter
-from fastreid.utils.precision_bn import update_bn_stats
+from fastreid.utils.precision_bn import get_bn_modules, update_bn_stats
 
 __all__ = [
+    "SWA",
+    "AutogradProfiler",
     "BufferAverage",
     "CallbackHook",
     "EpochSeed",
@@ -30,6 +34,7 @@ __all__ = [
     "PeriodicWriter",
     "PreciseBN",
     "flatten_results_dict",
+    "get_bn_modules",
 ]
 
 logger = logging.getLogger(__name__)
@@ -154,15 +159,15 @@ class EvalHook(HookBase):
 
     def __init__(self, eval_period: int, eval_function: Callable[[], dict]):
         self._period = eval_period
-        self._function = eval_function
+        self._func = eval_function
 
     def after_epoch(self) -> None:
         done = self.trainer.epoch + 1
         if self._period > 0 and (done % self._period == 0 or done == self.trainer.max_epoch):
-            self._evaluate()
+            self._do_eval()
 
-    def _evaluate(self) -> None:
-        results = self._function()
+    def _do_eval(self) -> None:
+        results = self._func()
         for name, value in flatten_results_dict(results or {}).items():
             try:
                 self.trainer.storage.put_scalar(name, float(value), smoothing_hint=False)

@@ -69,21 +69,41 @@ class TrainerBase:
         with EventStorage(self.start_iter) as self.storage:
             if self._resumed_events:
                 self.storage.load_state_dict(self._resumed_events)
-            self._call("before_train")
+            self.before_train()
             for self.epoch in range(start_epoch, max_epoch):
                 self.storage.epoch = self.epoch
                 self._run_epoch()
-            self._call("after_train")
+            self.after_train()
 
     def _run_epoch(self) -> None:
-        self._call("before_epoch")
+        self.before_epoch()
         for _ in range(self.iters_per_epoch):
             self.storage.iter = self.iter
-            self._call("before_step")
+            self.before_step()
             self.run_step()
-            self._call("after_step")
+            self.after_step()
             self.iter += 1
+        self.after_epoch()
+
+    # the points at which hooks are called; a trainer may override them and call super()
+
+    def before_train(self) -> None:
+        self._call("before_train")
+
+    def after_train(self) -> None:
+        self._call("after_train")
+
+    def before_epoch(self) -> None:
+        self._call("before_epoch")
+
+    def after_epoch(self) -> None:
         self._call("after_epoch")
+
+    def before_step(self) -> None:
+        self._call("before_step")
+
+    def after_step(self) -> None:
+        self._call("after_step")
 
     def _call(self, point: str) -> None:
         for hook in self._hooks:
@@ -99,24 +119,32 @@ class SimpleTrainer(TrainerBase):
     Args:
         model: in training mode; called with the batch, it returns a dict of scalar losses.
         data_loader: endless.
-        param_wrapper: accepted for fast-reid's callers and not used.
+        param_wrapper: kept as an attribute for fast-reid's subclasses, and not used.
+
+    A subclass with a ``run_step`` of its own takes batches from ``next_batch()`` (or ``next(self._data_loader_iter)``)
+    and records its losses with ``total_loss`` (or ``_write_metrics``); ``iter`` is that of the trainer around it.
     """
 
     def __init__(self, model: nn.Module, data_loader: Iterable, optimizer: torch.optim.Optimizer, param_wrapper=None):
         super().__init__()
-        del param_wrapper
         model.train()
         self.model = model
         self.data_loader = data_loader
         self.optimizer = optimizer
+        self.param_wrapper = param_wrapper
         self._batches: Iterator | None = None
 
-    def next_batch(self) -> tuple[dict, float]:
-        """Return the next batch and the seconds spent waiting for it. The stream begins at the first call."""
-        start = time.perf_counter()
+    @property
+    def _data_loader_iter(self) -> Iterator:
+        """The stream of batches, which begins when it is first asked for: a resumed training enters it further on."""
         if self._batches is None:
             self._batches = iter(self.data_loader)
-        return next(self._batches), time.perf_counter() - start
+        return self._batches
+
+    def next_batch(self) -> tuple[dict, float]:
+        """Return the next batch and the seconds spent waiting for it."""
+        start = time.perf_counter()
+        return next(self._data_loader_iter), time.perf_counter() - start
 
     def run_step(self) -> None:
         assert self.model.training, "The model was left in evaluation mode; a hook must restore it"
@@ -136,7 +164,15 @@ class SimpleTrainer(TrainerBase):
         """
         if not losses:
             raise ValueError("The model gives no loss: MODEL.LOSSES.NAME must name at least one")
-        total = sum(losses.values())
+        self._write_metrics(losses, data_time)
+        return sum(losses.values())
+
+    def _write_metrics(self, losses: dict[str, torch.Tensor], data_time: float) -> None:
+        """Record the losses and their sum, averaged over the processes.
+
+        Raises:
+            FloatingPointError: a loss is infinite or not a number.
+        """
         names = list(losses)
         values = dict(zip(names, torch.stack([losses[n].detach().float() for n in names]).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):
@@ -151,7 +187,6 @@ class SimpleTrainer(TrainerBase):
         storage.put_scalar("data_time", data_time)
         storage.put_scalar("total_loss", sum(values.values()))
         storage.put_scalars(**values)
-        return total
 
 
 class AMPTrainer(SimpleTrainer):
