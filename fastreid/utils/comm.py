@@ -1,6 +1,5 @@
 """Communication between the processes of one training; every function also works with a single process."""
 
-import functools
 import os
 from typing import Any
 
@@ -41,18 +40,12 @@ def synchronize() -> None:
         dist.barrier()
 
 
-@functools.lru_cache
-def _object_group():
-    """A gloo group: Python objects travel through main memory also when the tensors go through NCCL."""
-    return dist.new_group(backend="gloo") if dist.get_backend() == "nccl" else dist.group.WORLD
-
-
 def all_gather(data: Any) -> list[Any]:
     """Return the ``data`` (any picklable object) of each process, by rank, in every process."""
     if get_world_size() == 1:
         return [data]
     gathered = [None] * get_world_size()
-    dist.all_gather_object(gathered, data, group=_object_group())
+    dist.all_gather_object(gathered, data)
     return gathered
 
 
@@ -61,7 +54,7 @@ def gather(data: Any, dst: int = 0) -> list[Any]:
     if get_world_size() == 1:
         return [data]
     gathered = [None] * get_world_size() if get_rank() == dst else None
-    dist.gather_object(data, gathered, dst=dst, group=_object_group())
+    dist.gather_object(data, gathered, dst=dst)
     return gathered or []
 
 
@@ -83,6 +76,39 @@ def reduce_dict(values: dict[str, torch.Tensor], average: bool = True) -> dict[s
         stacked = torch.stack([values[name].detach().float() for name in names])
         dist.reduce(stacked, dst=0)
         return dict(zip(names, stacked / world if average else stacked, strict=True))
+
+
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """Return the mean of ``value`` (any shape) over the processes, in each of them, without gradient."""
+    value = value.detach()
+    if get_world_size() == 1:
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total / get_world_size()
+
+
+def all_gather_with_grad(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the rows of ``tensor`` (B, ...) of all processes, (W * B, ...) in rank order; gradients flow back.
+
+    Every process must call it, with the same shape. The gradient of a process's rows is the sum over the processes
+    of what each of them makes of these rows: the gradient of the *sum* of their losses. Training divides that by W
+    (``DistributedDataParallel`` averages), so what is minimised is the *mean* of the processes' losses. Where each
+    process computes the same loss L of the gathered rows, that mean is L itself: one process with the whole batch
+    would have had the same gradient.
+    """
+    if get_world_size() == 1:
+        return tensor
+    from torch.distributed.nn.functional import all_gather  # with a gradient, unlike dist.all_gather
+
+    return torch.cat(all_gather(tensor.contiguous()))
+
+
+def same_everywhere(model: nn.Module) -> None:
+    """Give every process the buffers of process 0 (parameters are the business of ``DistributedDataParallel``)."""
+    if get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def average_buffers(model: nn.Module) -> None:
