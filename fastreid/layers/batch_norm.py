@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fastreid.utils import comm
 from fastreid.utils.errors import require_choice
 
 
@@ -36,6 +37,41 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     ):
         super().__init__(num_features, eps=eps, momentum=momentum)
         _prepare_affine(self, weight_freeze, bias_freeze, weight_init, bias_init)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Args: x: (B, C, ...). Raises ``ValueError`` for a joined batch of one value per channel."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        if not self.training or comm.get_world_size() == 1:
+            return nn.BatchNorm2d.forward(self, x)
+        wide = x.to(self.weight.dtype)  # half precision is too coarse for sums
+        mean, var, count = _joint_statistics(wide)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(var * count / (count - 1), share)
+        columns = (1, -1) + (1,) * (x.dim() - 2)
+        scale = self.weight * (var + self.eps).rsqrt()
+        return ((wide - mean.view(columns)) * scale.view(columns) + self.bias.view(columns)).to(x.dtype)
+
+
+def _joint_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean (C,), biased variance (C,) and number of values per channel over ``x`` (B, C, ...) of all processes.
+
+    Each gives its own mean and sum of squared deviations, which add up without cancellation (Chan, Golub and LeVeque,
+    1979). Gradients flow back to every process.
+    """
+    rows = x.transpose(0, 1).flatten(1)
+    mean = rows.sum(1) / max(rows.shape[1], 1)
+    squares = (rows - mean[:, None]).square().sum(1)
+    own = torch.cat((rows.new_tensor([rows.shape[1]]), mean, squares))
+    counts, means, squares = comm.all_gather_with_grad(own[None]).split((1, len(mean), len(mean)), dim=1)
+    count = counts.sum().detach()
+    if count < 2:
+        raise ValueError(f"syncBN needs more than one value per channel in training; all processes have {int(count)}")
+    joint = (counts * means).sum(0) / count
+    return joint, (squares + counts * (means - joint).square()).sum(0) / count, count
 
 
 def _prepare_affine(
