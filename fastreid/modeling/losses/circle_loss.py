@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.utils import LOSS_REGISTRY, normalize, pair_masks, pair_softplus
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, normalize, over_all_processes, pair_masks, pair_softplus
 
 
+@over_all_processes
 @full_precision
 def pairwise_circleloss(embedding: torch.Tensor, targets: torch.Tensor, margin: float, gamma: float) -> torch.Tensor:
     """Circle loss over the pairs of a batch (Sun et al., CVPR 2020, eq. 6), averaged over anchors.

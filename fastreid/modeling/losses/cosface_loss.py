@@ -3,9 +3,10 @@
 import torch
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.utils import LOSS_REGISTRY, normalize, pair_masks, pair_softplus
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, normalize, over_all_processes, pair_masks, pair_softplus
 
 
+@over_all_processes
 @full_precision
 def pairwise_cosface(embedding: torch.Tensor, targets: torch.Tensor, margin: float, gamma: float) -> torch.Tensor:
     """The pair form of CosFace: every positive cosine should exceed every negative one by ``margin``.

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from fastreid.layers.precision import full_precision
 from fastreid.modeling.losses.utils import LOSS_REGISTRY
+from fastreid.utils import comm
 from fastreid.utils.events import get_event_storage
 
 
@@ -15,6 +16,7 @@ def cross_entropy_loss(
     """Cross-entropy with smoothed targets: ``1 - eps`` for the class, ``eps / (C - 1)`` for each other one.
 
     Samples whose loss is exactly zero do not count in the mean. One class alone cannot be smoothed: ``eps`` is then 0.
+    Several processes count together, so all of them must call it.
 
     Args:
         pred_class_outputs: (B, C) logits.
@@ -30,7 +32,9 @@ def cross_entropy_loss(
     smooth = torch.full_like(own, eps) if eps >= 0 else alpha * own.detach().exp()
     others = (log_probs.sum(1) - own) / max(num_classes - 1, 1)
     losses = -(1 - smooth) * own - smooth * others
-    return losses.sum() / (losses.detach() != 0).sum().clamp(min=1)
+    # divided by the mean count of a process, losses and gradients averaged over the processes are those of all samples
+    count = comm.mean_over_processes((losses != 0).sum().to(losses.dtype))
+    return losses.sum() / count.clamp(min=1 / comm.get_world_size())
 
 
 @torch.no_grad()
@@ -38,7 +42,7 @@ def log_accuracy(pred_class_logits: torch.Tensor, gt_classes: torch.Tensor, topk
     """Write the share of samples whose class is among the best ``topk[0]`` to the open event storage, if any."""
     best = pred_class_logits.topk(min(topk[0], pred_class_logits.shape[1]), dim=1).indices
     correct = (best == gt_classes[:, None]).any(1).float().mean()
-    get_event_storage().put_scalar("cls_accuracy", correct.item())
+    get_event_storage().put_scalar("cls_accuracy", comm.mean_over_processes(correct).item())
 
 
 @LOSS_REGISTRY.register(node="MODEL.LOSSES.CE")

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.utils import LOSS_REGISTRY, cosine_dist, euclidean_dist, same_class
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, cosine_dist, euclidean_dist, over_all_processes, same_class
 
 
 def hard_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,6 +43,7 @@ def softmax_weights(dist: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return weights / (weights.sum(1, keepdim=True) + 1e-6)
 
 
+@over_all_processes
 @full_precision
 def triplet_loss(
     embedding: torch.Tensor, targets: torch.Tensor, margin: float, norm_feat: bool, hard_mining: bool
@@ -69,9 +70,7 @@ class TripletLoss:
     needs = ("features", "targets")
     key = "loss_triplet"
 
-    def __init__(
-        self, margin: float = 0.3, norm_feat: bool = False, hard_mining: bool = False, scale: float = 1.0
-    ):
+    def __init__(self, margin: float = 0.3, norm_feat: bool = False, hard_mining: bool = False, scale: float = 1.0):
         self.margin, self.norm_feat, self.hard_mining, self.scale = margin, norm_feat, hard_mining, scale
 
     def __call__(self, table: dict) -> torch.Tensor:

@@ -1,5 +1,8 @@
 """Distances within a batch, and what the losses share."""
 
+import functools
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -53,6 +56,24 @@ def pair_softplus(
     positive = torch.where(is_positive, positive, -1e8)
     negative = torch.where(is_negative, negative, -1e8)
     return F.softplus(positive.logsumexp(1) + negative.logsumexp(1)).mean()
+
+
+def over_all_processes(loss: Callable) -> Callable:
+    """Decorate ``loss(embedding, targets, ...)``, a mean over the batch, so that it sees the batches of all processes.
+
+    Mining and pairs then reach over the global batch, and W processes with B / W images each train as one process
+    with B does: each computes the loss L of the joined rows, and the gradients that flow back to a process (see
+    ``comm.all_gather_with_grad``) are those of W * L, which ``DistributedDataParallel`` averages to those of L. A
+    loss that is a mean of single rows needs no joining: the mean of the means of equal shares is the mean.
+
+    The function must be called by all processes, with batches of equal size.
+    """
+
+    @functools.wraps(loss)
+    def joined(embedding: torch.Tensor, targets: torch.Tensor, *args, **options) -> torch.Tensor:
+        return loss(comm.all_gather_with_grad(embedding), concat_all_gather(targets), *args, **options)
+
+    return joined
 
 
 @torch.no_grad()
