@@ -16,10 +16,12 @@ MAX_PATHS_LOGGED = 10
 
 
 class StreamBatches:
-    """Batches of ``StreamItem`` from a sampler; an item's augmentation depends on seed, rank and position alone.
+    """Batches of ``StreamItem`` from a sampler; an item's augmentation depends on seed and place in the stream alone.
 
     Args:
-        sampler: indices of this rank, usually without end. An incomplete last batch is dropped.
+        sampler: indices of this rank, usually without end. An incomplete last batch is dropped. A ``StreamSampler``
+            tells the places in the stream of all ranks, so that an image is augmented alike with any number of
+            processes; of another sampler only the position on this rank is known.
         start: number of batches to leave out at the beginning.
     """
 
@@ -27,10 +29,11 @@ class StreamBatches:
         self.sampler, self.batch_size, self.seed, self.rank, self.start = sampler, batch_size, seed, rank, start
 
     def __iter__(self) -> Iterator[list[StreamItem]]:
-        first = self.start * self.batch_size
-        stream = itertools.islice(enumerate(self.sampler), first, None)
+        places = getattr(self.sampler, "places", None)
+        stream, rank = (places(), 0) if places else (enumerate(self.sampler), self.rank)
+        stream = itertools.islice(stream, self.start * self.batch_size, None)
         while len(batch := list(itertools.islice(stream, self.batch_size))) == self.batch_size:
-            yield [StreamItem(int(index), (self.seed, self.rank, position)) for position, index in batch]
+            yield [StreamItem(int(index), (self.seed, rank, place)) for place, index in batch]
 
 
 class ReidLoader(DataLoader):

@@ -16,7 +16,8 @@ SAMPLER_REGISTRY = Registry("SAMPLER")
 class StreamSampler(Sampler):
     """An endless stream of indices: every rank draws the same stream from the same seed and keeps its share.
 
-    Sub-classes yield the global stream in ``stream``; rank ``r`` of ``w`` gets its elements r, r + w, r + 2w, ...
+    Sub-classes yield the global stream in ``stream``. With one process a batch takes the next B of its elements; with
+    w processes the w batches of B / w together take the same ones: any number of processes trains on the same images.
 
     Args:
         seed: ``None`` takes one that all ranks share.
@@ -31,9 +32,16 @@ class StreamSampler(Sampler):
     def stream(self, rng: np.random.Generator) -> Iterator[int]:
         raise NotImplementedError
 
+    def shard(self, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+        """Yield this rank's share, r, r + w, r + 2w, ... of the stream, as pairs (place in the stream, index)."""
+        return itertools.islice(enumerate(self.stream(rng)), self.rank, None, self.world_size)
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """As iteration, but each index comes with its place in the stream of all ranks."""
+        yield from ((place, int(index)) for place, index in self.shard(np.random.default_rng(self.seed)))
+
     def __iter__(self) -> Iterator[int]:
-        stream = self.stream(np.random.default_rng(self.seed))
-        yield from (int(index) for index in itertools.islice(stream, self.rank, None, self.world_size))
+        yield from (index for _, index in self.places())
 
 
 def build_train_sampler(cfg, data_source: list, mini_batch_size: int, seed: int) -> Sampler:

@@ -1,5 +1,6 @@
 """Samplers of P identities x K images, the batches that metric losses need (Hermans et al., arXiv 1703.07737)."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,8 +47,14 @@ class IdentitySampler(StreamSampler):
         raise NotImplementedError
 
     def stream(self, rng: np.random.Generator) -> Iterator[int]:
+        return itertools.chain.from_iterable(self.batches(rng))
+
+    def shard(self, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+        """Yield a contiguous part of each global batch, so that the images of an identity stay together."""
+        first = 0
         for batch in self.batches(rng):
-            yield from reorder_index(batch, self.world_size)
+            yield from reorder_index(list(enumerate(batch, first)), self.world_size)[self.rank :: self.world_size]
+            first += len(batch)
 
 
 @SAMPLER_REGISTRY.register(node="DATALOADER")
@@ -185,7 +192,7 @@ def proportional(total: int, weights: Sequence[float]) -> list[int]:
     return parts
 
 
-def reorder_index(batch_indices: Sequence[int], world_size: int) -> list[int]:
+def reorder_index(batch_indices: Sequence[Any], world_size: int) -> list[Any]:
     """Interleave a global batch so that taking every ``world_size``-th element gives each rank a contiguous part."""
     mini = len(batch_indices) // world_size
     return [batch_indices[rank * mini + place] for place in range(mini) for rank in range(world_size)]
