@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from fastreid.config import get_cfg
-from fastreid.modeling.backbones import build_backbone, build_resnet_backbone, pretrained, resnet_urls
+from fastreid.modeling.backbones import BACKBONE_REGISTRY, build_backbone, build_resnet_backbone, pretrained
 from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import PRETRAINED_URLS, pretrained_url
 from fastreid.utils.files import sha256_of
 
 
@@ -26,9 +27,10 @@ def save(path, content):
         lambda w: w,
         lambda w: {"model": {f"backbone.{k}": v for k, v in w.items()} | {"heads.weight": torch.zeros(2, 512)}},
         lambda w: {"state_dict": {f"module.{k}": v for k, v in w.items()}},
+        lambda w: {"state_dict": {f"module.encoder_q.{k}": v for k, v in w.items()} | {"module.queue": torch.zeros(2)}},
         lambda w: w | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)},
     ],
-    ids=["plain", "re-id checkpoint", "DataParallel", "classifier"],
+    ids=["plain", "re-id checkpoint", "DataParallel", "MoCo", "classifier"],
 )
 def test_loads_every_usual_wrapping(tmp_path, weights, wrap, caplog):
     model = build_resnet_backbone(depth="18x", pretrain=True, pretrain_path=save(tmp_path / "w.pth", wrap(weights)))
@@ -110,13 +112,26 @@ def test_a_cached_file_is_checked(monkeypatch, tmp_path, weights):
     load_pretrained(build_resnet_backbone("18x"), f"https://example.org/resnet18-{digits}.pth")
 
 
-def test_public_addresses_cover_the_usual_variants():
-    assert resnet_urls.pretrained_url("101x", "a", False).endswith("resnet101_ibn_a-59ea0ac6.pth")
-    assert resnet_urls.pretrained_url("50x", "b", False).endswith("resnet50_ibn_b-9ca61e85.pth")
+@pytest.mark.parametrize(
+    ("backbone", "variant", "file"),
+    [
+        ("build_resnet_backbone", "101x IBN-a", "resnet101_ibn_a-59ea0ac6.pth"),
+        ("build_resnet_backbone", "50x IBN-b", "resnet50_ibn_b-9ca61e85.pth"),
+        ("build_resnext_backbone", "101x IBN-a", "resnext101_ibn_a-6ace051d.pth"),
+        ("build_resnest_backbone", "269x", "resnest269-0cc87c48.pth"),
+        ("build_osnet_backbone", "x1_0 IBN", "uc?id=1sr90V6irlYYDd4_4ISU2iruoRG8J__6l"),
+    ],
+)
+def test_public_addresses(backbone, variant, file):
+    assert pretrained_url(backbone, variant).endswith("/" + file)
+
+
+def test_every_address_belongs_to_a_backbone():
+    assert set(PRETRAINED_URLS) <= set(BACKBONE_REGISTRY.names())
 
 
 def test_a_variant_without_public_weights_is_named():
-    with pytest.raises(ValueError, match="no public weights are known for 50x SE.*PRETRAIN False"):
+    with pytest.raises(ValueError, match="no public weights are known for build_resnet_backbone 50x SE.*PRETRAIN False"):
         build_resnet_backbone("50x", with_se=True, pretrain=True)
 
 

@@ -13,12 +13,15 @@ from fastreid.utils.files import cached_download
 
 logger = logging.getLogger(__name__)
 
+# where whole models keep their backbone: fast-reid; wrapped encoders; MoCo (He et al., CVPR 2020)
+BACKBONE_PREFIXES = ("backbone.", "encoder.", "encoder_q.")
+
 
 def load_pretrained(backbone: nn.Module, source: str) -> None:
     """Load ``source`` into ``backbone`` and log which keys were missing, unexpected or of another shape.
 
-    A file may hold the state dict itself or under "model" or "state_dict", its keys with the prefixes "module." or
-    "backbone.". A first convolution for 3 channels is summed over them for a backbone with 1: a grey image gives the
+    A file may hold the state dict itself or under "model" or "state_dict", its keys with the prefix "module.", one of
+    ``BACKBONE_PREFIXES`` or both. A first convolution for 3 channels is summed over them for a backbone with 1: a grey image gives the
     same response as its three equal channels.
 
     Args:
@@ -33,8 +36,8 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
         content = read_checkpoint(_local_file(source))["model"]
     except ValueError as error:
         raise ValueError(f"MODEL.BACKBONE.PRETRAIN_PATH: {error}") from error
-    weights = _strip_prefixes(content)
     own = backbone.state_dict()
+    weights = _strip_prefixes(content, own)
     weights = {key: _fit_channels(value, own.get(key)) for key, value in weights.items()}
     fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
     if not fitting:
@@ -65,11 +68,14 @@ def _local_file(source: str) -> Path:
     return path
 
 
-def _strip_prefixes(weights: Mapping) -> dict[str, torch.Tensor]:
-    """Drop what is no tensor, and the prefixes that wrappers add; of a whole re-id model keep the backbone."""
+def _strip_prefixes(weights: Mapping, own: Mapping) -> dict[str, torch.Tensor]:
+    """Drop what is no tensor, and the prefixes that wrappers add; of a whole model keep the backbone."""
     weights = {key.removeprefix("module."): value for key, value in weights.items() if isinstance(value, torch.Tensor)}
-    of_backbone = {key: value for key, value in weights.items() if key.startswith("backbone.")}
-    return {key.removeprefix("backbone."): value for key, value in (of_backbone or weights).items()}
+    for prefix in BACKBONE_PREFIXES:
+        inside = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        if inside and not any(key.startswith(prefix) for key in own):
+            return inside
+    return weights
 
 
 def _fit_channels(value: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:

@@ -1,7 +1,10 @@
-"""ResNet (He et al., CVPR 2016) with IBN, non-local blocks and squeeze-and-excitation, under fast-reid's names."""
+"""ResNet (He et al., CVPR 2016) with IBN, non-local blocks and squeeze-and-excitation, under fast-reid's names.
+
+``resnext.py`` builds ResNeXt from the same blocks, stages and options.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -9,7 +12,7 @@ from torch import nn
 from fastreid.layers import IBN, Non_local, SELayer, get_norm
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.pretrained import load_pretrained
-from fastreid.modeling.backbones.resnet_urls import pretrained_url
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url, variant_name
 from fastreid.utils.errors import require_choice
 
 
@@ -29,13 +32,17 @@ class _Block(nn.Module):
         with_se: bool = False, stride: int = 1, downsample: nn.Module | None = None, reduction: int = 16,
     ):
         super().__init__()
-        width = planes * self.expansion
-        first_norm = IBN(planes, bn_norm) if ibn == "a" else get_norm(bn_norm, planes)
+        width, inner = planes * self.expansion, self._inner(planes)
+        first_norm = IBN(inner, bn_norm) if ibn == "a" else get_norm(bn_norm, inner)
         self._build_convs(inplanes, planes, bn_norm, first_norm, stride)
         self.relu = nn.ReLU(inplace=True)
         self.se = SELayer(width, reduction) if with_se else nn.Identity()
         self.IN = nn.InstanceNorm2d(width, affine=True) if ibn == "b" else nn.Identity()
         self.downsample = downsample if downsample is not None else nn.Identity()
+
+    def _inner(self, planes: int) -> int:
+        """Channels between the block's convolutions."""
+        return planes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.relu(self.IN(self.se(self._residual(x)) + self.downsample(x)))
@@ -55,16 +62,24 @@ class BasicBlock(_Block):
 
 
 class Bottleneck(_Block):
-    """1 x 1, 3 x 3 (with the stride) and 1 x 1 convolutions (ResNet-50 and deeper)."""
+    """1 x 1, 3 x 3 (with the stride) and 1 x 1 convolutions (ResNet-50 and deeper).
+
+    The 3 x 3 convolution has ``groups`` groups, each of ``group_width`` channels in a network's first stage.
+    """
 
     expansion = 4
+    groups, group_width = 1, 64
+
+    def _inner(self, planes):
+        return planes * self.group_width // 64 * self.groups
 
     def _build_convs(self, inplanes, planes, bn_norm, first_norm, stride):
-        self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
+        inner = self._inner(planes)
+        self.conv1 = nn.Conv2d(inplanes, inner, 1, bias=False)
         self.bn1 = first_norm
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
-        self.bn2 = get_norm(bn_norm, planes)
-        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, groups=self.groups, bias=False)
+        self.bn2 = get_norm(bn_norm, inner)
+        self.conv3 = nn.Conv2d(inner, planes * self.expansion, 1, bias=False)
         self.bn3 = get_norm(bn_norm, planes * self.expansion)
 
     def _residual(self, x):
@@ -80,12 +95,16 @@ class ResNet(nn.Module):
         block: ``BasicBlock`` or ``Bottleneck``.
         layers: blocks of the four stages.
         last_stride: stride of the fourth stage.
-        ibn: ``None``, "a" or "b". IBN-a splits the first norm of each block in stages 1 to 3; IBN-b puts an instance
-            norm into the stem and after the last block of stages 1 and 2, as the authors' released networks have it.
+        ibn: ``None``, "a" or "b". IBN-a splits the first norm of each block in the first ``ibn_a_stages`` stages; IBN-b
+            puts an instance norm into the stem and after the last block of stages 1 and 2, as the authors' released networks have it.
         non_layers: non-local blocks of the four stages, each after one of the stage's last blocks.
         nl_channels: their inner channels.
         width: channels of the stem and inner channels of the first stage; each later stage doubles them.
     """
+
+    ibn_a_stages = 3
+    # fast-reid pools without padding and rounds up; sizes are those of the usual stem
+    stem_pooling: Mapping = {"ceil_mode": True}
 
     def __init__(
         self, block: type[_Block], layers: Sequence[int], last_stride: int = 1, bn_norm: str | Callable = "BN",
@@ -98,12 +117,11 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.InstanceNorm2d(width, affine=True) if ibn == "b" else get_norm(bn_norm, width)
         self.relu = nn.ReLU(inplace=True)
-        # fast-reid pools without padding and rounds up; sizes are those of the usual stem
-        self.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, **self.stem_pooling)
         inplanes = width
         for stage, (planes, depth) in enumerate(zip(stages, layers, strict=True), start=1):
             stride = (1, 2, 2, last_stride)[stage - 1]
-            kinds = _ibn_of_stage(ibn, stage, depth)
+            kinds = self._ibn_of_stage(ibn, stage, depth)
             setattr(self, f"layer{stage}", _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se))
             inplanes = planes * block.expansion
         for stage, count in enumerate(non_layers, start=1):
@@ -129,14 +147,13 @@ class ResNet(nn.Module):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
                 nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
 
-
-def _ibn_of_stage(ibn: str | None, stage: int, depth: int) -> list[str | None]:
-    """The kind of each block of a stage."""
-    if ibn == "a" and stage <= 3:
-        return ["a"] * depth
-    if ibn == "b" and stage <= 2:
-        return [None] * (depth - 1) + ["b"]
-    return [None] * depth
+    def _ibn_of_stage(self, ibn: str | None, stage: int, depth: int) -> list[str | None]:
+        """The kind of each block of a stage."""
+        if ibn == "a" and stage <= self.ibn_a_stages:
+            return ["a"] * depth
+        if ibn == "b" and stage <= 2:
+            return [None] * (depth - 1) + ["b"]
+        return [None] * depth
 
 
 def _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se) -> nn.Sequential:
@@ -168,27 +185,44 @@ def build_resnet_backbone(
     with_se: bool = False, with_nl: bool = False, nl_channels: int = 1, nl_layers: Sequence[int] = (),
     width: int = 64, pretrain: bool = False, pretrain_path: str = "", *, in_channels: int = 3,
 ) -> ResNet:
-    """Build a ResNet from the keys of ``MODEL.BACKBONE``.
-
-    Args:
-        depth: a key of ``DEPTHS``.
-        nl_layers: non-local blocks of the four stages where ``with_nl``; empty: the row of ``DEPTHS``.
-        width: channels of the first stage; 64 is the standard network, 32 a quarter of its cost.
-        pretrain: load ImageNet weights from ``pretrain_path`` or, where that is empty, from the public address.
+    """Build a ResNet from the keys of ``MODEL.BACKBONE``; the arguments are those of ``build_family``.
 
     Raises:
         ValueError: a value that is not allowed.
         ConnectionError: the pretrained weights cannot be downloaded.
     """
-    require_choice("MODEL.BACKBONE.DEPTH of build_resnet_backbone", depth, DEPTHS)
+    return build_family(
+        "build_resnet_backbone", ResNet, DEPTHS, depth=depth, last_stride=last_stride, norm=norm,
+        with_ibn=with_ibn, ibn_type=ibn_type, with_se=with_se, with_nl=with_nl, nl_channels=nl_channels,
+        nl_layers=nl_layers, width=width, pretrain=pretrain, pretrain_path=pretrain_path, in_channels=in_channels,
+    )  # fmt: skip
+
+
+def build_family(
+    name: str, network: type[ResNet], depths: Mapping[str, tuple], *, depth: str, last_stride: int, norm: str,
+    with_ibn: bool, ibn_type: str, with_nl: bool, nl_channels: int, nl_layers: Sequence[int], pretrain: bool,
+    pretrain_path: str, in_channels: int, with_se: bool = False, width: int = 64,
+) -> ResNet:  # fmt: skip
+    """Build a member of the ResNet family.
+
+    Args:
+        name: the backbone's name in the registry, for messages and public weights.
+        network: ``ResNet`` or a class derived from it.
+        depths: for each depth (block, blocks per stage, non-local blocks per stage).
+        depth: a key of ``depths``.
+        nl_layers: non-local blocks of the four stages where ``with_nl``; empty: the row of ``depths``.
+        width: channels of the first stage; 64 is the standard network, 32 a quarter of its cost.
+        pretrain: load ImageNet weights from ``pretrain_path`` or, where that is empty, from the public address.
+    """
+    require_choice(f"MODEL.BACKBONE.DEPTH of {name}", depth, depths)
     require_choice("MODEL.BACKBONE.LAST_STRIDE", last_stride, (1, 2))
     require_choice("MODEL.BACKBONE.IBN_TYPE", ibn_type, ("a", "b"))
-    block, layers, non_layers = DEPTHS[depth]
+    block, layers, non_layers = depths[depth]
     ibn = ibn_type if with_ibn else None
     non_layers = _check_nl_layers(nl_layers or non_layers, layers) if with_nl else (0, 0, 0, 0)
-    model = ResNet(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels, width)
+    model = network(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels, width)
     if pretrain:
-        load_pretrained(model, pretrain_path or pretrained_url(depth, ibn, with_se))
+        load_pretrained(model, pretrain_path or pretrained_url(name, variant_name(depth, ibn, with_se)))
     return model
 
 
