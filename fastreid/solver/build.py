@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from fastreid.solver import optim
 from fastreid.solver.freeze import frozen_parameters
 from fastreid.utils.errors import nearest, require_choice
 from fastreid.utils.registry import Registry
@@ -33,6 +34,11 @@ def Adam(params: list[dict]) -> Optimizer:
 @OPTIMIZER_REGISTRY.register(node="SOLVER")
 def AdamW(params: list[dict]) -> Optimizer:
     return torch.optim.AdamW(params)
+
+
+@OPTIMIZER_REGISTRY.register(node="SOLVER")
+def Lamb(params: list[dict]) -> Optimizer:
+    return optim.Lamb(params)
 
 
 def build_optimizer(cfg, model: nn.Module, contiguous: bool = True) -> tuple[Optimizer, None]:
