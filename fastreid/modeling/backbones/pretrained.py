@@ -21,8 +21,8 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
     """Load ``source`` into ``backbone`` and log which keys were missing, unexpected or of another shape.
 
     A file may hold the state dict itself or under "model" or "state_dict", its keys with the prefix "module.", one of
-    ``BACKBONE_PREFIXES`` or both. A first convolution for 3 channels is summed over them for a backbone with 1: a grey image gives the
-    same response as its three equal channels.
+    ``BACKBONE_PREFIXES`` or both. A first convolution for 3 channels is summed over them for a backbone with 1: a grey
+    image gives the same response as its three equal channels.
 
     Args:
         source: path, or http(s) address; eight or more hex digits before its suffix are checked as SHA-256 prefix.

@@ -96,7 +96,8 @@ class ResNet(nn.Module):
         layers: blocks of the four stages.
         last_stride: stride of the fourth stage.
         ibn: ``None``, "a" or "b". IBN-a splits the first norm of each block in the first ``ibn_a_stages`` stages; IBN-b
-            puts an instance norm into the stem and after the last block of stages 1 and 2, as the authors' released networks have it.
+            puts an instance norm into the stem and after the last block of stages 1 and 2, as the authors' released
+            networks have it.
         non_layers: non-local blocks of the four stages, each after one of the stage's last blocks.
         nl_channels: their inner channels.
         width: channels of the stem and inner channels of the first stage; each later stage doubles them.
