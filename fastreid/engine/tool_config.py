@@ -1,0 +1,31 @@
+"""What the tools beside training share: fast-reid's ``--config-file`` and ``--opts``, and a log on the console only."""
+
+import argparse
+
+
+def tool_parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return a parser with ``--config-file`` and, after all other options, ``--opts KEY VALUE ...``."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", default="", metavar="FILE", help="YAML file; without it the defaults hold")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="settings, after all options"
+    )
+    return parser
+
+
+def read_config(args: argparse.Namespace, *more):
+    """Return the frozen config of ``args.config_file``, ``args.opts`` and the pairs ``more``, and set its seed."""
+    from fastreid.config import get_cfg
+    from fastreid.utils.env import seed_all_rng
+    from fastreid.utils.logger import setup_logger
+
+    setup_logger()
+    cfg = get_cfg()
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list([*args.opts, *more])
+    cfg.freeze()
+    seed_all_rng(max(cfg.SEED, 0))
+    return cfg
