@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,17 @@ def _train_from_cfg(
         transforms = transforms or build_transforms(cfg, is_train=True)
         train_set = _dataset(cfg, train_records(cfg, **kwargs), transforms, is_train=True)
     if sampler is None:
-        sampler = build_train_sampler(cfg, train_set.img_items, per_process(batch), seed)
+        sampler = build_train_sampler(cfg, _items_of(train_set), per_process(batch), seed)
         logger.info("Training sampler: %s", cfg.DATALOADER.SAMPLER_TRAIN)
     return {
         "train_set": train_set, "sampler": sampler, "total_batch_size": batch,
         "num_workers": cfg.DATALOADER.NUM_WORKERS, "seed": seed,
     }  # fmt: skip
+
+
+def _items_of(train_set) -> Sequence:
+    """What samplers choose from; a data set from outside without ``img_items`` has positions only."""
+    return getattr(train_set, "img_items", range(len(train_set)))
 
 
 @configurable(from_config=_train_from_cfg)
@@ -159,12 +165,13 @@ def _own_labels(record: Record, name: str) -> Record:
     """Integers of two data sets mean different identities; strings carry their data set already."""
     pid = record.pid if isinstance(record.pid, str) else f"{name}_{record.pid}"
     camid = record.camid if isinstance(record.camid, str) else f"{name}_{record.camid}"
-    return Record(record.path, pid, camid, record.date, record.taxonomy, record.text, record.source)
+    return replace(record, pid=pid, camid=camid)
 
 
 def _require_records(records: list, part: str, name: str) -> None:
     if not records:
-        raise ValueError(f"The {part} part of data set '{name}' is empty")
+        hint = "" if part == "training" else ": where it serves for training only, take it out of DATASETS.TESTS"
+        raise ValueError(f"The {part} part of data set '{name}' is empty{hint}")
 
 
 def _dataset(cfg, records: list[Record], transforms: Callable, is_train: bool) -> CommDataset:

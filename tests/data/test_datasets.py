@@ -91,26 +91,6 @@ def test_deeppatent_real_lists(testdata):
     assert (len(val.query), len(val.gallery)) == (11271, 33544)
 
 
-def test_market_leaves_junk_out_and_keeps_distractors(cfg, tmp_path):
-    names = {"bounding_box_train": ["0002_c1", "0007_c6"], "query": ["0001_c2"],
-             "bounding_box_test": ["-1_c1", "0000_c3", "0001_c5"]}  # fmt: skip
-    lay(tmp_path, {f"Market-1501-v15.09.15/{p}/{n}s1_000151_01.jpg": "" for p, ns in names.items() for n in ns})
-    data = build_dataset(cfg, "Market1501")
-    assert [tuple(r)[1:] for r in data.train] == [("market1501_2", "market1501_0"), ("market1501_7", "market1501_5")]
-    assert [tuple(r)[1:] for r in data.query] == [(1, 1)]
-    assert [tuple(r)[1:] for r in data.gallery] == [(0, 2), (1, 4)]
-    everything = build_dataset(cfg, "Market1501", combineall=True).train
-    assert len(everything) == 4  # no distractor becomes an identity
-    assert len({record.pid for record in everything}) == 3
-
-
-def test_market_names_a_file_that_is_none_of_its_own(cfg, tmp_path):
-    lay(tmp_path, {f"Market-1501-v15.09.15/{part}/keep": "" for part in ("bounding_box_train", "bounding_box_test")})
-    lay(tmp_path, {"Market-1501-v15.09.15/query/0001_c2s1_000151_01.jpg": "", "Market-1501-v15.09.15/query/my.jpg": ""})
-    with pytest.raises(ValueError, match=r"my\.jpg.* must begin with `identity_ccamera`"):
-        build_dataset(cfg, "Market1501").query  # noqa: B018
-
-
 def test_wrong_split_names_the_choices(cfg, tmp_path):
     cfg.DATASETS.DEEPPATENT.SPLIT = "tset"
     with pytest.raises(ValueError, match="must be one of 'val', 'test'; got 'tset'. Did you mean 'test'"):
@@ -120,7 +100,7 @@ def test_wrong_split_names_the_choices(cfg, tmp_path):
 @pytest.mark.parametrize(
     "name, part, missing",
     [("Patent", "train", "patent_data"), ("PatentTest", None, "codalab_test_set/lists/test_queries.txt"),
-     ("DeepPatent", "query", "DeepPatent"), ("Market1501", None, "bounding_box_train")],
+     ("DeepPatent", "query", "DeepPatent")],
 )  # fmt: skip
 def test_missing_data_says_where_to_get_it_and_where_to_put_it(cfg, tmp_path, name, part, missing):
     with pytest.raises(FileNotFoundError) as error:

@@ -2,12 +2,32 @@
 
 from fastreid.data.datasets.bases import Dataset, ImageDataset
 from fastreid.data.datasets.build import DATASET_REGISTRY, build_dataset
+from fastreid.data.datasets.dukemtmcreid import DukeMTMC
 from fastreid.data.datasets.filelist import FileList
+from fastreid.data.datasets.layout import Images, LayoutDataset, Lines
 from fastreid.data.datasets.market1501 import Market1501
 from fastreid.data.datasets.minipatent import MiniPatent
+from fastreid.data.datasets.msmt17 import MSMT17
 from fastreid.data.datasets.patent import DeepPatent, Patent, PatentTest
-
-__all__ = [
-    "DATASET_REGISTRY", "Dataset", "DeepPatent", "FileList", "ImageDataset", "Market1501", "MiniPatent", "Patent",
-    "PatentTest", "build_dataset",
-]  # fmt: skip
+from fastreid.data.datasets.training_sets import (
+    GRID,
+    LPW,
+    PKU,
+    PRAI,
+    PRID,
+    SAIVT,
+    AirportALERT,
+    CAVIARa,
+    PeS3D,
+    SenseReID,
+    Shinpuhkan,
+    SYSU_mm,
+    Thermalworld,
+    VIPeR,
+    WildTrackCrop,
+    cuhkSYSU,
+    iLIDS,
+)
+from fastreid.data.datasets.vehicleid import LargeVehicleID, MediumVehicleID, SmallVehicleID, VehicleID
+from fastreid.data.datasets.veri import VeRi
+from fastreid.data.datasets.veriwild import LargeVeRiWild, MediumVeRiWild, SmallVeRiWild, VeRiWild

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fastreid.data.records import Record, as_record
@@ -19,7 +20,8 @@ class Dataset:
     Args:
         train, query, gallery: lists of ``Record`` or ``(path, pid, camid)``, or functions that return one and are
             called on first use (training then works where only the training part is at hand).
-        combineall: add query and gallery to the training records, as identities of their own.
+        combineall: add query and gallery to the training records, as identities of their own; an image that stands in
+            both is added once.
     """
 
     _junk_pids: tuple = ()  # identities that ``combineall`` leaves out
@@ -56,8 +58,8 @@ class Dataset:
         return items
 
     def _combined(self) -> list[Record]:
-        tests = [record for record in self.query + self.gallery if record.pid not in self._junk_pids]
-        return self._part("train") + [_renamed(record, self.name) for record in tests]
+        tests = {record.path: record for record in self.query + self.gallery if record.pid not in self._junk_pids}
+        return self._part("train") + [_renamed(record, self.name) for record in tests.values()]
 
     def get_num_pids(self, data: Iterable) -> int:
         return self.parse_data(data)[0]
@@ -95,10 +97,7 @@ class ImageDataset(Dataset):
 
 def _renamed(record: Record, name: str) -> Record:
     """A test record as training record. Labels restart per split, so it gets an identity of its own."""
-    return Record(
-        record.path, f"{name}_test_{record.pid}", f"{name}_test_{record.camid}",
-        record.date, record.taxonomy, record.text, record.source,
-    )  # fmt: skip
+    return replace(record, pid=f"{name}_test_{record.pid}", camid=f"{name}_test_{record.camid}")
 
 
 def require_paths(name: str, paths: Iterable, root: str | os.PathLike, get_it_from: str, put_it_so: str) -> None:
