@@ -38,6 +38,7 @@ _C.MODEL.BACKBONE.WITH_IBN = False  # instance-batch normalisation
 _C.MODEL.BACKBONE.WITH_SE = False  # squeeze-and-excitation
 _C.MODEL.BACKBONE.WITH_NL = False  # non-local blocks
 _C.MODEL.BACKBONE.SIE_COE = 3.0  # ViT: weight of the side information embedding
+_C.MODEL.BACKBONE.NUM_CAMERAS = 0  # (new) ViT: cameras with a side information embedding; 0: no such embedding
 _C.MODEL.BACKBONE.STRIDE_SIZE = (16, 16)  # ViT: stride of the patches, pixels
 _C.MODEL.BACKBONE.DROP_PATH_RATIO = 0.1  # ViT: stochastic depth
 _C.MODEL.BACKBONE.DROP_RATIO = 0.0  # ViT: dropout

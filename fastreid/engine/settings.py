@@ -1,11 +1,12 @@
 """Which settings of a config change nothing: keys of components that are not selected or not switched on."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastreid.config import CfgNode, get_cfg
 from fastreid.config.config import flatten
+from fastreid.modeling import META_ARCH_REGISTRY
 from fastreid.utils.registry import Registry, key_of, option_names
 
 # where a registry is, and the keys that select from it
@@ -18,8 +19,27 @@ SELECTORS = (
     ("fastreid.data.samplers", "SAMPLER_REGISTRY", ("DATALOADER.SAMPLER_TRAIN",)),
     ("fastreid.data.datasets", "DATASET_REGISTRY", ("DATASETS.NAMES", "DATASETS.TESTS")),
 )
+
+
+def _read_by(*architectures: str) -> tuple[str, Callable[[CfgNode], bool]]:
+    """The condition of a key that these meta-architectures read; one from outside may read it too."""
+
+    def holds(cfg: CfgNode) -> bool:
+        name = cfg.MODEL.META_ARCHITECTURE
+        from_outside = name in META_ARCH_REGISTRY and not META_ARCH_REGISTRY.get(name).__module__.startswith("fastreid.")
+        return name in architectures or from_outside
+
+    return f"only for MODEL.META_ARCHITECTURE {' and '.join(architectures)}", holds
+
+
+DISTILLERS = ("Distiller", "DistillerOverhaul")
 # key -> what must hold for it to matter, in words and as a test of the config
 CONDITIONS = {
+    "MODEL.QUEUE_SIZE": _read_by("MoCo"),
+    "KD.MODEL_CONFIG": _read_by(*DISTILLERS),
+    "KD.MODEL_WEIGHTS": _read_by(*DISTILLERS),
+    "KD.EMA.ENABLED": _read_by(*DISTILLERS),
+    "KD.OVERHAUL.SCALE": _read_by("DistillerOverhaul"),
     "MODEL.FREEZE_LAYERS": ("SOLVER.FREEZE_ITERS is 0", lambda cfg: cfg.SOLVER.FREEZE_ITERS > 0),
     "SOLVER.FREEZE_ITERS": ("MODEL.FREEZE_LAYERS is empty", lambda cfg: len(cfg.MODEL.FREEZE_LAYERS) > 0),
     "SOLVER.WARMUP_FACTOR": ("SOLVER.WARMUP_ITERS is 0", lambda cfg: cfg.SOLVER.WARMUP_ITERS > 0),
@@ -28,21 +48,12 @@ CONDITIONS = {
     "MODEL.BACKBONE.IBN_TYPE": ("MODEL.BACKBONE.WITH_IBN is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_IBN),
     "MODEL.BACKBONE.NL_CHANNELS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
     "MODEL.BACKBONE.NL_LAYERS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
+    "MODEL.BACKBONE.SIE_COE": ("MODEL.BACKBONE.NUM_CAMERAS is 0", lambda cfg: cfg.MODEL.BACKBONE.NUM_CAMERAS > 0),
     "MODEL.HEADS.NORM": ("MODEL.HEADS.WITH_BNNECK is False", lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }
-# keys of fast-reid that nothing reads yet: MoCo, vision transformers, distillation
+# keys of fast-reid that nothing reads yet: vision transformers
 UNREAD = (
-    "MODEL.QUEUE_SIZE",
-    "MODEL.BACKBONE.SIE_COE",
-    "MODEL.BACKBONE.STRIDE_SIZE",
-    "MODEL.BACKBONE.DROP_PATH_RATIO",
-    "MODEL.BACKBONE.DROP_RATIO",
-    "MODEL.BACKBONE.ATT_DROP_RATE",
-    "KD.MODEL_CONFIG",
-    "KD.MODEL_WEIGHTS",
-    "KD.EMA.ENABLED",
-    "KD.EMA.MOMENTUM",
 )
 
 

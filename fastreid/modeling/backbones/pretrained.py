@@ -1,4 +1,4 @@
-"""Loading of pretrained backbone weights from a file or an address."""
+"""Loading of pretrained backbone weights from a file, an address or timm."""
 
 import logging
 import re
@@ -9,9 +9,33 @@ import torch
 from torch import nn
 
 from fastreid.utils.checkpoint import read_checkpoint
+from fastreid.utils.errors import nearest
 from fastreid.utils.files import cached_download
 
 logger = logging.getLogger(__name__)
+
+# layers after the feature map; that a backbone lacks them is no news
+CLASSIFIERS = ("fc.", "classifier.", "head.fc.", "head.weight", "head.bias", "head_dist.")
+TIMM = "timm:"  # a source "timm:NAME" means the weights of this name in timm
+
+
+def load_chosen(backbone: nn.Module, pretrain: bool, path: str, public: str | None, what: str) -> None:
+    """Load what MODEL.BACKBONE asks for: nothing, the source ``path``, or where that is empty the ``public`` one.
+
+    Args:
+        public: source of the weights that are known for this network, ``what`` in words; ``None``: there are none.
+
+    Raises:
+        ValueError: no source; and see :func:`load_pretrained`.
+    """
+    if not pretrain:
+        return
+    if not path and public is None:
+        raise ValueError(
+            f"MODEL.BACKBONE.PRETRAIN: no public weights are known for {what}. Give a file in "
+            f"MODEL.BACKBONE.PRETRAIN_PATH or set MODEL.BACKBONE.PRETRAIN False"
+        )
+    load_pretrained(backbone, path or public)
 
 # where whole models keep their backbone: fast-reid; wrapped encoders; MoCo (He et al., CVPR 2020)
 BACKBONE_PREFIXES = ("backbone.", "encoder.", "encoder_q.")
@@ -25,7 +49,10 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
     image gives the same response as its three equal channels.
 
     Args:
-        source: path, or http(s) address; eight or more hex digits before its suffix are checked as SHA-256 prefix.
+        backbone: its method ``adapt_weights``, if it has one, brings weights under other names or of another size
+            into the form of its ``state_dict``.
+        source: path, http(s) address (eight or more hex digits before its suffix are checked as SHA-256 prefix), or
+            "timm:" and the name of a network of timm with its tag of weights.
 
     Raises:
         ConnectionError: the address cannot be reached.
@@ -47,6 +74,42 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
         )
     backbone.load_state_dict(fitting, strict=False)
     _report(source, weights, own, fitting)
+
+
+def create_timm(name: str, **options) -> nn.Module:
+    """``timm.create_model`` with errors that name the keys of MODEL.BACKBONE.
+
+    Raises:
+        ValueError: timm knows no network ``name``, or no weights for it.
+        ConnectionError: its pretrained weights cannot be downloaded.
+    """
+    import timm
+
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise ValueError(f"timm has no network {name!r}.{nearest(architecture, timm.list_models())}")
+    try:
+        return timm.create_model(name, **options)
+    except OSError as error:
+        raise ConnectionError(
+            f"Cannot download the weights of {name} from the Hugging Face hub ({error}) Without a network, download "
+            f"them on another machine and name the file in MODEL.BACKBONE.PRETRAIN_PATH, or start from random weights "
+            f"with MODEL.BACKBONE.PRETRAIN False."
+        ) from error
+    except RuntimeError as error:
+        if not options.get("pretrained"):
+            raise
+        known = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
+        raise ValueError(f"MODEL.BACKBONE.PRETRAIN: {error} Weights that timm knows: {known}") from error
+
+
+def _read(source: str) -> Mapping:
+    if source.startswith(TIMM):
+        return create_timm(source.removeprefix(TIMM), pretrained=True).state_dict()
+    try:
+        return read_checkpoint(_local_file(source))["model"]
+    except ValueError as error:
+        raise ValueError(f"MODEL.BACKBONE.PRETRAIN_PATH: {error}") from error
 
 
 def _local_file(source: str) -> Path:
@@ -89,7 +152,7 @@ def _report(source: str, weights: Mapping, own: Mapping, fitting: Mapping) -> No
     # counters of batches seen are absent from old files and mean nothing at the start of a training
     missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
     mismatched = [key for key in weights if key in own and key not in fitting]
-    unexpected = [key for key in weights if key not in own and not key.startswith(("fc.", "classifier."))]
+    unexpected = [key for key in weights if key not in own and not key.startswith(CLASSIFIERS)]
     for what, keys in (("missing", missing), ("of another shape", mismatched), ("unexpected", unexpected)):
         if keys:
             logger.warning("Pretrained backbone weights %s: %s", what, _some(keys))

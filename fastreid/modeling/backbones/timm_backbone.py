@@ -1,0 +1,103 @@
+"""Any network of timm by its name: feature map, width, size of the input and stride of the last stage."""
+
+import logging
+import math
+from collections.abc import Sequence
+
+import timm
+import torch
+from torch import nn
+
+from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
+from fastreid.modeling.backbones.pretrained import create_timm, load_pretrained
+from fastreid.modeling.backbones.timm_adapter import TimmBackbone, set_stride
+
+logger = logging.getLogger(__name__)
+
+
+class AnyTimmBackbone(TimmBackbone):
+    """(B, C, H, W) -> (B, ``feature_dim``, h, w), whatever the network gives: maps, maps with channels last, tokens.
+
+    Class and register tokens are dropped.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)
+        if not isinstance(out, torch.Tensor) or out.dim() not in (3, 4):
+            raise ValueError(f"{type(self.net).__name__} of timm gives no feature map or tokens")
+        if out.dim() == 3:
+            return _grid_of_tokens(out[:, getattr(self.net, "num_prefix_tokens", 0) :], x.shape[-2:])
+        channels_last = getattr(self.net, "output_fmt", None) == "NHWC" or out.shape[1] != self.feature_dim
+        return out.permute(0, 3, 1, 2) if channels_last else out
+
+
+def _grid_of_tokens(tokens: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """(B, h * w, D) -> (B, D, h, w), where h : w is about the height : width of the image."""
+    step = math.sqrt(size[0] * size[1] / tokens.shape[1])
+    h, w = round(size[0] / step), round(size[1] / step)
+    if h * w != tokens.shape[1]:
+        raise ValueError(f"{tokens.shape[1]} tokens fill no grid with the proportions of an image of {tuple(size)}")
+    return tokens.transpose(1, 2).unflatten(2, (h, w))
+
+
+@BACKBONE_REGISTRY.register(node="MODEL.BACKBONE")
+def build_timm_backbone(
+    last_stride: int = 1, norm: str = "BN", pretrain: bool = False, pretrain_path: str = "", *,
+    depth: str, in_channels: int = 3, img_size: Sequence[int] = (256, 128),
+) -> AnyTimmBackbone:
+    """Build the network that timm calls ``depth``, e.g. "convnext_tiny" or "swin_tiny_patch4_window7_224.ms_in1k".
+
+    Args:
+        depth: name in timm; a tag after the dot says which weights ``pretrain`` loads.
+        last_stride: 1 keeps the size in the last stage where this is a matter of strided convolutions with odd
+            kernels; elsewhere, and with 2, the network stays as it is, the former with a warning.
+        norm: "BN" leaves the norms of the network; another takes the place of its batch norms.
+        img_size: (height, width) of training images, for networks that are built for one size.
+
+    Raises:
+        ValueError: timm does not know ``depth``, has no weights for it, or the network has no norm to replace.
+        ConnectionError: the pretrained weights cannot be downloaded.
+    """
+    from_timm = pretrain and not pretrain_path
+    net = _create(depth, tuple(img_size), pretrained=from_timm, num_classes=0, in_chans=in_channels, global_pool="")
+    if norm != "BN" and not any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
+        raise ValueError(f"MODEL.BACKBONE.NORM is {norm!r}, but {depth} of timm has no batch norm; leave it at 'BN'")
+    if last_stride == 1 and not _keep_last_size(net):
+        logger.warning("MODEL.BACKBONE.LAST_STRIDE 1 cannot be had with %s of timm: its own strides are kept", depth)
+    backbone = AnyTimmBackbone(net, None if norm == "BN" else norm)
+    if pretrain and pretrain_path:
+        load_pretrained(backbone, pretrain_path)
+    return backbone
+
+
+def _create(name: str, img_size: tuple[int, int], **options) -> nn.Module:
+    """Create a network; one for a fixed size gets ``img_size`` and, where it can, leave for others in the test."""
+    settings = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
+    if settings is not None and settings.fixed_input_size:
+        for leave in ("dynamic_img_size", "strict_img_size"):
+            try:
+                return create_timm(name, **options, img_size=img_size, **{leave: leave.startswith("dynamic")})
+            except TypeError:  # an argument that the class does not have; nothing was loaded yet
+                continue
+    return create_timm(name, **options)
+
+
+def _keep_last_size(net: nn.Module) -> bool:
+    """Let the last stage that halves the size keep it; ``False`` where no stride can be taken away."""
+    stages = [entry for entry in getattr(net, "feature_info", ()) if isinstance(entry, dict)]
+    if len(stages) < 2 or stages[-1]["reduction"] != 2 * stages[-2]["reduction"]:
+        return False
+    names, modules = zip(*net.named_modules(), strict=True)
+    before = stages[-2]["module"]
+    inside = [i for i, name in enumerate(names) if name == before or name.startswith(f"{before}.")]
+    strided = [m for m in modules[max(inside, default=len(modules)) + 1 :] if getattr(m, "stride", 1) in (2, (2, 2))]
+    if not strided or not all(map(_keeps_size_without_stride, strided)):
+        return False
+    set_stride(1, *strided)
+    return True
+
+
+def _keeps_size_without_stride(module: nn.Module) -> bool:
+    if type(module) is not nn.Conv2d or isinstance(module.padding, str):
+        return False
+    return all(2 * pad == size - 1 for pad, size in zip(module.padding, module.kernel_size, strict=True))
