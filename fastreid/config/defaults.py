@@ -23,7 +23,7 @@ _C.MODEL = CN()
 _C.MODEL.DEVICE = "cuda"  # "cuda", "cuda:1" or "cpu"; without a CUDA device the CPU is used and said so
 _C.MODEL.META_ARCHITECTURE = "Baseline"  # name in META_ARCH_REGISTRY
 _C.MODEL.FREEZE_LAYERS = []  # module names, e.g. ["backbone"], frozen for the first SOLVER.FREEZE_ITERS iterations
-_C.MODEL.QUEUE_SIZE = 8192  # MoCo: entries of the memory
+_C.MODEL.QUEUE_SIZE = 8192  # MoCo: features in the memory, at least the batch of all processes
 _C.MODEL.WEIGHTS = ""  # checkpoint to start from or to evaluate: a path or an http(s) address
 _C.MODEL.PIXEL_MEAN = [0.485 * 255, 0.456 * 255, 0.406 * 255]  # RGB, on the scale 0..255
 _C.MODEL.PIXEL_STD = [0.229 * 255, 0.224 * 255, 0.225 * 255]
@@ -73,6 +73,10 @@ _C.MODEL.LOSSES.CE = CN()
 _C.MODEL.LOSSES.CE.EPSILON = 0.0  # label smoothing; negative: adaptive
 _C.MODEL.LOSSES.CE.ALPHA = 0.2  # rate of the adaptive smoothing
 _C.MODEL.LOSSES.CE.SCALE = 1.0  # weight of the loss (also below)
+_C.MODEL.LOSSES.BCE = CN()  # (new, of FastAttr) BinaryCrossEntropyLoss: recognition of attributes
+_C.MODEL.LOSSES.BCE.WEIGHT_ENABLED = True  # weigh what is rare in an attribute, its presence or its absence, more
+_C.MODEL.LOSSES.BCE.SCALE = 1.0
+_C.MODEL.LOSSES.BCE.POSITIVE_SHARE = []  # (new) share of the images with each attribute; empty: of the training set
 _C.MODEL.LOSSES.FL = CN()
 _C.MODEL.LOSSES.FL.ALPHA = 0.25
 _C.MODEL.LOSSES.FL.GAMMA = 2
@@ -93,11 +97,14 @@ _C.MODEL.LOSSES.COSFACE.SCALE = 1.0
 
 # ---------------------------------------------------------------------------------- KD (knowledge distillation)
 _C.KD = CN()
-_C.KD.MODEL_CONFIG = []  # YAML files of the teachers
-_C.KD.MODEL_WEIGHTS = []
-_C.KD.EMA = CN()
+# For MODEL.META_ARCHITECTURE Distiller and DistillerOverhaul.
+_C.KD.MODEL_CONFIG = []  # YAML files of the teachers, trained models with the same classes
+_C.KD.MODEL_WEIGHTS = []  # their checkpoints, in the same order
+_C.KD.EMA = CN()  # a moving average of the model itself as a teacher
 _C.KD.EMA.ENABLED = False
-_C.KD.EMA.MOMENTUM = 0.999
+_C.KD.EMA.MOMENTUM = 0.999  # share that stays at each step, 0..1
+_C.KD.OVERHAUL = CN()  # (new) DistillerOverhaul: distance to the features of the first teacher
+_C.KD.OVERHAUL.SCALE = 1e-4  # weight of the loss; fast-reid's fixed value
 
 # ---------------------------------------------------------------------------------------------------- INPUT
 # Sizes are (height, width) in pixels, grey values 0..255, PROB is the chance per image.
@@ -175,6 +182,12 @@ _C.DATASETS = CN()
 _C.DATASETS.NAMES = ("Market1501",)  # training sets, names in DATASET_REGISTRY
 _C.DATASETS.TESTS = ("Market1501",)  # test sets
 _C.DATASETS.COMBINEALL = False  # train on the test identities too
+_C.DATASETS.MARKET1501 = CN()  # (new)
+_C.DATASETS.MARKET1501.MARKET1501_500K = False  # add its 500,000 distractors to the gallery
+_C.DATASETS.CUHK03 = CN()  # (new)
+_C.DATASETS.CUHK03.CUHK03_LABELED = True  # boxes drawn by hand; False: detected ones
+_C.DATASETS.CUHK03.CUHK03_CLASSIC_SPLIT = False  # 20 splits with 100 test persons each; False: the 767/700 protocol
+_C.DATASETS.CUHK03.SPLIT_ID = 0  # number of the split: 0 to 19 for the classic ones, otherwise 0
 _C.DATASETS.FILELIST = CN()  # (new) any images from list files with lines `path identity`
 _C.DATASETS.FILELIST.ROOT = ""  # folder of the images; ${VARIABLES} are expanded; relative: below the data root
 _C.DATASETS.FILELIST.TRAIN = ()  # list files, absolute or relative to ROOT
@@ -221,6 +234,9 @@ _C.SOLVER.DELAY_EPOCHS = 0  # epochs at the full rate before the schedule begins
 _C.SOLVER.GAMMA = 0.1  # MultiStepLR: factor at each step
 _C.SOLVER.STEPS = [30, 55]  # MultiStepLR: epochs, counted from the end of the warm-up
 _C.SOLVER.ETA_MIN_LR = 1e-7  # CosineAnnealingLR: last learning rate
+# (new) [name, value] pairs for other schedules of torch.optim.lr_scheduler, e.g. [["step_size", 20], ["gamma", 0.5]]
+# for StepLR; their epochs count from the end of the warm-up
+_C.SOLVER.SCHED_OPTIONS = []
 _C.SOLVER.WARMUP_FACTOR = 0.1  # first learning rate, as a multiple of BASE_LR
 _C.SOLVER.WARMUP_ITERS = 1000
 _C.SOLVER.WARMUP_METHOD = "linear"  # linear, constant or exp
@@ -240,6 +256,7 @@ _C.TEST = CN()
 _C.TEST.EVAL_PERIOD = 20  # epochs; 0: no evaluation during training
 _C.TEST.IMS_PER_BATCH = 64
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
+_C.TEST.THRES = 0.5  # (new, of FastAttr) an attribute counts as present from this probability on
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
 _C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see items that "granted_before" hides
 _C.TEST.BLOCK_MIB = 32  # (new) memory for the blocks of a scan over all pairs, MiB

@@ -227,6 +227,38 @@ def _classic_split(folder: str, names: list[str], labels: list[int], ids: int) -
     return {"train": train, "query": test, "gallery": test}
 
 
+def write_cuhk03_release(root: Path, persons: int) -> dict[tuple[int, int], np.ndarray]:
+    """Write ``cuhk-03.mat`` with one pair of cameras and one test person; return pixels by (person, number of image).
+
+    Arrays of a MATLAB 7.3 file are transposed; each person lacks the tenth image.
+    """
+    import h5py
+
+    path, drawn = root / "cuhk03/cuhk03_release/cuhk-03.mat", {}
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+
+        def stored(name: str, value: np.ndarray):
+            return file.create_dataset(name, data=value).ref
+
+        def cells(name: str, references: list) -> None:
+            file.create_dataset(name, data=np.array(references, dtype=h5py.ref_dtype))
+
+        for kind in ("labeled", "detected"):
+            rows = []
+            for number in range(1, 11):
+                rows.append([])
+                for person in range(1, persons + 1):
+                    pixels = np.random.default_rng([person, number]).integers(0, 256, (12, 5, 3), dtype=np.uint8)
+                    drawn[person, number] = pixels
+                    value = pixels.T if number < 10 else np.zeros(2, dtype=np.uint64)
+                    rows[-1].append(stored(f"refs/{kind}_{person}_{number}", value))
+            cells(f"refs/{kind}", rows)
+            cells(kind, [[file[f"refs/{kind}"].ref]])
+        cells("testsets", [[stored("refs/test", np.array([[1.0], [2.0]]))]])
+    return drawn
+
+
 WRITERS = {
     "Market1501": write_market,
     "MSMT17": write_msmt17,

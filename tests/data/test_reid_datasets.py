@@ -2,7 +2,9 @@
 
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
@@ -28,6 +30,7 @@ EXPECTED = {
     **dict.fromkeys(("AirportALERT", "iLIDS", "PKU", "PRAI", "PRID", "GRID", "SAIVT", "SYSU_mm"), ((16, 4, 2), *ONLY)),
     **dict.fromkeys(("Shinpuhkan", "WildTrackCrop"), ((16, 4, 2), *ONLY)),
     **dict.fromkeys(("Thermalworld", "PeS3D", "CAVIARa", "cuhkSYSU"), ((16, 4, 1), *ONLY)),
+    "CUHK03": FULL,
     "SenseReID": ((12, 4, 3), *ONLY),
     "VIPeR": ((8, 4, 2), *ONLY),
     "LPW": ((16, 8, 2), *ONLY),  # a person of another scene is another person
@@ -40,6 +43,7 @@ LABELS = {
     "VeRi": ("veri_1", "veri_0", 5, 0),
     "SmallVehicleID": ("vehicleid_1", "vehicleid_1", 5, None),  # the camera is the number of the image
     "VeRiWild": ("veriwild_1", "veriwild_101", 5, 101),
+    "CUHK03": ("cuhk03_0", "cuhk03_0", 5, 0),
     "AirportALERT": ("airport_11001", "airport_cam1"),
     "iLIDS": ("ilids_001", "ilids_cam1"),
     "PKU": ("pku_001", "pku_01"),
@@ -285,3 +289,44 @@ def test_keyword_arguments_of_the_loader_reach_the_data_sets(roots, cfg, monkeyp
     assert len(build_reid_train_loader(cfg).dataset) == 40
     assert len(build_reid_train_loader(cfg, combineall=False).dataset) == 16
     assert len(build_dataset(cfg, "Market1501", market1501_500k=True).gallery) == 18
+
+
+def test_cuhk03_classic_split_has_one_set_of_test_images(roots, cfg, monkeypatch):
+    at(monkeypatch, roots("CUHK03"))
+    cfg.DATASETS.CUHK03.CUHK03_CLASSIC_SPLIT = True
+    data = build_dataset(cfg, "CUHK03", split_id=1, cuhk03_labeled=False)
+    assert data.query == data.gallery
+    assert len(data.query) == 24
+    assert {record.pid for record in data.query} == {0, 1, 2, 3}  # they restart
+    assert data.query[0].path == str(roots("CUHK03") / "cuhk03/images_detected/1_005_1_50.png")
+    assert len(build_dataset(cfg, "CUHK03", combineall=True).train) == 16 + 24  # each image once
+    with pytest.raises(ValueError, match=r"split_id of CUHK03 must be one of 0, 1; got 2"):
+        build_dataset(cfg, "CUHK03", split_id=2)
+
+
+def test_cuhk03_without_its_files(roots, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"'cuhk03' not found under .*put it so: cuhk03/{cuhk03_release/cuhk-03\.mat"
+    ):
+        DATASET_REGISTRY.get("CUHK03")(root=str(tmp_path))
+    shutil.copytree(roots("CUHK03"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "cuhk03/cuhk03_new_protocol_config_labeled.mat").unlink()
+    with pytest.raises(FileNotFoundError, match=r"cuhk03_new_protocol_config_labeled\.mat' not found"):
+        DATASET_REGISTRY.get("CUHK03")(root=str(tmp_path))
+
+
+def test_cuhk03_is_taken_out_of_the_release(tmp_path):
+    pytest.importorskip("h5py")
+    pixels = miniatures.write_cuhk03_release(tmp_path, persons=3)
+    make = DATASET_REGISTRY.get("CUHK03")
+    data = make(root=str(tmp_path), cuhk03_classic_split=True)
+    assert [record.path.rsplit("/", 1)[1] for record in data.query] == [
+        f"1_002_{1 if number <= 5 else 2}_{number:02d}.png" for number in range(1, 10)
+    ]
+    assert {record[1:] for record in data.query} == {(0, 0), (0, 1)}
+    assert {record.pid for record in data.train} == {"cuhk03_0", "cuhk03_1"}
+    assert len(data.train) == 18
+    with Image.open(data.query[0].path) as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels[2, 1])
+    assert not [path for path in (tmp_path / "cuhk03").iterdir() if path.name.startswith("tmp")]
+    assert make(root=str(tmp_path), cuhk03_classic_split=True).query == data.query  # read, not made again

@@ -2,6 +2,7 @@
 
 from fastreid.data.datasets.bases import Dataset, ImageDataset
 from fastreid.data.datasets.build import DATASET_REGISTRY, build_dataset
+from fastreid.data.datasets.cuhk03 import CUHK03
 from fastreid.data.datasets.dukemtmcreid import DukeMTMC
 from fastreid.data.datasets.filelist import FileList
 from fastreid.data.datasets.layout import Images, LayoutDataset, Lines

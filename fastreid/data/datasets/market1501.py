@@ -11,7 +11,7 @@ from fastreid.data.datasets.layout import Images, LayoutDataset
 _NAME = r"(?P<pid>-?\d+)_c(?P<cam>[1-9]\d*)", "0002_c1s1_000451_03.jpg"
 
 
-@DATASET_REGISTRY.register()
+@DATASET_REGISTRY.register(node="DATASETS.MARKET1501")
 class Market1501(LayoutDataset):
     """1,501 persons before 6 cameras (Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015).
 
