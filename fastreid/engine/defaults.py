@@ -57,7 +57,7 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
         with atomic_write(output / "config.yaml", "w") as file:
             file.write(cfg.dump())
         logger.info("All settings are in %s", output / "config.yaml")
-    seed_all_rng(cfg.SEED + rank)
+    seed_all_rng(cfg.SEED)  # the same in all processes, which build the same model; EpochSeed tells them apart
     if not getattr(args, "eval_only", False):  # sizes of test batches vary
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
 
@@ -129,7 +129,7 @@ class DefaultTrainer(TrainerBase):
         A resumed training gives the same losses as one that was never stopped: optimiser, schedules, loss scale, best
         metric, smoothed figures and the place in the stream of batches are all restored.
         """
-        resume = resume and self.checkpointer.has_checkpoint()
+        resume = resume and self._has_checkpoint()
         planned = _plan(self.scheduler)
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not resume:
@@ -150,6 +150,15 @@ class DefaultTrainer(TrainerBase):
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.best_metric = checkpoint.get("best_metric", checkpoint.get("metric", hook.best_metric))
         self._skip_batches(done)
+
+    def _has_checkpoint(self) -> bool:
+        found = comm.all_gather(self.checkpointer.has_checkpoint())
+        if any(found) != all(found):
+            raise ValueError(
+                f"Only {sum(found)} of {len(found)} processes see the last checkpoint in {self.cfg.OUTPUT_DIR}: to "
+                "resume, all machines must share OUTPUT_DIR"
+            )
+        return found[0]
 
     def _skip_batches(self, count: int) -> None:
         if hasattr(self.data_loader, "skip"):
@@ -336,12 +345,14 @@ def _as_pair(built) -> Sequence:
 def _for_parallel_training(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
+    comm.same_everywhere(model)
     on_gpu = next(model.parameters()).is_cuda
     return DistributedDataParallel(
         model,
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
         broadcast_buffers=False,  # BufferAverage does better, once per epoch
-        find_unused_parameters=True,  # frozen layers; classification weights in a training without cross-entropy
+        # frozen layers, classification weights in a training without cross-entropy, layers of others that nothing uses
+        find_unused_parameters=True,
     )
 
 
