@@ -26,8 +26,8 @@ def _read_by(*architectures: str) -> tuple[str, Callable[[CfgNode], bool]]:
 
     def holds(cfg: CfgNode) -> bool:
         name = cfg.MODEL.META_ARCHITECTURE
-        from_outside = name in META_ARCH_REGISTRY and not META_ARCH_REGISTRY.get(name).__module__.startswith("fastreid.")
-        return name in architectures or from_outside
+        ours = META_ARCH_REGISTRY.get(name).__module__.startswith("fastreid.")
+        return name in architectures or not ours
 
     return f"only for MODEL.META_ARCHITECTURE {' and '.join(architectures)}", holds
 

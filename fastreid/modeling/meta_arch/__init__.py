@@ -2,6 +2,19 @@
 
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY, build_model
+from fastreid.modeling.meta_arch.distiller import Distiller
 from fastreid.modeling.meta_arch.hog import HOG
+from fastreid.modeling.meta_arch.mgn import MGN
+from fastreid.modeling.meta_arch.moco import MoCo
+from fastreid.modeling.meta_arch.overhaul import DistillerOverhaul
 
-__all__ = ["HOG", "META_ARCH_REGISTRY", "Baseline", "build_model"]
+__all__ = [
+    "HOG",
+    "META_ARCH_REGISTRY",
+    "MGN",
+    "Baseline",
+    "Distiller",
+    "DistillerOverhaul",
+    "MoCo",
+    "build_model",
+]

@@ -1,6 +1,8 @@
 """The model of strong re-identification baselines: backbone, head, losses."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,36 +12,90 @@ from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.heads import build_heads
 from fastreid.modeling.losses.build import build_losses, check_needs
 from fastreid.modeling.losses.cross_entropy_loss import log_accuracy
+from fastreid.modeling.losses.settings import losses_from, settings_from_cfg, settings_of
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY
 
 
-@META_ARCH_REGISTRY.register()
-class Baseline(nn.Module):
-    """Batch table -> dict of losses (training) or (B, D) features (evaluation).
+class TrainableModel(nn.Module):
+    """What meta-architectures share: the normalisation of images, the targets and the losses.
 
     Args:
-        backbone: (B, C, H, W) -> (B, D, h, w).
-        heads: takes the feature map and, in training, targets; gives the tables that it names in ``provides``.
         losses: objects as ``LOSS_REGISTRY`` holds them.
+        provider: the head whose ``provides`` names the tables that the losses will find beside the batch.
         pixel_mean, pixel_std: one value per channel, on the scale 0..255.
 
     Raises:
         ValueError: a loss needs a table that neither the batch nor the head gives.
     """
 
-    @configurable
     def __init__(
-        self, *, backbone: nn.Module, heads: nn.Module, losses: Sequence,
-        pixel_mean: Sequence[float], pixel_std: Sequence[float],
+        self, losses: Sequence, provider: nn.Module, pixel_mean: Sequence[float], pixel_std: Sequence[float]
     ):
         super().__init__()
-        check_needs(losses, heads)
-        self.backbone, self.heads = backbone, heads
+        check_needs(losses, provider)
         self.loss_functions = tuple(losses)
         # losses with weights of their own are trained and saved with the model
         self.loss_modules = nn.ModuleList(loss for loss in losses if isinstance(loss, nn.Module))
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def preprocess_image(self, batched_inputs: dict | torch.Tensor) -> torch.Tensor:
+        """Return normalised images (B, C, H, W) float; the caller's tensor (any number type) stays as it is."""
+        images = batched_inputs["images"] if isinstance(batched_inputs, dict) else batched_inputs
+        return (images.to(self.device) - self.pixel_mean) / self.pixel_std
+
+    def targets_of(self, batched_inputs: dict | torch.Tensor) -> torch.Tensor:
+        """Return the class indices (B,) of a training batch; ``ValueError`` for one without."""
+        if not isinstance(batched_inputs, dict) or "targets" not in batched_inputs:
+            raise ValueError("Training needs a batch table with 'targets', class indices (B,) int64")
+        return batched_inputs["targets"].to(self.device)
+
+    @staticmethod
+    def loss_value(loss, outputs: dict, gt_labels: torch.Tensor, batched_inputs: dict | None = None) -> torch.Tensor:
+        """Return ``loss`` over one table: the batch, what the head gives and the targets.
+
+        Raises:
+            ValueError: the batch lacks a column that the loss needs.
+        """
+        table = {**(batched_inputs or {}), **outputs, "targets": gt_labels}
+        missing = [name for name in loss.needs if name not in table]
+        if missing:  # a column that only some data sets have
+            raise ValueError(
+                f"{type(loss).__name__} needs {', '.join(missing)}, which this training data does not have; the "
+                f"batch has {', '.join(batched_inputs or {})}"
+            )
+        return loss(table)
+
+
+@META_ARCH_REGISTRY.register()
+class Baseline(TrainableModel):
+    """Batch table -> dict of losses (training) or (B, D) features (evaluation).
+
+    Args:
+        backbone: (B, C, H, W) -> (B, D, h, w).
+        heads: takes the feature map and, in training, targets; gives the tables that it names in ``provides``.
+        losses, pixel_mean, pixel_std: see :class:`TrainableModel`.
+        loss_kwargs: instead of ``losses``, the losses as fast-reid described them (see ``losses/settings.py``).
+
+    A subclass that overrides ``losses`` may have names in ``MODEL.LOSSES.NAME`` that only it knows; its ``losses`` may
+    take the outputs and the labels alone, and may return something else than a dict to a trainer of its own.
+    """
+
+    @configurable
+    def __init__(
+        self, *, backbone: nn.Module, heads: nn.Module, losses: Sequence | None = None,
+        pixel_mean: Sequence[float], pixel_std: Sequence[float], loss_kwargs: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        if losses is None:
+            losses = losses_from(loss_kwargs or {"loss_names": ()}, more=_has_own_losses(type(self)))
+        super().__init__(losses, heads, pixel_mean, pixel_std)
+        self.backbone, self.heads = backbone, heads
+        self.loss_kwargs = dict(loss_kwargs or settings_of(losses))
+        self._losses_take_batch = len(inspect.signature(self.losses).parameters) > 2
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -47,51 +103,52 @@ class Baseline(nn.Module):
         return {
             "backbone": backbone,
             "heads": build_heads(cfg, feat_dim=backbone.feature_dim),
-            "losses": build_losses(cfg),
-            "pixel_mean": per_channel(cfg.MODEL.PIXEL_MEAN, cfg.INPUT.CHANNELS, "MODEL.PIXEL_MEAN"),
-            "pixel_std": per_channel(cfg.MODEL.PIXEL_STD, cfg.INPUT.CHANNELS, "MODEL.PIXEL_STD"),
+            **_loss_argument(cls, cfg),
+            **pixel_statistics(cfg),
         }
-
-    @property
-    def device(self) -> torch.device:
-        return self.pixel_mean.device
 
     def forward(self, batched_inputs: dict | torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
         """Args: batched_inputs: the batch table, or only its images (evaluation)."""
         features = self.backbone(self.preprocess_image(batched_inputs))
         if not self.training:
             return self.heads(features)
-        if not isinstance(batched_inputs, dict) or "targets" not in batched_inputs:
-            raise ValueError("Training needs a batch table with 'targets', class indices (B,) int64")
-        targets = batched_inputs["targets"].to(self.device)
-        return self.losses(self.heads(features, targets), targets, batched_inputs)
-
-    def preprocess_image(self, batched_inputs: dict | torch.Tensor) -> torch.Tensor:
-        """Return normalised images (B, C, H, W) float; the caller's tensor (any number type) stays as it is."""
-        images = batched_inputs["images"] if isinstance(batched_inputs, dict) else batched_inputs
-        return (images.to(self.device) - self.pixel_mean) / self.pixel_std
+        targets = self.targets_of(batched_inputs)
+        outputs = self.heads(features, targets)
+        if self._losses_take_batch:
+            return self.losses(outputs, targets, batched_inputs)
+        return self.losses(outputs, targets)
 
     def losses(
         self, outputs: dict[str, torch.Tensor], gt_labels: torch.Tensor, batched_inputs: dict | None = None
     ) -> dict[str, torch.Tensor]:
-        """Return ``{loss.key: scalar}`` of all losses over one table: the batch, the head's outputs, the targets.
-
-        Raises:
-            ValueError: the batch lacks a column that a loss needs.
-        """
-        table = {**(batched_inputs or {}), **outputs, "targets": gt_labels}
-        for loss in self.loss_functions:
-            missing = [name for name in loss.needs if name not in table]
-            if missing:  # a column that only some data sets have
-                raise ValueError(
-                    f"{type(loss).__name__} needs {', '.join(missing)}, which this training data does not have; the "
-                    f"batch has {', '.join(batched_inputs or {})}"
-                )
-        values = {loss.key: loss(table) for loss in self.loss_functions}
+        """Return ``{loss.key: scalar}`` of all losses (see :meth:`loss_value`), and log the accuracy."""
+        values = {
+            loss.key: self.loss_value(loss, outputs, gt_labels, batched_inputs) for loss in self.loss_functions
+        }
         # last, because reading its number ends what torch.compile can join into one graph
         if "pred_class_logits" in outputs:
             log_accuracy(outputs["pred_class_logits"], gt_labels)
         return values
+
+
+def _has_own_losses(kind: type[Baseline]) -> bool:
+    return kind.losses is not Baseline.losses
+
+
+def _loss_argument(kind: type[Baseline], cfg) -> dict[str, Any]:
+    """Return ``losses`` for a constructor that takes them, ``loss_kwargs`` for one written for fast-reid."""
+    if "losses" in inspect.signature(kind).parameters:
+        return {"losses": build_losses(cfg, more=_has_own_losses(kind)), "loss_kwargs": settings_from_cfg(cfg)}
+    return {"loss_kwargs": settings_from_cfg(cfg)}
+
+
+def pixel_statistics(cfg) -> dict[str, list[float]]:
+    """Return ``pixel_mean`` and ``pixel_std`` with one value per channel of the images."""
+    channels = cfg.INPUT.CHANNELS
+    return {
+        "pixel_mean": per_channel(cfg.MODEL.PIXEL_MEAN, channels, "MODEL.PIXEL_MEAN"),
+        "pixel_std": per_channel(cfg.MODEL.PIXEL_STD, channels, "MODEL.PIXEL_STD"),
+    }
 
 
 def per_channel(values: Sequence[float], channels: int, key: str) -> list[float]:
