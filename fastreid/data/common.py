@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,25 @@ from fastreid.utils.errors import require_choice
 BAD_IMAGE_POLICIES = ("error", "skip", "white")
 
 
-class StreamItem(NamedTuple):
-    """An index to read at one position of the training stream; ``key`` seeds its augmentation."""
+class StreamItem(int):
+    """An index to read at one position of the training stream; ``key`` seeds its augmentation.
 
-    index: int
+    It is an integer, so that data sets from outside, which know no keys, can be read at it too.
+    """
+
     key: tuple[int, ...]
+
+    def __new__(cls, index: int, key: tuple[int, ...]) -> "StreamItem":
+        item = super().__new__(cls, index)
+        item.key = key
+        return item
+
+    @property
+    def index(self) -> int:
+        return int(self)
+
+    def __reduce__(self) -> tuple:  # workers get their items pickled
+        return StreamItem, (int(self), self.key)
 
 
 class CommDataset(Dataset):

@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+import torch
+
 from fastreid.evaluation.collector import FeatureCollector
 from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.results import evaluate, features_path, headline
@@ -16,6 +18,9 @@ class ReidEvaluator(FeatureCollector):
         output_dir: receives ``features/<data set>.npz``, ``results.json`` and the report; ``None`` writes nothing.
         dataset_name: default: the only one of ``DATASETS.TESTS``, or what the loader's data set is called.
 
+    Subclasses written for fast-reid find ``_num_query``, ``_output_dir``, ``_cpu_device`` and ``_predictions``, a list
+    of ``{"feats", "pids", "camids"}`` per batch: they may fill it, read it, or both.
+
     Raises:
         ValueError, KeyError, TypeError: the ``TEST`` node is refused by :class:`Protocol`, before the first image.
     """
@@ -26,6 +31,20 @@ class ReidEvaluator(FeatureCollector):
         super().__init__(num_query, cfg, dataset_name or (tests[0] if len(tests) == 1 else ""))
         self.output_dir = output_dir
 
+    _num_query = property(lambda self: self.num_query)
+    _output_dir = property(lambda self: self.output_dir)
+    _cpu_device = torch.device("cpu")
+
+    def reset(self) -> None:
+        super().reset()
+        self._predictions: list[dict] = []
+
+    def process(self, inputs: dict, outputs: torch.Tensor) -> None:
+        super().process(inputs, outputs)
+        if type(self).evaluate is not ReidEvaluator.evaluate:
+            feats, labels = outputs.detach().float().cpu(), {"pids": inputs["targets"], "camids": inputs["camids"]}
+            self._predictions.append({"feats": feats, **labels})
+
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
         self.fingerprint = None  # weights change from one evaluation of a training to the next
         self.dataset_name = self.dataset_name or getattr(getattr(data_loader, "dataset", None), "name", "")
@@ -33,6 +52,9 @@ class ReidEvaluator(FeatureCollector):
 
     def evaluate(self) -> OrderedDict[str, float]:
         """Return the metrics; empty without labels, and in processes other than the main one."""
+        if self._predictions and not self._features:  # of a subclass with its own ``process`` only
+            for batch in self._predictions:
+                super().process({"targets": batch["pids"], "camids": batch["camids"]}, batch["feats"])
         features = super().evaluate()
         if not comm.is_main_process():
             return OrderedDict()

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from fastreid.utils.errors import nearest
+from fastreid.utils.file_io import PathManager as PathManager  # under its old path too
 from fastreid.utils.files import atomic_write, cached_download
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,11 @@ class Checkpointer:
         save_dir: folder of the files and of ``last_checkpoint``, which names the newest of them.
         save_to_disk: false in all processes but one.
         checkpointables: objects with ``state_dict`` and ``load_state_dict``; their names are keys of the file.
+
+    A subclass may override ``_load_file`` (path -> what is in the file) and ``_load_model`` (takes "model" out of it).
     """
+
+    logger = logger
 
     def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True, **checkpointables: Any):
         self.model = unwrap(model)
@@ -71,14 +76,28 @@ class Checkpointer:
         if not path:
             logger.info("No checkpoint given: the model keeps its initial weights")
             return {}
-        state = read_checkpoint(path)
-        load_weights(self.model, state.pop("model"), path, optional)
+        state = self._load_file(path)
+        if type(self)._load_model is Checkpointer._load_model:
+            load_weights(self.model, state.pop("model"), path, optional)
+        else:
+            self._load_model(state)
         wanted = set(self.checkpointables if checkpointables is None else checkpointables)
         for key in [key for key in self.checkpointables if key in state]:
             saved = state.pop(key)
             if key in wanted:
                 self._load_part(key, saved, path)
         return state
+
+    def _load_file(self, path: str) -> dict[str, Any]:
+        return read_checkpoint(path)
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:
+        load_weights(self.model, checkpoint.pop("model"))
+
+    @staticmethod
+    def _convert_ndarray_to_tensor(state_dict: dict[str, Any]) -> None:
+        """Replace arrays and numbers in ``state_dict`` by tensors."""
+        state_dict.update({name: torch.as_tensor(value) for name, value in state_dict.items()})
 
     def _load_part(self, key: str, saved: dict, path: str) -> None:
         try:

@@ -6,6 +6,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from fastreid.utils.file_io import PathManager
+
+__all__ = ["PathManager", "log_every_n", "log_every_n_seconds", "log_first_n", "setup_logger"]
+
 COLORS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITICAL: "\033[31m"}
 _counts: Counter = Counter()
 _last_times: dict[tuple, float] = {}

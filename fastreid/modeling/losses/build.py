@@ -7,11 +7,14 @@ from fastreid.modeling.losses.utils import LOSS_REGISTRY
 from fastreid.utils.errors import nearest
 
 # columns that a training batch may have
-BATCH_TABLES = ("images", "targets", "camids", "img_paths", "dates", "taxonomy", "text")
+BATCH_TABLES = ("images", "targets", "camids", "img_paths", "dates", "taxonomy", "text", "attributes")
 
 
-def build_losses(cfg) -> list:
+def build_losses(cfg, more: bool = False) -> list:
     """Build the losses that ``MODEL.LOSSES.NAME`` names.
+
+    Args:
+        more: names that are not registered are left to a model that computes them itself.
 
     Raises:
         KeyError: unknown name, with the nearest match.
@@ -20,7 +23,12 @@ def build_losses(cfg) -> list:
     names = list(cfg.MODEL.LOSSES.NAME)
     if not names:
         raise ValueError(f"MODEL.LOSSES.NAME is empty: nothing to train. Known: {', '.join(LOSS_REGISTRY.names())}")
-    losses = [LOSS_REGISTRY.build(name, cfg) for name in names]
+    names = [name for name in names if not more or name in LOSS_REGISTRY]
+    return require_own_keys(names, [LOSS_REGISTRY.build(name, cfg) for name in names])
+
+
+def require_own_keys(names: Sequence[str], losses: list) -> list:
+    """Return ``losses``; raise ``ValueError`` when two of them log under one key."""
     owners: dict[str, str] = {}
     for name, loss in zip(names, losses, strict=True):
         if loss.key in owners:
@@ -30,8 +38,13 @@ def build_losses(cfg) -> list:
 
 
 def check_needs(losses: Sequence, heads: Any) -> None:
-    """Raise ``ValueError`` when a loss needs a table that neither the batch nor ``heads.provides`` gives."""
-    provided = tuple(getattr(heads, "provides", ()))
+    """Raise ``ValueError`` when a loss needs a table that neither the batch nor ``heads.provides`` gives.
+
+    A head from outside that states nothing is not checked here; the first batch shows what it gives.
+    """
+    if not hasattr(heads, "provides"):
+        return
+    provided = tuple(heads.provides)
     given = (*BATCH_TABLES, *provided)
     for loss in losses:
         for table in loss.needs:
