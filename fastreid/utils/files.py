@@ -57,7 +57,7 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 def cached_download(url: str, sha256_prefix: str | None = None, cache: Path | None = None) -> Path:
-    """Return the local copy of ``url``, downloading it into the cache on first use.
+    """Return the local copy of ``url``, downloading it into the cache on first use, once for all processes.
 
     Args:
         url: http(s) address, or a Google Drive link (needs the core package gdown).
@@ -73,13 +73,30 @@ def cached_download(url: str, sha256_prefix: str | None = None, cache: Path | No
         name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
     target = (cache or cache_root()) / name
     if not target.exists():
-        _fetch(url, target)
+        with _one_process(target):
+            if not target.exists():  # another process may have fetched it meanwhile
+                _fetch(url, target)
     if sha256_prefix and not sha256_of(target).startswith(sha256_prefix):
         raise ValueError(
             f"{target} has the wrong checksum: expected SHA-256 {sha256_prefix}..., got {sha256_of(target)[:16]}.... "
             f"Delete it to download {url} again."
         )
     return target
+
+
+@contextlib.contextmanager
+def _one_process(target: Path) -> Iterator[None]:
+    """Let one process of this user and machine at a time into the block; the lock of one that dies is free again."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: each process fetches, and the last one's file stays
+        yield
+        return
+    name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()[:16]
+    # not beside the file: network file systems lock badly, or not at all
+    with open(Path(tempfile.gettempdir(), f"fastreid-{os.getuid()}-{name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _fetch(url: str, target: Path) -> None:

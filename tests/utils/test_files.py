@@ -2,6 +2,7 @@ import hashlib
 import io
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -54,6 +55,27 @@ def test_a_download_is_fetched_once_and_checked(server, tmp_path):
     assert path.read_bytes() == b"weights"
     (tmp_path / "site" / "weights.pth").unlink()
     assert cached_download(f"{server}/weights.pth", digest[:8], cache=tmp_path / "cache") == path
+
+
+def test_processes_that_need_one_file_at_once_fetch_it_once(monkeypatch, tmp_path):
+    """Each opens its own lock, so threads stand for processes here."""
+    asked, barrier = [], threading.Barrier(4)
+
+    class Response(io.BytesIO):
+        headers = {}
+
+    def answer(url, timeout):
+        asked.append(url)
+        return Response(b"weights")
+
+    def fetch(_):
+        barrier.wait()
+        return cached_download("https://example.org/weights.pth", cache=tmp_path / "cache").read_bytes()
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fetch, range(4))) == [b"weights"] * 4
+    assert len(asked) == 1
 
 
 def test_a_wrong_checksum_is_refused(server, tmp_path):
