@@ -80,7 +80,7 @@ def create_timm(name: str, **options) -> nn.Module:
     """``timm.create_model`` with errors that name the keys of MODEL.BACKBONE.
 
     Raises:
-        ValueError: timm knows no network ``name``, or no weights for it.
+        ValueError: timm knows no network ``name``, no weights for it, or cannot build it with ``options``.
         ConnectionError: its pretrained weights cannot be downloaded.
     """
     import timm
@@ -96,6 +96,8 @@ def create_timm(name: str, **options) -> nn.Module:
             f"them on another machine and name the file in MODEL.BACKBONE.PRETRAIN_PATH, or start from random weights "
             f"with MODEL.BACKBONE.PRETRAIN False."
         ) from error
+    except AssertionError as error:
+        raise ValueError(f"timm cannot build {name!r} as a backbone: {error or "not with these options"}") from error
     except RuntimeError as error:
         if not options.get("pretrained"):
             raise

@@ -50,21 +50,29 @@ def build_timm_backbone(
     Args:
         depth: name in timm; a tag after the dot says which weights ``pretrain`` loads.
         last_stride: 1 keeps the size in the last stage where this is a matter of strided convolutions with odd
-            kernels; elsewhere, and with 2, the network stays as it is, the former with a warning.
+            kernels; elsewhere the network stays as it is, with a warning. 2: it stays as it is.
         norm: "BN" leaves the norms of the network; another takes the place of its batch norms.
         img_size: (height, width) of training images, for networks that are built for one size.
 
     Raises:
-        ValueError: timm does not know ``depth``, has no weights for it, or the network has no norm to replace.
+        ValueError: timm does not know ``depth``, has no weights for it, or the network gives no feature map, does not
+            take images of this size, or has no norm to replace.
         ConnectionError: the pretrained weights cannot be downloaded.
     """
     from_timm = pretrain and not pretrain_path
     net = _create(depth, tuple(img_size), pretrained=from_timm, num_classes=0, in_chans=in_channels, global_pool="")
     if norm != "BN" and not any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
         raise ValueError(f"MODEL.BACKBONE.NORM is {norm!r}, but {depth} of timm has no batch norm; leave it at 'BN'")
-    if last_stride == 1 and not _keep_last_size(net):
-        logger.warning("MODEL.BACKBONE.LAST_STRIDE 1 cannot be had with %s of timm: its own strides are kept", depth)
     backbone = AnyTimmBackbone(net, None if norm == "BN" else norm)
+    try:
+        size = _size_of_map(backbone, in_channels, img_size)
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"MODEL.BACKBONE.DEPTH {depth!r} of timm does not work with images of INPUT.SIZE_TRAIN {tuple(img_size)}: "
+            f"{error}"
+        ) from error
+    if last_stride == 1 and not _keep_last_size(backbone, size, in_channels, img_size):
+        logger.warning("MODEL.BACKBONE.LAST_STRIDE 1 cannot be had with %s of timm: its own strides are kept", depth)
     if pretrain and pretrain_path:
         load_pretrained(backbone, pretrain_path)
     return backbone
@@ -74,27 +82,52 @@ def _create(name: str, img_size: tuple[int, int], **options) -> nn.Module:
     """Create a network; one for a fixed size gets ``img_size`` and, where it can, leave for others in the test."""
     settings = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
     if settings is not None and settings.fixed_input_size:
-        for leave in ("dynamic_img_size", "strict_img_size"):
+        for leave in ({"dynamic_img_size": True}, {"strict_img_size": False}, {}):
             try:
-                return create_timm(name, **options, img_size=img_size, **{leave: leave.startswith("dynamic")})
+                return create_timm(name, **options, img_size=img_size, **leave)
             except TypeError:  # an argument that the class does not have; nothing was loaded yet
                 continue
     return create_timm(name, **options)
 
 
-def _keep_last_size(net: nn.Module) -> bool:
-    """Let the last stage that halves the size keep it; ``False`` where no stride can be taken away."""
-    stages = [entry for entry in getattr(net, "feature_info", ()) if isinstance(entry, dict)]
-    if len(stages) < 2 or stages[-1]["reduction"] != 2 * stages[-2]["reduction"]:
-        return False
-    names, modules = zip(*net.named_modules(), strict=True)
-    before = stages[-2]["module"]
-    inside = [i for i, name in enumerate(names) if name == before or name.startswith(f"{before}.")]
-    strided = [m for m in modules[max(inside, default=len(modules)) + 1 :] if getattr(m, "stride", 1) in (2, (2, 2))]
+@torch.no_grad()
+def _size_of_map(backbone: AnyTimmBackbone, in_channels: int, img_size: Sequence[int]) -> tuple[int, ...]:
+    """Try the network on one image; return (h, w) of its map."""
+    weight = next(backbone.parameters())
+    out = backbone.eval()(torch.zeros(1, in_channels, *img_size, device=weight.device, dtype=weight.dtype))
+    backbone.train()
+    if out.shape[1] != backbone.feature_dim:
+        raise ValueError(f"its map has {out.shape[1]} channels instead of the {backbone.feature_dim} that it states")
+    return tuple(out.shape[2:])
+
+
+def _keep_last_size(
+    backbone: AnyTimmBackbone, size: tuple[int, int], in_channels: int, img_size: Sequence[int]
+) -> bool:
+    """Let the last stage that halves the size keep it; ``False`` where that is not possible."""
+    strided = _strided_last(backbone.net)
     if not strided or not all(map(_keeps_size_without_stride, strided)):
         return False
     set_stride(1, *strided)
-    return True
+    try:
+        if _size_of_map(backbone, in_channels, img_size) == (2 * size[0], 2 * size[1]):
+            return True
+    except RuntimeError as error:  # branches of several sizes meet
+        logger.info("Without the strides of its last stage the network does not run: %s", error)
+    set_stride(2, *strided)
+    return False
+
+
+def _strided_last(net: nn.Module) -> list[nn.Module]:
+    """Layers with stride 2 behind the last stage but one, as timm's ``feature_info`` tells the stages."""
+    stages = [entry for entry in getattr(net, "feature_info", ()) if isinstance(entry, dict)]
+    if len(stages) < 2 or stages[-1]["reduction"] != 2 * stages[-2]["reduction"]:
+        return []
+    names, modules = zip(*net.named_modules(), strict=True)
+    before = stages[-2]["module"]
+    inside = [i for i, name in enumerate(names) if name == before or name.startswith(f"{before}.")]
+    behind = modules[max(inside, default=len(modules)) + 1 :]
+    return [m for m in behind if getattr(m, "stride", 1) in (2, (2, 2)) and not any(m.children())]
 
 
 def _keeps_size_without_stride(module: nn.Module) -> bool:
