@@ -40,6 +40,7 @@ class ResNeSt(TimmResNet):
             block_args={"radix": 2, "avd": True, "avd_first": False},
         )  # fmt: skip
         self.feature_dim = self.num_features
+        self.relu = self.act1  # by this name MGN takes the parts of a ResNet
         if last_stride == 1:
             keep_resolution(self.layer4)
 

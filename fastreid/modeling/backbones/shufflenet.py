@@ -1,8 +1,9 @@
 """ShuffleNetV2 (Ma et al., ECCV 2018) as its authors published it, and as fast-reid has it.
 
 torchvision's network shuffles at the end of a block and gives one half of the channels to the next block's shortcut;
-here a block gives the even channels to the shortcut and the odd ones to its convolutions. The weights of one do not fit
-the other without a permutation of each layer, and the modules are nested otherwise; timm has no such network.
+here a block gives the even channels to the shortcut and the odd ones to its convolutions. Where a stage begins,
+torchvision gives each branch half of the output; here the shortcut keeps its number of channels. The weights of one do
+not fit the other, and timm has no such network.
 """
 
 from collections.abc import Callable, Sequence
