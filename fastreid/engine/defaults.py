@@ -20,7 +20,9 @@ from fastreid.engine.predictor import DefaultPredictor
 from fastreid.engine.settings import settings_without_effect
 from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
+from fastreid.evaluation.build import build_evaluator
 from fastreid.modeling import build_model
+from fastreid.modeling.losses.bce_loss import fill_positive_share
 from fastreid.solver import build_lr_scheduler, build_optimizer
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer, unwrap
@@ -91,6 +93,7 @@ class DefaultTrainer(TrainerBase):
             setup_logger()
         data_loader = self.build_train_loader(cfg)
         cfg = self.auto_scale_hyperparams(cfg, data_loader.dataset.num_classes)
+        cfg = fill_positive_share(cfg, data_loader.dataset)
         self.cfg = cfg
         self.iters_per_epoch = _iterations_per_epoch(cfg, len(data_loader.dataset))
         model = self.build_model(cfg)
@@ -261,9 +264,9 @@ class DefaultTrainer(TrainerBase):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str, output_dir: str | None = None) -> tuple:
-        """Return ``(loader, evaluator)``."""
+        """Return ``(loader, evaluator)``; the head's task decides which evaluator."""
         loader, num_query = cls.build_test_loader(cfg, dataset_name)
-        return loader, ReidEvaluator(cfg, num_query, output_dir or cfg.OUTPUT_DIR, dataset_name)
+        return loader, build_evaluator(cfg, num_query, output_dir or cfg.OUTPUT_DIR, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, reuse_features: bool = False) -> dict:

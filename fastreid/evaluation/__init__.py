@@ -7,6 +7,8 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "AttrEvaluator": "attr_evaluation",
+    "build_evaluator": "build",
     "ClasEvaluator": "clas_evaluator",
     "FeatureCollector": "collector",
     "DatasetEvaluator": "evaluator",
@@ -14,6 +16,7 @@ _HOME = {
     "inference_on_dataset": "evaluator",
     "Evaluation": "protocol",
     "Protocol": "protocol",
+    "evaluate_rank": "rank",
     "ReidEvaluator": "reid_evaluation",
     "evaluate": "results",
     "print_csv_format": "testing",

@@ -2,11 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
+from fastreid.utils.errors import nearest
 
 
 def accuracy(output: torch.Tensor, target: torch.Tensor, topk: Sequence[int] = (1,)) -> list[torch.Tensor]:
@@ -17,18 +19,44 @@ def accuracy(output: torch.Tensor, target: torch.Tensor, topk: Sequence[int] = (
 
 
 class ClasEvaluator(DatasetEvaluator):
-    """Collects logits and reports the top-1 accuracy ``Acc@1`` in percent."""
+    """Collects logits and reports the top-1 accuracy ``Acc@1`` in percent.
 
-    def __init__(self, cfg, output_dir: str | None = None):
+    Args:
+        classes: identities of the training set in the order of the model's classes. With them the targets of a test
+            set, which are numbered by itself, are translated; without them they have to be class indices.
+
+    Raises:
+        ValueError: (when it meets the test loader) the test set has an identity that training does not have.
+    """
+
+    def __init__(self, cfg, output_dir: str | None = None, classes: Sequence[Any] | None = None):
         self.cfg = cfg
         self.output_dir = output_dir
+        self.classes = classes
+        self._class_of: dict[int, int] = {}
         self.reset()
+
+    def begin(self, model, data_loader, flip_test: bool = False) -> None:
+        dataset = getattr(data_loader, "dataset", None)
+        if self.classes is None or not hasattr(dataset, "pid_dict"):
+            return
+        index = {pid: number for number, pid in enumerate(self.classes)}
+        for pid, target in dataset.pid_dict.items():
+            # where several training sets are joined, each has its name before its identities
+            own = pid if pid in index else f"{dataset.name}_{pid}"
+            if own not in index:
+                raise ValueError(
+                    f"Class {pid!r} of the test set {dataset.name} is none of the {len(index)} classes of training."
+                    f"{nearest(pid, map(str, index))}"
+                )
+            self._class_of[target] = index[own]
 
     def reset(self) -> None:
         self._hits: list[float] = []
 
     def process(self, inputs: dict, outputs: torch.Tensor) -> None:
-        hits = outputs.detach().cpu().argmax(dim=1) == inputs["targets"].cpu()
+        targets = [self._class_of.get(target, target) for target in inputs["targets"].tolist()]
+        hits = outputs.detach().cpu().argmax(dim=1) == torch.tensor(targets)
         self._hits.extend(hits.float().tolist())
 
     def evaluate(self) -> OrderedDict | None:

@@ -1,22 +1,18 @@
-"""All-gather with gradients."""
+"""fast-reid's name for the all-gather with gradients."""
 
 import torch
-import torch.distributed as dist
+
+from fastreid.utils import comm
 
 
 class GatherLayer:
     """Collect a tensor from all processes so that gradients flow back to each of them.
 
-    The gradient of a process' own tensor is the sum over what all processes computed from it. (fast-reid's took only
-    the part of the own process.) Together with the mean that DistributedDataParallel takes, a loss over the gathered
-    batch, equal on all processes, then has the gradient of a single process with that batch, times their number.
+    fast-reid's hands back only the own process's part of the gradient; here it is that of all processes
+    (:func:`fastreid.utils.comm.all_gather_with_grad`).
     """
 
     @staticmethod
     def apply(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the tensors of all processes in rank order; all have one shape. Without a process group: one."""
-        if not dist.is_available() or not dist.is_initialized():
-            return (tensor,)
-        from torch.distributed.nn.functional import all_gather
-
-        return tuple(all_gather(tensor.contiguous()))
+        """Return the tensors of all processes in rank order; all must have one shape."""
+        return comm.all_gather_with_grad(tensor[None]).unbind()

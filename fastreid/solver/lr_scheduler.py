@@ -1,8 +1,9 @@
 """Learning-rate schedules: a warm-up per iteration, then a schedule per epoch."""
 
+import inspect
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
@@ -33,6 +34,38 @@ def CosineAnnealingLR(optimizer: Optimizer, epochs: int, eta_min_lr: float = 1e-
             "SOLVER.MAX_EPOCH, or lower SOLVER.WARMUP_ITERS or SOLVER.DELAY_EPOCHS"
         )
     return torch_schedulers.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=eta_min_lr)
+
+
+# further schedules of PyTorch that run per epoch, begin at the base rate and need nothing but numbers
+TORCH_SCHEDULES = ("CosineAnnealingWarmRestarts", "ExponentialLR", "LinearLR", "PolynomialLR", "StepLR")
+
+
+def _of_torch(name: str) -> Callable[..., LRScheduler]:
+    schedule = getattr(torch_schedulers, name)
+    known = [option for option in inspect.signature(schedule).parameters if option not in ("optimizer", "last_epoch")]
+
+    def build(optimizer: Optimizer, epochs: int, sched_options: Sequence[tuple[str, float]] = ()) -> LRScheduler:
+        given = sched_options
+        try:
+            given = dict(sched_options)
+            for option in given:
+                require_choice("name of an option", option, known)
+            scheduler = schedule(optimizer, **given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"SOLVER.SCHED_OPTIONS {given} do not suit {name}: {error}") from error
+        if any(group["lr"] != group["initial_lr"] for group in optimizer.param_groups):
+            raise ValueError(
+                f"{name} with SOLVER.SCHED_OPTIONS {given} does not begin at the base learning rate; SOLVER.WARMUP_* "
+                "is what raises the rate at the beginning"
+            )
+        return scheduler
+
+    build.__name__, build.__doc__ = name, f"``torch.optim.lr_scheduler.{name}`` with ``sched_options``, per epoch."
+    return build
+
+
+for _name in TORCH_SCHEDULES:
+    SCHEDULER_REGISTRY.register(_of_torch(_name), node="SOLVER")
 
 
 class WarmupLR(LRScheduler):

@@ -66,6 +66,47 @@ def test_cosine_spans_what_warmup_and_delay_leave(cfg):
     assert curve(cfg, 3) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("warmup", [0, 6])
+@pytest.mark.parametrize(
+    "name, options, factor",
+    [
+        ("StepLR", [["step_size", 2], ["gamma", 0.5]], lambda e: 0.5 ** (e // 2)),
+        ("ExponentialLR", [["gamma", 0.8]], lambda e: 0.8**e),
+        ("PolynomialLR", [["total_iters", 5], ["power", 2]], lambda e: (1 - min(e, 5) / 5) ** 2),
+        ("LinearLR", [["start_factor", 1], ["end_factor", 0.2], ["total_iters", 4]], lambda e: 1 - 0.2 * min(e, 4)),
+        ("CosineAnnealingWarmRestarts", [["T_0", 4]], lambda e: (1 + math.cos(math.pi * (e % 4) / 4)) / 2),
+    ],
+)
+def test_further_schedules_of_torch_count_epochs_from_the_end_of_the_warmup(cfg, name, options, factor, warmup):
+    cfg.SOLVER.SCHED, cfg.SOLVER.SCHED_OPTIONS = name, options
+    cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.WARMUP_FACTOR = warmup, 0.5
+    rates = curve(cfg, 3)  # the warm-up of six iterations is two epochs; the epoch that ends it is not counted
+    start = warmup // 3
+    assert rates[start:] == pytest.approx([factor(epoch) for epoch in range(10 - start)], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("StepLR", [["step", 3]], "do not suit StepLR: name of an option must be one of .* Did you mean 'step_size'"),
+        ("StepLR", [], "SCHED_OPTIONS {} do not suit StepLR: .*step_size"),
+        ("StepLR", ["gamma"], r"SCHED_OPTIONS \['gamma'\] do not suit StepLR"),
+        ("LinearLR", [["total_iters", 3]], "does not begin at the base learning rate; SOLVER.WARMUP_"),
+    ],
+)
+def test_options_that_do_not_suit_a_schedule(cfg, name, options, message):
+    cfg.SOLVER.SCHED, cfg.SOLVER.SCHED_OPTIONS = name, options
+    with pytest.raises(ValueError, match=message):
+        build_lr_scheduler(cfg, optimizer(), 10)
+
+
+@pytest.mark.parametrize("name", ["ReduceLROnPlateau", "LambdaLR", "OneCycleLR"])
+def test_a_schedule_that_needs_more_than_numbers_is_refused(cfg, name):
+    cfg.SOLVER.SCHED = name
+    with pytest.raises(KeyError, match=f"No object named '{name}' .* Registered: CosineAnnealingLR, "):
+        build_lr_scheduler(cfg, optimizer(), 10)
+
+
 def test_no_warmup_scheduler_without_warmup(cfg):
     assert set(build_lr_scheduler(cfg, optimizer(), 5)) == {"lr_sched"}
 

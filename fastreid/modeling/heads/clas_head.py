@@ -10,6 +10,8 @@ from fastreid.modeling.heads.embedding_head import EmbeddingHead
 class ClasHead(EmbeddingHead):
     """``EmbeddingHead`` that gives (B, C) scaled logits in evaluation; its ``features`` are those after the neck."""
 
+    task = "classification"
+
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor | dict:
         _, neck = self.embed(features)
         self.require_classes()

@@ -27,6 +27,7 @@ class EmbeddingHead(nn.Module):
     """
 
     provides = ("cls_outputs", "pred_class_logits", "features")
+    task = "retrieval"  # or "classification" or "attributes": what the output in evaluation is, and who judges it
 
     @configurable
     def __init__(

@@ -1,5 +1,6 @@
 """Losses: functions on tensors under fast-reid's names, and the classes that ``MODEL.LOSSES.NAME`` names."""
 
+from fastreid.modeling.losses.bce_loss import BinaryCrossEntropyLoss, binary_cross_entropy_loss
 from fastreid.modeling.losses.circle_loss import CircleLoss, pairwise_circleloss
 from fastreid.modeling.losses.cosface_loss import Cosface, pairwise_cosface
 from fastreid.modeling.losses.cross_entropy_loss import CrossEntropyLoss, cross_entropy_loss, log_accuracy

@@ -1,5 +1,6 @@
 """Meta-architectures: whole models, from a batch to losses or features."""
 
+from fastreid.modeling.meta_arch.attr_baseline import AttrBaseline
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY, build_model
 from fastreid.modeling.meta_arch.distiller import Distiller
@@ -12,6 +13,7 @@ __all__ = [
     "HOG",
     "META_ARCH_REGISTRY",
     "MGN",
+    "AttrBaseline",
     "Baseline",
     "Distiller",
     "DistillerOverhaul",
