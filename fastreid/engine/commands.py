@@ -72,7 +72,7 @@ def load_model(cfg, trainer_class):
     Raises:
         ValueError: the weights do not fit the part of the model that makes features.
     """
-    from fastreid.utils.checkpoint import load_weights, read_checkpoint
+    from fastreid.utils.checkpoint import classifiers_of, load_weights, read_checkpoint
 
     source = weights_file(cfg)
     if not source:
@@ -85,12 +85,12 @@ def load_model(cfg, trainer_class):
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.BACKBONE.PRETRAIN = False
-    classifier = weights.get("heads.weight", weights.get("module.heads.weight"))
-    if cfg.MODEL.HEADS.NUM_CLASSES == 0 and classifier is not None:
-        cfg.MODEL.HEADS.NUM_CLASSES = len(classifier)
+    classes = classifiers_of(weights).values()
+    if cfg.MODEL.HEADS.NUM_CLASSES == 0 and classes:
+        cfg.MODEL.HEADS.NUM_CLASSES = max(classes)
     cfg.freeze()
     model = trainer_class.build_model(cfg)
-    load_weights(model, weights, source, optional=("heads.weight",))
+    load_weights(model, weights, source, optional=classifiers_of(model.state_dict()))
     model.weights_source = str(source)  # for the report
     return model
 

@@ -112,6 +112,7 @@ class DefaultTrainer(TrainerBase):
             optimizer=optimizer,
             **self.scheduler,
             **scaler,
+            **getattr(model, "checkpointables", dict)(),  # what a model saves beside its weights
         )
         self.start_epoch = 0
         self.max_epoch = cfg.SOLVER.MAX_EPOCH

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # names of old fast-reid files -> names of today
 RENAMED = (("heads.classifier.weight", "heads.weight"), ("heads.bnneck.", "heads.bottleneck.0."))
+# class weights: of the usual head, of the heads of MGN, of old fast-reid's head
+CLASSIFIER = re.compile(r"(module\.)?(heads|\w+_head)(\.classifier)?\.weight")
 # saved by old versions as part of the model; not weights
 NOT_WEIGHTS = ("pixel_mean", "pixel_std")
 
@@ -279,6 +281,11 @@ def load_weights(
         logger.warning("%s: %s", source, get_unexpected_parameters_message(unexpected))
     if shapes:
         logger.warning("%s: skipped for their shape:\n  %s", source, "\n  ".join(shapes))
+
+
+def classifiers_of(weights: dict[str, Any]) -> dict[str, int]:
+    """Return the names of the class weights among the weights of a model, each with its number of classes."""
+    return {name: len(value) for name, value in weights.items() if CLASSIFIER.fullmatch(name)}
 
 
 def _require_fit(source: str, missing: list, shapes: list, unexpected: list, optional: set) -> None:

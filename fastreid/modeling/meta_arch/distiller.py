@@ -4,7 +4,6 @@ import copy
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -12,10 +11,7 @@ from fastreid.config import CfgNode, configurable, get_cfg
 from fastreid.layers import full_precision
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY
-from fastreid.utils import comm
-from fastreid.utils.checkpoint import load_weights, read_checkpoint
-
-CLASSIFIERS = ("heads.weight", "heads.classifier.weight")  # of today, of old fast-reid
+from fastreid.utils.checkpoint import classifiers_of, load_weights, read_checkpoint
 
 
 @META_ARCH_REGISTRY.register()
@@ -27,7 +23,7 @@ class Distiller(Baseline):
 
     The moving average (Tarvainen and Valpola, 2017) covers weights and statistics. It starts as a copy of the student,
     also of weights loaded later, moves at each training step, and lies in a training's checkpoints beside the model
-    (:meth:`checkpointables`). With several processes and no SyncBN its statistics are those of process 0.
+    (:meth:`checkpointables`). With several processes and no SyncBN, its statistics there are those of process 0.
 
     Args:
         teachers: trained models that tell the student's classes apart.
@@ -54,7 +50,6 @@ class Distiller(Baseline):
             teacher.requires_grad_(False).eval()
             # the head itself alone: it then gives its logits, while all norms in it stay as in evaluation
             teacher.heads.training = True
-        self._same_everywhere = comm.get_world_size() == 1
         self.register_load_state_dict_post_hook(_restart_ema)
 
     @classmethod
@@ -108,10 +103,6 @@ class Distiller(Baseline):
     def _move_ema(self, momentum: float) -> None:
         """``teacher = momentum * teacher + (1 - momentum) * student``; whole numbers (counters) are copied."""
         own, kept = self.state_dict(), self.model_ts[0].state_dict()
-        if not self._same_everywhere:  # the weights of the student are those of process 0, too
-            for tensor in kept.values():
-                dist.broadcast(tensor, 0)
-            self._same_everywhere = True
         for name, tensor in kept.items():
             if tensor.is_floating_point():
                 tensor.lerp_(own[name], 1 - momentum)
@@ -161,7 +152,7 @@ def _build_teacher(cfg, config_file: str, weights_file: str) -> Baseline:
         weights = read_checkpoint(weights_file)["model"]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"Teacher of KD.MODEL_CONFIG, KD.MODEL_WEIGHTS: {error}") from error
-    classes = next((len(value) for name, value in weights.items() if name.endswith(CLASSIFIERS)), 0)
+    classes = max(classifiers_of(weights).values(), default=0)
     problem = _unfit(cfg, teacher_cfg, classes)
     if problem:
         raise ValueError(f"The teacher of {config_file} with {weights_file} does not fit: {problem}")
