@@ -1,5 +1,8 @@
 """Images to tensors, and the two operations on drawings that must come before any resizing."""
 
+import random
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -43,3 +46,26 @@ def min_filter(array: np.ndarray, size: int) -> np.ndarray:
             width += step
         array = array.swapaxes(0, axis)
     return array
+
+
+def _operation(name: str) -> Callable[..., Image.Image]:
+    """Return timm's operation as ``operation(image, level)``: strength uniform in 0.1..``level`` (of 10), any sign."""
+
+    def operation(image: Image.Image, level: float) -> Image.Image:
+        from timm.data.auto_augment import AugmentOp
+
+        fill = 128 if len(image.getbands()) == 1 else (128,) * len(image.getbands())
+        return AugmentOp(name, prob=1.0, magnitude=random.uniform(0.1, level), hparams={"img_mean": fill})(image)
+
+    operation.__name__ = name
+    return operation
+
+
+# the operations of AugMix (Hendrycks et al., ICLR 2020) that no corruption benchmark tests with
+augmentations = [
+    _operation(name)
+    for name in (
+        "AutoContrast", "Equalize", "PosterizeIncreasing", "Rotate", "SolarizeIncreasing", "ShearX", "ShearY",
+        "TranslateXRel", "TranslateYRel",
+    )
+]  # fmt: skip
