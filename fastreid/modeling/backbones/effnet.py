@@ -4,21 +4,12 @@ import timm
 from torch import nn
 
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
-from fastreid.modeling.backbones.pretrained import load_chosen
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url
 from fastreid.modeling.backbones.timm_adapter import TimmBackbone, numbered_blocks, residual_parts, set_stride
 from fastreid.utils.errors import require_choice
 
-# depth: pretrained weights. fast-reid's addresses (pycls) repeat the folder of b1 for others, and those nets see BGR.
-DEPTHS = {
-    "b0": "timm:efficientnet_b0.ra_in1k",
-    "b1": "timm:efficientnet_b1.ft_in1k",
-    "b2": "timm:efficientnet_b2.ra_in1k",
-    "b3": "timm:efficientnet_b3.ra2_in1k",
-    "b4": "timm:efficientnet_b4.ra2_in1k",
-    "b5": "timm:efficientnet_b5.sw_in12k_ft_in1k",
-    "b6": None,
-    "b7": None,
-}
+DEPTHS = tuple(f"b{size}" for size in range(8))
 
 
 @BACKBONE_REGISTRY.register(node="MODEL.BACKBONE")
@@ -40,7 +31,8 @@ def build_effnet_backbone(
     net = timm.create_model(f"efficientnet_{depth}", num_classes=0, in_chans=in_channels, global_pool="")
     set_stride(last_stride, net.blocks[5][0].conv_dw)  # the last of the stages that halve the size
     backbone = TimmBackbone(net, norm, _paths(net))
-    load_chosen(backbone, pretrain, pretrain_path, DEPTHS[depth], f"EfficientNet {depth}")
+    if pretrain:
+        load_pretrained(backbone, pretrain_path or pretrained_url("build_effnet_backbone", depth))
     return backbone
 
 

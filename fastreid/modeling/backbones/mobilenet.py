@@ -7,19 +7,13 @@ from timm.models.efficientnet import EfficientNet
 from torch import nn
 
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
-from fastreid.modeling.backbones.pretrained import load_chosen
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url
 from fastreid.modeling.backbones.timm_adapter import TimmBackbone, numbered_blocks, residual_parts
 from fastreid.utils.errors import require_choice
 
-# depth: (factor of the widths, what widths are multiples of, pretrained weights); timm's table knows no multiples of 4
-DEPTHS = {
-    "1.0x": (1.0, 8, "timm:mobilenetv2_100.ra_in1k"),
-    "0.75x": (0.75, 8, None),
-    "0.5x": (0.5, 8, "timm:mobilenetv2_050.lamb_in1k"),
-    "0.35x": (0.35, 8, None),
-    "0.25x": (0.25, 8, None),
-    "0.1x": (0.1, 4, None),
-}
+# depth: (factor of the widths, what widths are multiples of); timm's table knows no multiples of 4
+DEPTHS = {f"{width}x": (width, 4 if width == 0.1 else 8) for width in (1.0, 0.75, 0.5, 0.35, 0.25, 0.1)}
 # timm's notation: depth-wise separable or inverted residual, repeats, kernel, stride, expansion, width (Table 2)
 STAGES = [
     ["ds_r1_k3_s1_c16"],
@@ -46,13 +40,14 @@ def build_mobilenetv2_backbone(
         ConnectionError: the pretrained weights cannot be downloaded.
     """
     require_choice("MODEL.BACKBONE.DEPTH of build_mobilenetv2_backbone", depth, DEPTHS)
-    width, divisor, weights = DEPTHS[depth]
+    width, divisor = DEPTHS[depth]
     net = EfficientNet(
         decode_arch_def(STAGES), num_classes=0, in_chans=in_channels, act_layer=nn.ReLU6, global_pool="",
         round_chs_fn=partial(round_channels, multiplier=width, divisor=divisor),
     )
     backbone = TimmBackbone(net, norm, _paths(net))
-    load_chosen(backbone, pretrain, pretrain_path, weights, f"MobileNetV2 {depth}")
+    if pretrain:
+        load_pretrained(backbone, pretrain_path or pretrained_url("build_mobilenetv2_backbone", depth))
     return backbone
 
 

@@ -6,16 +6,13 @@ from torch import nn
 
 from fastreid.layers import get_norm
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
-from fastreid.modeling.backbones.pretrained import load_chosen
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url
 from fastreid.modeling.backbones.timm_adapter import TimmBackbone, numbered_blocks, residual_parts
 from fastreid.utils.errors import require_choice
 
-_TORCHVISION = "https://download.pytorch.org/models/"
-# depth: (name in timm, output channels, pretrained weights)
-DEPTHS = {
-    "Large": ("mobilenetv3_large_100", 1280, _TORCHVISION + "mobilenet_v3_large-8738ca79.pth"),
-    "Small": ("mobilenetv3_small_100", 1024, _TORCHVISION + "mobilenet_v3_small-047dcff4.pth"),
-}
+# depth: (name in timm, output channels)
+DEPTHS = {"Large": ("mobilenetv3_large_100", 1280), "Small": ("mobilenetv3_small_100", 1024)}
 
 
 class MobileNetV3(TimmBackbone):
@@ -47,10 +44,11 @@ def build_mobilenetv3_backbone(
         ConnectionError: the pretrained weights cannot be downloaded.
     """
     require_choice("MODEL.BACKBONE.DEPTH of build_mobilenetv3_backbone", depth, DEPTHS)
-    name, feature_dim, weights = DEPTHS[depth]
+    name, feature_dim = DEPTHS[depth]
     net = timm.create_model(name, num_classes=0, in_chans=in_channels, global_pool="")
     backbone = MobileNetV3(net, norm, feature_dim)
-    load_chosen(backbone, pretrain, pretrain_path, weights, f"MobileNetV3 {depth}")
+    if pretrain:
+        load_pretrained(backbone, pretrain_path or pretrained_url("build_mobilenetv3_backbone", depth))
     return backbone
 
 

@@ -16,29 +16,9 @@ logger = logging.getLogger(__name__)
 
 # layers after the feature map; that a backbone lacks them is no news
 CLASSIFIERS = ("fc.", "classifier.", "head.fc.", "head.weight", "head.bias", "head_dist.")
-TIMM = "timm:"  # a source "timm:NAME" means the weights of this name in timm
-
-
-def load_chosen(backbone: nn.Module, pretrain: bool, path: str, public: str | None, what: str) -> None:
-    """Load what MODEL.BACKBONE asks for: nothing, the source ``path``, or where that is empty the ``public`` one.
-
-    Args:
-        public: source of the weights that are known for this network, ``what`` in words; ``None``: there are none.
-
-    Raises:
-        ValueError: no source; and see :func:`load_pretrained`.
-    """
-    if not pretrain:
-        return
-    if not path and public is None:
-        raise ValueError(
-            f"MODEL.BACKBONE.PRETRAIN: no public weights are known for {what}. Give a file in "
-            f"MODEL.BACKBONE.PRETRAIN_PATH or set MODEL.BACKBONE.PRETRAIN False"
-        )
-    load_pretrained(backbone, path or public)
-
 # where whole models keep their backbone: fast-reid; wrapped encoders; MoCo (He et al., CVPR 2020)
 BACKBONE_PREFIXES = ("backbone.", "encoder.", "encoder_q.")
+TIMM = "timm:"  # a source "timm:NAME" means the weights of this name in timm
 
 
 def load_pretrained(backbone: nn.Module, source: str) -> None:
@@ -59,12 +39,10 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
         FileNotFoundError: the path does not exist.
         ValueError: the file cannot be read or holds no state dict, or not one tensor that fits the backbone.
     """
-    try:
-        content = read_checkpoint(_local_file(source))["model"]
-    except ValueError as error:
-        raise ValueError(f"MODEL.BACKBONE.PRETRAIN_PATH: {error}") from error
     own = backbone.state_dict()
-    weights = _strip_prefixes(content, own)
+    weights = _strip_prefixes(_read(source), own)
+    if hasattr(backbone, "adapt_weights"):
+        weights = backbone.adapt_weights(weights)
     weights = {key: _fit_channels(value, own.get(key)) for key, value in weights.items()}
     fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
     if not fitting:

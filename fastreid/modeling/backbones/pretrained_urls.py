@@ -1,4 +1,9 @@
-"""Public ImageNet weights of the backbones. The digits in a file name are the start of its SHA-256."""
+"""Public ImageNet weights of the backbones. The digits in a file name are the start of its SHA-256.
+
+"timm:NAME" stands for the weights of that name in timm. For RegNet these are the ones of pycls that fast-reid used,
+with the first layer turned from BGR to RGB. fast-reid's addresses for EfficientNet, from pycls too, are partly wrong
+(one folder for several depths), and it has none for MobileNetV2, RepVGG and the transformers.
+"""
 
 from fastreid.utils.errors import nearest
 
@@ -42,6 +47,29 @@ PRETRAINED_URLS = {
         "x0_25": _DRIVE + "1rb8UN5ZzPKRc_xvtHlyDh-cSz88YX9hs",
         "x1_0 IBN": _DRIVE + "1sr90V6irlYYDd4_4ISU2iruoRG8J__6l",
     },
+    "build_mobilenetv2_backbone": {"1.0x": "timm:mobilenetv2_100.ra_in1k", "0.5x": "timm:mobilenetv2_050.lamb_in1k"},
+    "build_mobilenetv3_backbone": {
+        "Large": _TORCHVISION + "mobilenet_v3_large-8738ca79.pth",
+        "Small": _TORCHVISION + "mobilenet_v3_small-047dcff4.pth",
+    },
+    "build_regnet_backbone": {
+        f"{size}{kind}": f"timm:regnet{kind}_{size // 100:03d}.pycls_in1k"
+        for kind in "xy"
+        for size in (200, 400, 600, 800, 1600, 3200, 4000, 6400, 8000, 12000, 16000, 32000)
+    },
+    "build_effnet_backbone": {
+        "b0": "timm:efficientnet_b0.ra_in1k",
+        "b1": "timm:efficientnet_b1.ft_in1k",
+        "b2": "timm:efficientnet_b2.ra_in1k",
+        "b3": "timm:efficientnet_b3.ra2_in1k",
+        "b4": "timm:efficientnet_b4.ra2_in1k",
+        "b5": "timm:efficientnet_b5.sw_in12k_ft_in1k",
+    },
+    "build_repvgg_backbone": {
+        depth: f"timm:repvgg_{depth.lower()}.rvgg_in1k"
+        for depth in ("A0", "A1", "A2", "B0", "B1", "B1g4", "B2", "B2g4", "B3", "B3g4")
+    },
+    "build_vit_backbone": {"base": "timm:vit_base_patch16_224.augreg_in21k_ft_in1k"},
 }
 
 
@@ -51,7 +79,7 @@ def variant_name(depth: str, ibn: str | None = None, with_se: bool = False) -> s
 
 
 def pretrained_url(backbone: str, variant: str) -> str:
-    """Return the address of the weights of a variant of ``backbone``, its name in ``BACKBONE_REGISTRY``.
+    """Return the source of the weights of a variant of ``backbone``, its name in ``BACKBONE_REGISTRY``.
 
     Raises:
         ValueError: no public file of this variant is known.

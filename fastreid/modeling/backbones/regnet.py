@@ -4,7 +4,8 @@ import timm
 from torch import nn
 
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
-from fastreid.modeling.backbones.pretrained import load_chosen
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url
 from fastreid.modeling.backbones.timm_adapter import TimmBackbone, set_stride
 from fastreid.utils.errors import require_choice
 
@@ -34,8 +35,6 @@ def build_regnet_backbone(
 ) -> TimmBackbone:
     """Build a RegNet; its output is 1 / 16 of the input size with ``last_stride`` 1, else 1 / 32.
 
-    The pretrained weights are those of pycls that fast-reid used, whose first layer timm turned from BGR to RGB.
-
     Args:
         depth: a key of ``DEPTHS``.
 
@@ -48,7 +47,8 @@ def build_regnet_backbone(
     net = timm.create_model(DEPTHS[depth], num_classes=0, in_chans=in_channels, global_pool="")
     set_stride(last_stride, net.s4.b1.conv2.conv, net.s4.b1.downsample.conv)
     backbone = TimmBackbone(net, norm, _paths(net))
-    load_chosen(backbone, pretrain, pretrain_path, f"timm:{DEPTHS[depth]}.pycls_in1k", f"RegNet {depth}")
+    if pretrain:
+        load_pretrained(backbone, pretrain_path or pretrained_url("build_regnet_backbone", depth))
     return backbone
 
 

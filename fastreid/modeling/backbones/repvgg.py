@@ -13,7 +13,8 @@ from torch import nn
 from fastreid.layers import get_norm
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.naming import Names
-from fastreid.modeling.backbones.pretrained import load_chosen
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url
 from fastreid.utils.errors import require_choice
 
 # letter and width: (blocks of the four stages, factors of their widths 64, 128, 256 and 512) (Table 2 of the paper)
@@ -29,8 +30,6 @@ SIZES = {
 }
 # depth: (size, groups of every second convolution)
 DEPTHS = {size: (size, 1) for size in SIZES} | {f"{s}g{g}": (s, g) for s in ("B1", "B2", "B3") for g in (2, 4)}
-# those without weights in timm
-NOT_IN_TIMM = ("B1g2", "B2g2", "B3g2")
 
 
 class RepVGGBlock(nn.Module):
@@ -171,6 +170,6 @@ def build_repvgg_backbone(
     blocks, factors = SIZES[size]
     widths = [int(width * factor) for width, factor in zip((64, 128, 256, 512), factors, strict=True)]
     backbone = RepVGG(blocks, widths, groups, norm, last_stride, in_channels)
-    weights = None if depth in NOT_IN_TIMM else f"timm:repvgg_{depth.lower()}.rvgg_in1k"
-    load_chosen(backbone, pretrain, pretrain_path, weights, f"RepVGG {depth}")
+    if pretrain:
+        load_pretrained(backbone, pretrain_path or pretrained_url("build_repvgg_backbone", depth))
     return backbone

@@ -11,14 +11,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
-from fastreid.modeling.backbones.pretrained import load_chosen
+from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.pretrained_urls import pretrained_url
 from fastreid.utils.errors import require_choice, require_whole
 
-# depth: (blocks, heads, width of the MLP, bias of query, key and value, scale of the attention if not usual, weights)
-DEPTHS = {
-    "small": (8, 8, 3.0, False, 768**-0.5, None),
-    "base": (12, 12, 4.0, True, None, "timm:vit_base_patch16_224.augreg_in21k_ft_in1k"),
-}
+# depth: (blocks, heads, width of the MLP, bias of query, key and value, scale of the attention if not the usual one)
+DEPTHS = {"small": (8, 8, 3.0, False, 768**-0.5), "base": (12, 12, 4.0, True, None)}
 WIDTH, PATCH = 768, 16
 
 
@@ -146,11 +144,12 @@ def build_vit_backbone(
     stride = (stride_size, stride_size) if isinstance(stride_size, int) else tuple(stride_size)
     if len(stride) != 2 or any(not 1 <= step <= PATCH for step in stride):
         raise ValueError(f"MODEL.BACKBONE.STRIDE_SIZE must be two numbers in 1..{PATCH}; got {stride_size!r}")
-    blocks, heads, mlp_ratio, qkv_bias, scale, weights = DEPTHS[depth]
+    blocks, heads, mlp_ratio, qkv_bias, scale = DEPTHS[depth]
     backbone = ReidTransformer(
         img_size, stride, num_cameras, sie_coe, scale, in_chans=in_channels, depth=blocks, num_heads=heads,
         mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, drop_path_rate=drop_path_ratio, attn_drop_rate=att_drop_rate,
         pos_drop_rate=drop_ratio, proj_drop_rate=drop_ratio,
     )
-    load_chosen(backbone, pretrain, pretrain_path, weights, f"the transformer '{depth}'")
+    if pretrain:
+        load_pretrained(backbone, pretrain_path or pretrained_url("build_vit_backbone", depth))
     return backbone
