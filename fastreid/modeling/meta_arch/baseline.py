@@ -109,7 +109,7 @@ class Baseline(TrainableModel):
 
     def forward(self, batched_inputs: dict | torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
         """Args: batched_inputs: the batch table, or only its images (evaluation)."""
-        features = self.backbone(self.preprocess_image(batched_inputs))
+        features = self.extract(batched_inputs)
         if not self.training:
             return self.heads(features)
         targets = self.targets_of(batched_inputs)
@@ -117,6 +117,13 @@ class Baseline(TrainableModel):
         if self._losses_take_batch:
             return self.losses(outputs, targets, batched_inputs)
         return self.losses(outputs, targets)
+
+    def extract(self, batched_inputs: dict | torch.Tensor) -> torch.Tensor:
+        """Return the feature map; a backbone that says so in ``takes_camids`` also sees the cameras of the batch."""
+        images = self.preprocess_image(batched_inputs)
+        if not getattr(self.backbone, "takes_camids", False):
+            return self.backbone(images)
+        return self.backbone(images, batched_inputs.get("camids") if isinstance(batched_inputs, dict) else None)
 
     def losses(
         self, outputs: dict[str, torch.Tensor], gt_labels: torch.Tensor, batched_inputs: dict | None = None
