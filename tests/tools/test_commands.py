@@ -12,7 +12,10 @@ from fastreid import __version__
 from fastreid.cli import COMMANDS
 from fastreid.cli import main as cli
 
-SCRIPTS = ["train_net.py", "test.py", "check_submission.py", "make_minipatent.py", "quickstart.py"]
+SCRIPTS = [
+    "train_net.py", "test.py", "check_submission.py", "make_minipatent.py", "quickstart.py", "demo.py", "export.py",
+    "visualize_result.py", "plot_roc.py", "deploy/onnx_export.py", "deploy/onnx_inference.py",
+]  # fmt: skip
 
 
 def python(*command, cwd, **environment):
@@ -94,9 +97,9 @@ def test_the_demonstration_runs_from_drawing_to_submission(repo, tmp_path):
     }
     pairs = [str(item) for pair in settings.items() for item in pair]
     output = tmp_path / "out"
-    done = python(
-        repo / "tools" / "quickstart.py", "--output", output, *pairs, cwd=tmp_path, FASTREID_DATASETS=str(tmp_path / "data")
-    )
+    data = str(tmp_path / "data")
+    script = repo / "tools" / "quickstart.py"
+    done = python(script, "--output", output, *pairs, cwd=tmp_path, FASTREID_DATASETS=data)
     # 1 says honestly that a second of training did not help
     assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-3000:]
     assert "=== Check of the submission" in done.stdout
