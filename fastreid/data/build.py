@@ -38,7 +38,7 @@ def _train_from_cfg(
     batch, seed = cfg.SOLVER.IMS_PER_BATCH, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if train_set is None:
         transforms = transforms or build_transforms(cfg, is_train=True)
-        train_set = _dataset(cfg, train_records(cfg, **kwargs), transforms, is_train=True)
+        train_set = _dataset(cfg, *_training_data(cfg, **kwargs), transforms, is_train=True)
     if sampler is None:
         sampler = build_train_sampler(cfg, _items_of(train_set), per_process(batch), seed)
         logger.info("Training sampler: %s", cfg.DATALOADER.SAMPLER_TRAIN)
@@ -90,11 +90,13 @@ def _test_from_cfg(
         data = build_dataset(cfg, dataset_name, **kwargs)
         query, gallery = list(data.query), list(data.gallery)
         _require_records(query, "query", dataset_name)
-        _require_records(gallery, "gallery", dataset_name)
+        if getattr(data, "ranked", True):
+            _require_records(gallery, "gallery", dataset_name)
         if comm.is_main_process():
             data.show_test()
         transforms = transforms or build_transforms(cfg, is_train=False)
-        test_set, num_query = _dataset(cfg, query + gallery, transforms, is_train=False), len(query)
+        names, num_query = getattr(data, "attributes", ()), len(query)
+        test_set = _dataset(cfg, query + gallery, names, transforms, is_train=False)
         test_set.name, test_set.relevance_known = dataset_name, getattr(data, "relevance_known", True)
     return {
         "test_set": test_set, "test_batch_size": cfg.TEST.IMS_PER_BATCH, "num_query": num_query,
@@ -142,15 +144,21 @@ def build_file_loader(cfg, paths: Sequence[str | os.PathLike], batch_size: int |
     records = [Record(os.fspath(path), 0, 0) for path in paths]
     if not records:
         raise ValueError("paths is empty: at least one image file is needed")
-    files = _dataset(cfg, records, build_transforms(cfg, is_train=False), is_train=False)
+    files = _dataset(cfg, records, (), build_transforms(cfg, is_train=False), is_train=False)
     workers = cfg.DATALOADER.NUM_WORKERS if len(records) > batch_size else 0  # one batch is read faster than they start
     return ReidLoader(files, batch_size=batch_size, **_loader_options(workers, seed=0))
 
 
 def train_records(cfg, **kwargs) -> list[Record]:
     """Training records of all ``DATASETS.NAMES``; where several are joined, none shares an identity with another."""
+    return _training_data(cfg, **kwargs)[0]
+
+
+def _training_data(cfg, **kwargs) -> tuple[list[Record], tuple[str, ...]]:
+    """Training records and the names of their attributes."""
     kwargs.setdefault("combineall", cfg.DATASETS.COMBINEALL)
     records: list[Record] = []
+    attributes: dict[str, tuple[str, ...]] = {}
     for name in cfg.DATASETS.NAMES:
         data = build_dataset(cfg, name, **kwargs)
         items = [as_record(item) for item in data.train]
@@ -158,7 +166,11 @@ def train_records(cfg, **kwargs) -> list[Record]:
         if comm.is_main_process():
             data.show_train()
         records += [_own_labels(item, name) for item in items] if len(cfg.DATASETS.NAMES) > 1 else items
-    return records
+        attributes[name] = tuple(getattr(data, "attributes", ()))
+    if len(set(attributes.values())) > 1:
+        counts = ", ".join(f"{name} has {len(names)}" for name, names in attributes.items())
+        raise ValueError(f"DATASETS.NAMES joins data sets whose attributes differ: {counts}")
+    return records, next(iter(attributes.values()), ())
 
 
 def _own_labels(record: Record, name: str) -> Record:
@@ -174,7 +186,9 @@ def _require_records(records: list, part: str, name: str) -> None:
         raise ValueError(f"The {part} part of data set '{name}' is empty{hint}")
 
 
-def _dataset(cfg, records: list[Record], transforms: Callable, is_train: bool) -> CommDataset:
+def _dataset(
+    cfg, records: list[Record], attributes: Sequence[str], transforms: Callable, is_train: bool
+) -> CommDataset:
     policy = cfg.DATALOADER.ON_BAD_IMAGE
     require_choice("DATALOADER.ON_BAD_IMAGE", policy, ("error", "skip"))
     # grey images stay one plane until they are tensors, which is three times less work and the same result
@@ -182,7 +196,7 @@ def _dataset(cfg, records: list[Record], transforms: Callable, is_train: bool) -
     reader = functools.partial(read_image, grayscale=cfg.INPUT.GRAYSCALE, channels=channels)
     if policy == "skip" and not is_train:
         policy = "white"
-    return CommDataset(records, transforms, relabel=is_train, reader=reader, on_bad_image=policy)
+    return CommDataset(records, transforms, is_train, reader, policy, attributes)
 
 
 def per_process(total_batch_size: int) -> int:

@@ -48,6 +48,7 @@ class CommDataset(Dataset):
         relabel: targets and cameras count from 0 in sorted order (training); otherwise integers stay as they are and
             strings are counted in sorted order, so that targets are always integers.
         reader: called as ``reader(path, source=...)``; returns a PIL image or raises ``BadImage``.
+        attributes: names of the records' attributes.
         on_bad_image: "error", "skip" (training: another image of the same identity, or the next readable one) or
             "white" (tests, where every row must stay). Items that replace a bad image carry ``bad_images``.
 
@@ -55,6 +56,7 @@ class CommDataset(Dataset):
     the record and the key.
 
     Attributes:
+        attributes: their names; batches then have the column ``attributes``, int64 (B, A).
         name: of the data set that a test loader reads.
         relevance_known: False when the identities are no true labels (the test set of a challenge).
     """
@@ -69,6 +71,7 @@ class CommDataset(Dataset):
         relabel: bool = True,
         reader: Callable[..., Image.Image] = read_image,
         on_bad_image: str = "error",
+        attributes: Sequence[str] = (),
     ):
         require_choice("DATALOADER.ON_BAD_IMAGE", on_bad_image, BAD_IMAGE_POLICIES)
         self.img_items = [as_record(item) for item in img_items]
@@ -78,6 +81,7 @@ class CommDataset(Dataset):
         self.pid_dict = self._labels(self.pids)
         self.cam_dict = self._labels(self.cams)
         self._columns = [c for c in _COLUMNS if any(getattr(record, c) is not None for record in self.img_items)]
+        self.attributes = self._check_attributes(tuple(attributes))
         self._same_identity: dict[Any, list[int]] | None = None
 
     def _labels(self, names: list) -> dict:
@@ -85,13 +89,23 @@ class CommDataset(Dataset):
             return {name: label for label, name in enumerate(names)}
         return {name: int(name) for name in names}
 
+    def _check_attributes(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        wanted = len(names)
+        for record in self.img_items:
+            if len(record.attributes or ()) != wanted:
+                raise ValueError(
+                    f"{record.path} has {len(record.attributes or ())} attributes, but the data set has {wanted} names"
+                )
+        return names
+
     @property
     def records(self) -> list[Record]:
         return self.img_items
 
     @property
     def num_classes(self) -> int:
-        return len(self.pids)
+        """Number of attributes; of identities where there are none."""
+        return len(self.attributes or self.pids)
 
     @property
     def num_cameras(self) -> int:
@@ -122,6 +136,8 @@ class CommDataset(Dataset):
             name, missing = _COLUMNS[column]
             value = getattr(record, column)
             item[name] = missing if value is None else value
+        if self.attributes:
+            item["attributes"] = torch.tensor(record.attributes, dtype=torch.int64)
         if bad:
             item["bad_images"] = bad
         return item

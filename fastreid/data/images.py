@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of files in folders
 _GRAY_MODES = ("1", "L")
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _READ_ERRORS = (

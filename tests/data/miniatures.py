@@ -5,6 +5,7 @@ data root ``root``. Identities 1, 2, ... are for training, the next ones for tes
 so that a model can tell them apart. Shot 0 of each test identity before each camera is the query.
 """
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -111,6 +112,10 @@ FOLDERS = {
     "LPW": [("train", "pep_256x128/data_slim/scen{cam}/view{cam}/{pid}/{shot:06d}.jpg")],
     "Shinpuhkan": [("train", "shinpuhkan/images/{pid:03d}_0_{cam:02d}_{shot:02d}.jpg")],
     "WildTrackCrop": [("train", "Wildtrack_crop_dataset/crop/{pid}/{cam}_{shot:08d}.png")],
+    "PartialREID": [("query", "Partial_REID/partial_body_images/{pid:03d}_{cam}{shot:02d}.jpg"),
+                    ("gallery", "Partial_REID/whole_body_images/{pid:03d}_{cam}{shot:02d}.jpg")],
+    **{name: [(part, f"{name}/{part}/{{pid:03d}}_{{cam}}{{shot:02d}}.jpg") for part in ("query", "gallery")]
+       for name in ("PartialiLIDS", "OccludedREID")},
     "cuhkSYSU": [("train", "cuhk_sysu/cropped_images/p{pid}_s{cam}_{shot}.jpg")],
 }  # fmt: skip
 
@@ -259,6 +264,54 @@ def write_cuhk03_release(root: Path, persons: int) -> dict[tuple[int, int], np.n
     return drawn
 
 
+def write_attributes(root: Path, shots: Shots, name: str) -> None:
+    """Market1501Attr or DukeMTMCAttr: "hat" is yes for even identities; Market-1501 has the age 1, 2, 3, 1, ... too."""
+    from scipy.io import savemat
+
+    market = name == "Market1501Attr"
+    write("Market1501" if market else "DukeMTMC", root, ids=shots.ids, cameras=shots.cameras, images=shots.images)
+    table, folder = ("market", "Market-1501-v15.09.15") if market else ("duke", "DukeMTMC-reID")
+    splits = {}
+    for split, first in (("train", 1), ("test", shots.ids + 1)):
+        pids = np.arange(first, first + shots.ids)
+        splits[split] = {"image_index": np.array([f"{pid:04d}" for pid in pids], dtype=object), "hat": 2.0 - pids % 2}
+        if market:
+            splits[split]["age"] = 1.0 + (pids - 1) % 3
+    savemat(root / folder / f"{table}_attribute.mat", {f"{table}_attribute": splits})
+
+
+def write_pa100k(root: Path, shots: Shots) -> None:
+    """Two attributes: the image's identity is even, and it is the second of its kind."""
+    from scipy.io import savemat
+
+    table, number = {"attributes": np.array([["Even"], ["Second"]], dtype=object)}, itertools.count(1)
+    for split, part in (("train", shots.train), ("val", shots.query), ("test", shots.gallery)):
+        names = [f"{next(number):06d}.jpg" for _ in part]
+        for name, shot in zip(names, part, strict=True):
+            draw(root / "PA-100K/data" / name, shot.pid)
+        table[f"{split}_images_name"] = np.array(names, dtype=object)[:, None]
+        table[f"{split}_label"] = np.array([[1 - shot.pid % 2, shot.shot == 1] for shot in part], dtype=np.uint8)
+    savemat(root / "PA-100K/annotation.mat", table)
+
+
+def write_classes(root: Path, shots: Shots, folder: str = "hymenoptera_data") -> None:
+    """The same classes in ``train`` and ``val``."""
+    for part, images in (("train", shots.train), ("val", shots.of(1, shots.ids, range(1)))):
+        for pid, cam, shot in images:
+            draw(root / folder / part / f"class{pid}" / f"{cam}_{shot}.jpg", pid)
+
+
+def write_retrieval(root: Path, shots: Shots, folder: str) -> None:
+    """Lists with lines ``path,class``."""
+    train, query, gallery = shots.train, shots.query, shots.gallery
+    parts = {"train": train, "test_query": query, "test_gallery": gallery}
+    for name, part in parts.items() if folder == "InShop" else {"train": train, "test": query + gallery}.items():
+        rows = [(f"images/{pid}_{cam}_{shot}.jpg", pid) for pid, cam, shot in part]
+        for path, pid in rows:
+            draw(root / folder / path, pid)
+        lines(root / folder / f"{name}.txt", [f"{path},{pid}" for path, pid in rows])
+
+
 WRITERS = {
     "Market1501": write_market,
     "MSMT17": write_msmt17,
@@ -266,4 +319,17 @@ WRITERS = {
     **dict.fromkeys(("VeRiWild", "SmallVeRiWild", "MediumVeRiWild", "LargeVeRiWild"), write_veriwild),
     "AirportALERT": write_airport,
     "CUHK03": write_cuhk03,
+    **{name: functools.partial(write_attributes, name=name) for name in ("Market1501Attr", "DukeMTMCAttr")},
+    "PA100K": write_pa100k,
+    "Hymenoptera": write_classes,
+    "ImageFolder": functools.partial(write_classes, folder="images"),
+    **{
+        name: functools.partial(write_retrieval, folder=folder)
+        for name, folder in (
+            ("Cars196", "Cars_196"),
+            ("CUB", "CUB_200_2011"),
+            ("SOP", "Stanford_Online_Products"),
+            ("InShop", "InShop"),
+        )
+    },
 }

@@ -1,13 +1,15 @@
 """The data sets of fast-reid, read from miniature copies of their layouts."""
 
+import functools
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fastreid.config import get_cfg
-from fastreid.data import build_reid_test_loader, build_reid_train_loader
+from fastreid.data import CommDataset, Record, build_reid_test_loader, build_reid_train_loader
 from fastreid.data.datasets import DATASET_REGISTRY, Images, LayoutDataset, Market1501, build_dataset
 from tests.data import miniatures
 
@@ -31,6 +33,11 @@ EXPECTED = {
     **dict.fromkeys(("Shinpuhkan", "WildTrackCrop"), ((16, 4, 2), *ONLY)),
     **dict.fromkeys(("Thermalworld", "PeS3D", "CAVIARa", "cuhkSYSU"), ((16, 4, 1), *ONLY)),
     "CUHK03": FULL,
+    **dict.fromkeys(("Market1501Attr", "DukeMTMCAttr"), (FULL[0], FULL[2], ONLY[0])),
+    "PA100K": ((16, 16, 1), (16, 16, 1), ONLY[0]),
+    **dict.fromkeys(("Cars196", "CUB", "SOP"), ((16, 4, 1), (24, 4, 24), (24, 4, 24))),
+    "InShop": ((16, 4, 1), (8, 4, 1), (16, 4, 1)),
+    **dict.fromkeys(("PartialREID", "PartialiLIDS", "OccludedREID"), (ONLY[0], (8, 4, 2), (16, 4, 4))),
     "SenseReID": ((12, 4, 3), *ONLY),
     "VIPeR": ((8, 4, 2), *ONLY),
     "LPW": ((16, 8, 2), *ONLY),  # a person of another scene is another person
@@ -71,7 +78,9 @@ def roots(tmp_path_factory):
     written = {}
 
     def root(name):
-        key = miniatures.WRITERS.get(name, name)
+        key = (
+            name if isinstance(miniatures.WRITERS.get(name), functools.partial) else miniatures.WRITERS.get(name, name)
+        )
         if key not in written:
             written[key] = miniatures.write(name, tmp_path_factory.mktemp("data"))
         return written[key]
@@ -96,10 +105,18 @@ def test_every_layout_is_read(roots, name):
     train, query, gallery = ({record.path for record in part} for part in parts)
     assert len(train) == len(parts[0]), "an image twice"
     assert not train & (query | gallery)
-    assert not query & gallery
+    assert not query & gallery or data.query == data.gallery
     assert {record.pid for record in data.train}.isdisjoint(record.pid for record in data.query)
-    assert all(isinstance(record.pid, int) for record in data.query + data.gallery)
+    assert {record.pid for record in data.gallery} >= {record.pid for record in data.query} or not data.ranked
     assert all(record.path.startswith(str(roots(name))) for part in parts for record in part)
+
+
+def test_every_data_set_of_fast_reid_is_here_and_tested():
+    upstream = """CUHK03 DukeMTMC Market1501 MSMT17 AirportALERT iLIDS PKU PRAI PRID GRID SAIVT SenseReID SYSU_mm
+        Thermalworld PeS3D CAVIARa VIPeR LPW Shinpuhkan WildTrackCrop cuhkSYSU VeRi VehicleID SmallVehicleID
+        MediumVehicleID LargeVehicleID VeRiWild SmallVeRiWild MediumVeRiWild LargeVeRiWild"""
+    assert set(upstream.split()) <= set(EXPECTED)
+    assert {name for name, _ in LAYOUTS} <= set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", LABELS)
@@ -330,3 +347,78 @@ def test_cuhk03_is_taken_out_of_the_release(tmp_path):
         np.testing.assert_array_equal(np.asarray(image), pixels[2, 1])
     assert not [path for path in (tmp_path / "cuhk03").iterdir() if path.name.startswith("tmp")]
     assert make(root=str(tmp_path), cuhk03_classic_split=True).query == data.query  # read, not made again
+
+
+def test_attributes_of_persons(roots, cfg, monkeypatch):
+    at(monkeypatch, roots("Market1501Attr"))
+    cfg.DATASETS.NAMES, cfg.DATASETS.TESTS = ("Market1501Attr",), ("Market1501Attr",)
+    cfg.DATALOADER.NUM_WORKERS, cfg.SOLVER.IMS_PER_BATCH = 0, 8
+    train, (test, queries) = build_reid_train_loader(cfg), build_reid_test_loader(cfg, dataset_name="Market1501Attr")
+    names = ("age=1", "age=2", "age=3", "hat")
+    assert train.dataset.attributes == test.dataset.attributes == names
+    assert train.dataset.num_classes == 4
+    assert (queries, len(test.dataset)) == (16, 16)  # no junk, no distractor
+    batch = next(iter(train))
+    assert batch["attributes"].dtype == torch.int64
+    for pid, row in zip((train.dataset.pids[target] for target in batch["targets"]), batch["attributes"], strict=True):
+        number = int(pid.removeprefix("market1501_"))
+        assert row.tolist() == [*((number - 1) % 3 == age for age in range(3)), number % 2 == 0]
+    first = next(iter(test))
+    assert first["attributes"].shape == (16, 4)
+    assert first["attributes"][0].tolist() == [0, 1, 0, 0]  # person 5
+
+
+def test_attributes_of_duke_and_pa100k(roots, cfg, monkeypatch):
+    at(monkeypatch, roots("DukeMTMCAttr"))
+    duke = build_dataset(cfg, "DukeMTMCAttr")
+    assert (duke.attributes, duke.train[0].attributes, duke.train[-1].attributes) == (("hat",), (0,), (1,))
+    at(monkeypatch, roots("PA100K"))
+    pa100k = build_dataset(cfg, "PA100K")
+    assert pa100k.attributes == ("Even", "Second")
+    assert [record.attributes for record in pa100k.train[:5]] == [(0, 0), (0, 1), (0, 0), (0, 1), (1, 0)]
+    assert pa100k.train[2].path == str(roots("PA100K") / "PA-100K/data/000003.jpg")
+    assert len(build_dataset(cfg, "PA100K", split="val").query) == 8
+
+
+def test_a_person_without_attributes_is_named(roots, tmp_path):
+    shutil.copytree(roots("DukeMTMCAttr"), tmp_path, dirs_exist_ok=True)
+    miniatures.draw(tmp_path / "DukeMTMC-reID/bounding_box_train/0077_c1_f0000000.jpg", 1)
+    with pytest.raises(ValueError, match=r"0077_c1.*duke_attribute\.mat has no attributes of person 77"):
+        _ = DATASET_REGISTRY.get("DukeMTMCAttr")(root=str(tmp_path)).train
+
+
+def test_data_sets_with_other_attributes_are_not_joined(tmp_path, cfg, monkeypatch):
+    for name in ("Market1501Attr", "DukeMTMCAttr"):
+        miniatures.write(name, tmp_path)
+    at(monkeypatch, tmp_path)
+    cfg.DATASETS.NAMES = ("Market1501Attr", "DukeMTMCAttr")
+    with pytest.raises(ValueError, match="attributes differ: Market1501Attr has 4, DukeMTMCAttr has 1"):
+        build_reid_train_loader(cfg)
+    with pytest.raises(ValueError, match=r"a\.png has 2 attributes, but the data set has 1 names"):
+        CommDataset([Record("a.png", 1, 0, attributes=(0, 1))], attributes=("hat",))
+
+
+def test_folders_of_classes(roots, cfg, monkeypatch):
+    at(monkeypatch, roots("ImageFolder"))
+    cfg.DATALOADER.NUM_WORKERS = 0
+    data = build_dataset(cfg, "ImageFolder")
+    classes = {"class1", "class2", "class3", "class4"}
+    assert {record.pid for record in data.train} == {record.pid for record in data.query} == classes
+    assert (len(data.train), len(data.query), data.gallery) == (16, 8, [])
+    loader, queries = build_reid_test_loader(cfg, dataset_name="ImageFolder")
+    assert queries == len(loader.dataset) == 8
+    assert len(DATASET_REGISTRY.get("Hymenoptera")(root=str(roots("Hymenoptera"))).train) == 16
+    with pytest.raises(FileNotFoundError, match="'hymenoptera_data/train' not found"):
+        DATASET_REGISTRY.get("Hymenoptera")(root=str(roots("ImageFolder")))
+    cfg.DATASETS.IMAGEFOLDER.SPLIT = "empty"
+    (roots("ImageFolder") / "images/empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no image in the folders of .*empty; expected files such as cat/1.jpg"):
+        _ = build_dataset(cfg, "ImageFolder").query
+
+
+def test_a_query_among_the_gallery_is_all_that_its_camera_leaves_out(roots):
+    data = DATASET_REGISTRY.get("Cars196")(root=str(roots("Cars196")))
+    assert data.query == data.gallery
+    assert [record.camid for record in data.query] == list(range(24))
+    shop = DATASET_REGISTRY.get("InShop")(root=str(roots("InShop")))
+    assert {record.camid for record in shop.query}.isdisjoint(record.camid for record in shop.gallery)

@@ -26,6 +26,8 @@ class Dataset:
 
     _junk_pids: tuple = ()  # identities that ``combineall`` leaves out
     dataset_name = ""
+    attributes: tuple[str, ...] = ()  # names of what the records' ``attributes`` say
+    ranked = True  # False: there is no gallery; the test images, all of them queries, are classified
     relevance_known = True  # False: queries have no labels, so the set can only be searched or submitted
 
     def __init__(self, train: Items, query: Items, gallery: Items, combineall: bool = False, **kwargs):
@@ -81,7 +83,7 @@ class Dataset:
         self._show("train")
 
     def show_test(self) -> None:
-        self._show("query", "gallery")
+        self._show("query", *["gallery"] * self.ranked)
 
     def _show(self, *parts: str) -> None:
         from tabulate import tabulate
