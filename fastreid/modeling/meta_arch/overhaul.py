@@ -35,8 +35,8 @@ class DistillerOverhaul(Distiller):
     def __init__(self, *, overhaul_scale: float = 1e-4, **others):
         super().__init__(**others)
         self.overhaul_scale = overhaul_scale
-        norms = [last_norm(self.feature_teacher.backbone, stage) for stage in STAGES]
-        widths = [last_norm(self.backbone, stage).num_features for stage in STAGES]
+        norms = [last_parts(self.feature_teacher.backbone, stage)[0] for stage in STAGES]
+        widths = [last_parts(self.backbone, stage)[0].num_features for stage in STAGES]
         self.connectors = nn.ModuleList(map(make_connector, widths, [norm.num_features for norm in norms]))
         for number, norm in enumerate(norms, start=1):
             self.register_buffer(f"margin{number}", negative_mean(norm))
@@ -75,7 +75,7 @@ def record_stages(backbone: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
         return inputs[0].clone()
 
     hooks = [
-        last_block(backbone, stage).relu.register_forward_pre_hook(functools.partial(keep, stage=stage))
+        last_parts(backbone, stage)[1].register_forward_pre_hook(functools.partial(keep, stage=stage))
         for stage in STAGES
     ]
     try:
@@ -85,22 +85,22 @@ def record_stages(backbone: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
             hook.remove()
 
 
-def last_block(backbone: nn.Module, stage: str) -> nn.Module:
-    """Return the last residual block of a stage; ``ValueError`` where there is none."""
+def last_parts(backbone: nn.Module, stage: str) -> tuple[nn.Module, nn.Module]:
+    """Return, of the last block of a stage, the norm before the residual sum and the ReLU after it.
+
+    Raises:
+        ValueError: the stage does not exist, or has no residual blocks as ours and timm's.
+    """
     blocks = getattr(backbone, stage, None)
-    block = blocks[-1] if isinstance(blocks, nn.Sequential) and len(blocks) else None
-    if not (hasattr(block, "relu") and (hasattr(block, "bn3") or hasattr(block, "bn2"))):
+    parts = dict(blocks[-1].named_children()) if isinstance(blocks, nn.Sequential) and len(blocks) else {}
+    norm = parts.get("bn3", parts.get("bn2"))
+    relu = parts.get("relu", parts.get("act3", parts.get("act2")))
+    if norm is None or relu is None:
         raise ValueError(
             "DistillerOverhaul needs backbones of the ResNet family for student and teacher, with residual blocks in "
             f"{', '.join(STAGES)}; {type(backbone).__name__} has none in {stage}"
         )
-    return block
-
-
-def last_norm(backbone: nn.Module, stage: str) -> nn.Module:
-    """Return the norm before the last residual sum; its size is the width of the stage."""
-    block = last_block(backbone, stage)
-    return block.bn3 if hasattr(block, "bn3") else block.bn2
+    return norm, relu
 
 
 def make_connector(width: int, teacher_width: int) -> nn.Sequential:
