@@ -1,4 +1,4 @@
-"""The hooks of a training. Their order in ``DefaultTrainer.build_hooks`` matters: evaluate, then write, then save."""
+"""The hooks of a training. Their order in ``DefaultTrainer.build_hooks`` matters: evaluate, write; save at last."""
 
 import logging
 import time
@@ -107,8 +107,11 @@ class PeriodicWriter(HookBase):
 class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
     """Save after epochs, see ``fastreid.utils.checkpoint.PeriodicCheckpointer``.
 
-    The metric is "metric" of an evaluation in the same epoch, or the mean of "<data set>/metric" over several.
+    The metric is "metric" of an evaluation in the same epoch, or the mean of "<data set>/metric" over several. Figures
+    are written before: a training killed between the two writes the epoch again, and loses no line.
     """
+
+    last = True
 
     def before_train(self) -> None:
         self.max_epoch = self.trainer.max_epoch

@@ -17,9 +17,14 @@ logger = logging.getLogger(__name__)
 
 
 class HookBase:
-    """Something done at certain points of a training. ``self.trainer`` is the trainer it is registered with."""
+    """Something done at certain points of a training. ``self.trainer`` is the trainer it is registered with.
+
+    Attributes:
+        last: called after all hooks without this mark, wherever in the list it stands.
+    """
 
     trainer: "TrainerBase"
+    last = False
 
     def before_train(self) -> None: ...
 
@@ -106,7 +111,7 @@ class TrainerBase:
         self._call("after_step")
 
     def _call(self, point: str) -> None:
-        for hook in self._hooks:
+        for hook in sorted(self._hooks, key=lambda hook: hook.last):
             getattr(hook, point)()
 
     def run_step(self) -> None:

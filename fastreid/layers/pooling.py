@@ -62,8 +62,13 @@ class GeneralizedMeanPooling(nn.Module):
             raise ValueError(f"p of {type(self).__name__} must be positive; got {p!r}")
         self.p, self.output_size, self.eps = float(p), output_size, eps
 
-    @full_precision  # a cube overflows 16 bits from 41 on
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = self._pool(x)
+        # a model converted to half precision goes on in it; under autocast the mean keeps its 32 bits
+        return pooled if torch.is_autocast_enabled(x.device.type) else pooled.to(x.dtype)
+
+    @full_precision  # a cube overflows 16 bits from 41 on
+    def _pool(self, x: torch.Tensor) -> torch.Tensor:
         powers = x.clamp(min=self.eps).pow(self.p)
         return F.adaptive_avg_pool2d(powers, self.output_size).pow(1.0 / self.p)
 
