@@ -1,6 +1,7 @@
 """The default way to set up, train, evaluate and predict; each step is a class method to override."""
 
 import argparse
+import inspect
 import logging
 import os
 from collections import OrderedDict
@@ -351,10 +352,13 @@ def _for_parallel_training(model: nn.Module) -> nn.Module:
         return model
     comm.same_everywhere(model)
     on_gpu = next(model.parameters()).is_cuda
+    # BufferAverage does better, once per epoch; the first name is that of newer PyTorch
+    names = ("forward_sync_buffers", "broadcast_buffers")
+    taken = inspect.signature(DistributedDataParallel).parameters
     return DistributedDataParallel(
         model,
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
-        broadcast_buffers=False,  # BufferAverage does better, once per epoch
+        **{next(name for name in names if name in taken): False},
         # frozen layers, classification weights in a training without cross-entropy, layers of others that nothing uses
         find_unused_parameters=True,
     )
