@@ -88,6 +88,21 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     return total / get_world_size()
 
 
+class _AllGather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: torch.Tensor) -> torch.Tensor:
+        ctx.count = len(rows)
+        parts = [torch.empty_like(rows) for _ in range(get_world_size())]
+        dist.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.split(ctx.count)[get_rank()]
+
+
 def all_gather_with_grad(tensor: torch.Tensor) -> torch.Tensor:
     """Return the rows of ``tensor`` (B, ...) of all processes, (W * B, ...) in rank order; gradients flow back.
 
@@ -97,11 +112,7 @@ def all_gather_with_grad(tensor: torch.Tensor) -> torch.Tensor:
     process computes the same loss L of the gathered rows, that mean is L itself: one process with the whole batch
     would have had the same gradient.
     """
-    if get_world_size() == 1:
-        return tensor
-    from torch.distributed.nn.functional import all_gather  # with a gradient, unlike dist.all_gather
-
-    return torch.cat(all_gather(tensor.contiguous()))
+    return tensor if get_world_size() == 1 else _AllGather.apply(tensor.contiguous())
 
 
 def same_everywhere(model: nn.Module) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastreid.layers import IBN, FrozenBatchNorm, GhostBatchNorm, get_norm
+from fastreid.layers import IBN, FrozenBatchNorm, GhostBatchNorm, SyncBatchNorm, get_norm
 
 
 @pytest.mark.parametrize("name", ["BN", "GhostBN", "FrozenBN", "GN"])
@@ -32,7 +32,7 @@ def test_bias_freeze_keeps_only_the_bias_from_training():
 
 def test_sync_batch_norm_type_and_frozen_bias():
     norm = get_norm("syncBN", 8, bias_freeze=True)
-    assert isinstance(norm, nn.SyncBatchNorm)
+    assert isinstance(norm, SyncBatchNorm)
     assert not norm.bias.requires_grad
 
 
