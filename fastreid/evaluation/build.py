@@ -36,4 +36,4 @@ def task_of(cfg) -> str:
 
 def training_classes(cfg) -> list:
     """Return the identities of ``DATASETS.NAMES`` in the order of the model's classes. Only lists are read."""
-    return CommDataset(train_records(cfg)).pids
+    return CommDataset([tuple(record) for record in train_records(cfg)]).pids
