@@ -11,6 +11,7 @@ from PIL import Image
 from fastreid.config import get_cfg
 from fastreid.data import CommDataset, Record, build_reid_test_loader, build_reid_train_loader
 from fastreid.data.datasets import DATASET_REGISTRY, Images, LayoutDataset, Market1501, build_dataset
+from fastreid.data.datasets.table import table
 from tests.data import miniatures
 
 # per part: images, identities, cameras of the miniature with 4 identities, 2 cameras, 2 images
@@ -422,3 +423,11 @@ def test_a_query_among_the_gallery_is_all_that_its_camera_leaves_out(roots):
     assert [record.camid for record in data.query] == list(range(24))
     shop = DATASET_REGISTRY.get("InShop")(root=str(roots("InShop")))
     assert {record.camid for record in shop.query}.isdisjoint(record.camid for record in shop.gallery)
+
+
+def test_the_committed_table_shows_all_data_sets(repo):
+    """A changed layout must show in review: run ``python -m fastreid.data.datasets.table``."""
+    committed = (repo / "datasets/README.md").read_text(encoding="utf-8")
+    assert committed == table()
+    own = {name for name, obj in DATASET_REGISTRY if obj.__module__.startswith("fastreid.")}
+    assert all(f"| `{name}` |" in committed for name in own)

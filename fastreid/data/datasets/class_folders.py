@@ -12,7 +12,7 @@ from fastreid.data.records import Record
 
 @DATASET_REGISTRY.register(node="DATASETS.IMAGEFOLDER")
 class ImageFolder(ImageDataset):
-    """Classes as folders: ``train/<class>/<image>`` and ``val/<class>/<image>``, whose images are queries.
+    """Classes as folders, those of ``train`` and of ``val``, whose images are queries.
 
     Classes keep their names as identities in both parts, and there is no gallery.
 
@@ -25,7 +25,7 @@ class ImageFolder(ImageDataset):
     """
 
     dataset_name, ranked = "imagefolder", False
-    dataset_url = "anywhere"
+    dataset_url = "images of your own"
 
     def __init__(self, root: str | os.PathLike = "datasets/images", split: str = "val", **kwargs):
         self.folder = Path(root)
@@ -35,7 +35,7 @@ class ImageFolder(ImageDataset):
 
     @classmethod
     def layout(cls) -> str:
-        return "{train/cat/1.jpg, val/cat/2.jpg} in DATASETS.IMAGEFOLDER.ROOT"
+        return "<DATASETS.IMAGEFOLDER.ROOT>/{train/cat/1.jpg, val/cat/2.jpg}"
 
     def _records(self, folder: Path) -> list[Record]:
         paths = [path for path in folder.glob("*/*") if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]

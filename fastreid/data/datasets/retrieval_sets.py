@@ -96,5 +96,5 @@ class OccludedREID(PartialSet):
     """Occluded-REID (Zhuo et al., Occluded Person Re-identification, ICME 2018)."""
 
     dataset_name, dataset_dir = "occludereid", "OccludedREID"
-    dataset_url = "https://github.com/wangguanan/light-reid"
+    dataset_url = "its authors at Sun Yat-sen University"
     sources = {"query": _images("query"), "gallery": _images("gallery")}
