@@ -186,9 +186,9 @@ class DefaultTrainer(TrainerBase):
         result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
         if comm.is_main_process():
             period, keep = cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.CHECKPOINT_KEEP
-            # figures before checkpoint: a training killed between the two writes the epoch again, and loses no line
-            result.append(hooks.PeriodicWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD))
             result.append(hooks.PeriodicCheckpointer(self.checkpointer, period, keep=keep))
+            # at the end of the list, as in fast-reid, whose users insert hooks with figures of their own before it
+            result.append(hooks.PeriodicWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD))
         return result
 
     def _precise_bn(self) -> HookBase | None:
