@@ -273,6 +273,9 @@ _C.TEST.METRICS = ()
 _C.TEST.GROUP_BY = ()
 # (new) For nDCG: [column, gain] of an item that agrees with the query in it; the largest gain counts.
 _C.TEST.GAINS = [["pids", 3.0], ["subclass", 2.0], ["class", 1.0]]
+# (new) The measure of CUHK03: "single-shot Rank-k", averaged over so many random galleries with one image per identity
+# (its classic splits: 10); the draws are seeded. Takes another pass over all pairs; 0: off.
+_C.TEST.SINGLE_SHOT = 0
 _C.TEST.EXPECTED_RESULTS = []  # (new) [data set, metric, value, tolerance] rows that a run must reach
 _C.TEST.ROC = CN()  # true-positive rates at false-positive rates 1e-4, 1e-3, 1e-2
 _C.TEST.ROC.ENABLED = False

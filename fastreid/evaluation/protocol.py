@@ -18,13 +18,15 @@ from fastreid.retrieval import (
     get_rule,
     topk_search,
 )
+from fastreid.retrieval.cuhk03 import single_shot_cmc
 from fastreid.retrieval.graded import GAINS
 from fastreid.retrieval.metrics import parse_metric
 from fastreid.retrieval.postprocess import ORDER
 from fastreid.retrieval.rank import GRADED_ITEMS
+from fastreid.retrieval.results import SHOWN_RANKS
 from fastreid.retrieval.roc import tpr_at_fpr
 from fastreid.retrieval.rules import parts_of
-from fastreid.utils.errors import require_choice, require_members
+from fastreid.utils.errors import require_choice, require_members, require_whole
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +98,8 @@ class Protocol:
         metrics: names of further metrics, see `fastreid.retrieval.metrics.parse_metric`.
         group_by: columns of the queries to average by, those of the data set or of `columns.DERIVED`.
         gains: column and gain, for nDCG.
+        single_shot: how many random galleries with one image per identity the "single-shot Rank-k" are averaged over
+            (the measure of CUHK03), which takes another pass over all pairs; 0: none.
 
     Raises:
         ValueError: unknown metric, or a non-causal post-processor under a rule with ``before``.
@@ -113,11 +117,13 @@ class Protocol:
     metrics: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
     gains: Mapping[str, float] = field(default_factory=lambda: dict(GAINS))
+    single_shot: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         require_choice("TEST.METRIC", self.metric, ("cosine", "euclidean"))
         get_rule(self.rule)
+        require_whole("TEST.SINGLE_SHOT", self.single_shot, 0)
         self._check_metrics()
         for name, component in self.postprocessors:
             require_members(component, f"a post-processor (TEST.{name})", "apply")
@@ -164,6 +170,7 @@ class Protocol:
             metrics=tuple(cfg.TEST.METRICS),
             group_by=tuple(cfg.TEST.GROUP_BY),
             gains={column: float(gain) for column, gain in cfg.TEST.GAINS},
+            single_shot=cfg.TEST.SINGLE_SHOT,
             options=options,
         )
 
@@ -172,7 +179,8 @@ class Protocol:
         names = [name for name, _ in self.postprocessors]
         options = {name: self.options.get(name, {}) for name in names}
         graded = {"gains": dict(self.gains)} if self._graded else {}
-        return {"metric": self.metric, "rule": self.rule, "post-processing": options, **graded}
+        single_shot = {"single-shot galleries": self.single_shot} if self.single_shot else {}
+        return {"metric": self.metric, "rule": self.rule, "post-processing": options, **graded, **single_shot}
 
     @property
     def _graded(self) -> bool:
@@ -200,7 +208,7 @@ class Protocol:
         query, _ = with_derived(features.query.columns, features.gallery.columns, self.group_by, "TEST.GROUP_BY")
         for number, (name, last) in enumerate(self.searches(features)):
             metrics, lists = self._judge(last, labelled, listed=number == len(self.postprocessors))
-            stages.append(self._stage(name, metrics, query))
+            stages.append(self._stage(name, metrics, query, last))
         rates = tpr_at_fpr(last) if self.roc and labelled else {}
         roc = {f"TPR@FPR={rate:.0e}": 100 * share for rate, share in rates.items()}
         return Evaluation(tuple(stages), *lists, self.settings, roc)
@@ -216,10 +224,13 @@ class Protocol:
         metrics, *lists = evaluate_topk(search, self.topk, **options)
         return metrics, lists
 
-    def _stage(self, name: str, metrics: RetrievalMetrics | None, query: Columns) -> Stage:
+    def _stage(self, name: str, metrics: RetrievalMetrics | None, query: Columns, search: Search) -> Stage:
         if metrics is None:
             return Stage(name, None)
         extra = {name: 100 * metrics.mean(name) for name in self.metrics}
+        if self.single_shot:
+            cmc = single_shot_cmc(search, max(SHOWN_RANKS), self.single_shot)
+            extra |= {f"single-shot Rank-{k}": 100 * float(cmc[min(k, len(cmc)) - 1]) for k in SHOWN_RANKS}
         names = dict.fromkeys([*GROUP_METRICS, *self.metrics])
         return Stage(name, metrics, extra, {name: _groups(metrics, names, query[name]) for name in self.group_by})
 

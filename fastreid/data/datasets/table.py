@@ -31,11 +31,12 @@ Put data sets here, or point `FASTREID_DATASETS` at the folder that holds them. 
 | --- | --- |
 | `MiniPatent` | nothing: it is drawn on first use (`tools/make_minipatent.py` does it ahead) |
 | `FileList` | anywhere: `DATASETS.FILELIST.ROOT` and its list files, lines `path identity` |
-| `Patent` | `train_data/{patent_data/I20180220/...png, train_patent_trn.txt, val_query_patent.txt, val_db_patent.txt}` |
+| `Patent` | `train_data/{patent_data/I20180220/...png, train_patent_trn.txt, val_query_patent.txt, \
+val_db_patent.txt}` |
 | `PatentTest` | `codalab_test_set/{queries/, database/, lists/test_queries.txt, lists/test_database.txt}`, also below \
 `test_data/` |
-| `DeepPatent` | as `Patent`, with the official lists of the DeepPatent repository; `DATASETS.DEEPPATENT.SPLIT` chooses \
-val or test |
+| `DeepPatent` | as `Patent`, with the official lists of the DeepPatent repository; \
+`DATASETS.DEEPPATENT.SPLIT` chooses val or test |
 
 Where to get DeepPatent: the README of `GoFigure-LANL/DeepPatent-dataset` on GitHub names the download. What a patent,
 a query and a gallery are is told in `docs/getting-started.md`.
