@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from fastreid.config import get_cfg
+from fastreid.engine import launch
 from fastreid.modeling import build_model
 from fastreid.modeling.losses import pairwise_cosface
 from fastreid.modeling.meta_arch.moco import Memory
 from fastreid.solver import build_optimizer
+from fastreid.utils import comm
 from fastreid.utils.precision_bn import update_bn_stats
 
 
@@ -162,3 +164,25 @@ def test_half_precision_features_are_stored_in_full():
         loss = memory(features.bfloat16(), targets)
     assert loss.dtype == memory.queue.dtype == torch.float32
     assert torch.allclose(memory.queue[:, :8].norm(dim=0), torch.ones(8), atol=1e-4)
+
+
+def share_of_the_batches(folder):
+    """One of two processes: its half of the rows of each batch."""
+    memory, rank, losses = Memory(6, 20), comm.get_rank(), []
+    for features, targets in random_batches(4, 8):
+        losses.append(memory(features[4 * rank :][:4], targets[4 * rank :][:4]).detach())
+    torch.save((memory.state_dict(), losses), f"{folder}/{rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_queue_and_the_loss_of_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    launch(share_of_the_batches, 2, args=(str(tmp_path),))
+    (first, losses), (second, others) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    memory = Memory(6, 20)
+    whole = [memory(features, targets).detach() for features, targets in random_batches(4, 8)]
+    for name, value in memory.state_dict().items():
+        assert torch.equal(first[name], second[name])
+        assert torch.equal(first[name], value)
+    for one, other, both in zip(losses, others, whole, strict=True):
+        assert torch.allclose((one + other) / 2, both, atol=1e-5)

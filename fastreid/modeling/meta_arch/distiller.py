@@ -126,7 +126,7 @@ def _copy_of(student: Baseline, arguments: dict) -> Baseline:
 
 
 def _outputs(model: Baseline, batched_inputs: dict, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    return model.heads(model.backbone(model.preprocess_image(batched_inputs)), targets)
+    return model.heads(model.extract(batched_inputs), targets)
 
 
 def build_teachers(cfg) -> list[Baseline]:
