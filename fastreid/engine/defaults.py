@@ -296,13 +296,13 @@ class DefaultTrainer(TrainerBase):
 
     @staticmethod
     def auto_scale_hyperparams(cfg: CfgNode, num_classes: int) -> CfgNode:
-        """Return a copy of ``cfg`` with ``MODEL.HEADS.NUM_CLASSES`` 0 replaced by the number of training identities."""
+        """Return a copy of ``cfg`` with ``MODEL.HEADS.NUM_CLASSES`` 0 replaced by that of the training set."""
         frozen = cfg.is_frozen()
         cfg = cfg.clone()
         cfg.defrost()
         if cfg.MODEL.HEADS.NUM_CLASSES == 0:
             cfg.MODEL.HEADS.NUM_CLASSES = num_classes
-            logger.info("MODEL.HEADS.NUM_CLASSES is %d, the number of training identities", num_classes)
+            logger.info("MODEL.HEADS.NUM_CLASSES is %d, that of the training set", num_classes)
         if frozen:
             cfg.freeze()
         return cfg

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastreid.config import CfgNode, get_cfg
 from fastreid.config.config import flatten
+from fastreid.evaluation.build import task_of
 from fastreid.modeling import META_ARCH_REGISTRY
 from fastreid.utils.registry import Registry, key_of, option_names
 
@@ -32,6 +33,10 @@ def _read_by(*architectures: str) -> tuple[str, Callable[[CfgNode], bool]]:
     return f"only for MODEL.META_ARCHITECTURE {' and '.join(architectures)}", holds
 
 
+RETRIEVAL = (
+    "TEST.METRIC", "TEST.RULE", "TEST.METRICS", "TEST.GROUP_BY", "TEST.GAINS", "TEST.ROC.ENABLED", "TEST.AQE.ENABLED",
+    "TEST.QE.ENABLED", "TEST.DBA.ENABLED", "TEST.RERANK.ENABLED",
+)  # fmt: skip
 DISTILLERS = ("Distiller", "DistillerOverhaul")
 # key -> what must hold for it to matter, in words and as a test of the config
 CONDITIONS = {
@@ -49,6 +54,12 @@ CONDITIONS = {
     "MODEL.BACKBONE.NL_CHANNELS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
     "MODEL.BACKBONE.NL_LAYERS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
     "MODEL.BACKBONE.SIE_COE": ("MODEL.BACKBONE.NUM_CAMERAS is 0", lambda cfg: cfg.MODEL.BACKBONE.NUM_CAMERAS > 0),
+    "MODEL.LOSSES.BCE.POSITIVE_SHARE": (
+        "MODEL.LOSSES.BCE.WEIGHT_ENABLED is False",
+        lambda cfg: cfg.MODEL.LOSSES.BCE.WEIGHT_ENABLED,
+    ),
+    "TEST.THRES": ("the head gives no attributes", lambda cfg: task_of(cfg) == "attributes"),
+    **{key: ("nothing is retrieved with this head", lambda cfg: task_of(cfg) == "retrieval") for key in RETRIEVAL},
     "MODEL.HEADS.NORM": ("MODEL.HEADS.WITH_BNNECK is False", lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fastreid.config import get_cfg
 from fastreid.engine.arguments import default_argument_parser
 from fastreid.engine.commands import run_training
+from fastreid.engine.settings import settings_without_effect
 
 # a test set that lacks a class: its own numbering would be another one than the model's
 PLUGIN = """
@@ -95,3 +97,20 @@ def test_an_attribute_model_trains_with_the_shares_of_its_training_set(options):
     assert "MODEL.LOSSES.BCE.POSITIVE_SHARE is that of 16 training images" in log
     assert "1 of 3 attributes do not count in mA: the test set has them on all images or on none: always" in log
     assert run(options, "--eval-only", **ATTRIBUTES) == results
+
+
+@pytest.mark.parametrize(
+    "head, expected",
+    [
+        ("EmbeddingHead", ["TEST.THRES = 0.7 (the head gives no attributes)"]),
+        ("AttrHead", ["TEST.RERANK.ENABLED = True (nothing is retrieved with this head)"]),
+    ],
+)
+def test_settings_of_another_task_are_reported(head, expected):
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.HEADS.NAME", head, "TEST.RERANK.ENABLED", "True", "TEST.THRES", "0.7"])
+    assert settings_without_effect(cfg) == expected
+    cfg.MODEL.LOSSES.NAME = ("BinaryCrossEntropyLoss",)
+    cfg.MODEL.LOSSES.BCE.WEIGHT_ENABLED, cfg.MODEL.LOSSES.BCE.POSITIVE_SHARE = False, [0.5]
+    idle = "MODEL.LOSSES.BCE.POSITIVE_SHARE = [0.5] (MODEL.LOSSES.BCE.WEIGHT_ENABLED is False)"
+    assert settings_without_effect(cfg) == [idle, *expected]
