@@ -111,16 +111,16 @@ def extract(raw: Path, kind: str, images: Path, classic: Path) -> None:
         import h5py
     except ImportError as error:
         raise ImportError(f"h5py is needed once, to take the images out of {raw}: pip install h5py") from error
-    images.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(raw, "r") as file, tempfile.TemporaryDirectory(dir=images.parent) as folder:
+    with h5py.File(raw, "r") as file, tempfile.TemporaryDirectory(dir=images.parent) as temporary:
+        folder = Path(temporary) / "images"  # of the usual permissions, which a temporary folder has not
+        folder.mkdir()
         persons = {}  # (pair, person) -> names
         for name, pixels in _images(file, kind):
-            Image.fromarray(pixels).save(Path(folder) / name)
+            Image.fromarray(pixels).save(folder / name)
             persons.setdefault(tuple(map(int, name.split("_")[:2])), []).append(name)
         splits = [_classic_split(persons, _array(file, reference)) for reference in file["testsets"][0]]
         if not images.exists():
-            os.rename(folder, images)
-            os.mkdir(folder)  # for the clean-up
+            folder.rename(images)
     with atomic_write(classic, "w") as file:
         json.dump(splits, file)
 

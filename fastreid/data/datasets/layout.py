@@ -125,6 +125,13 @@ class LayoutDataset(ImageDataset):
     In training, identities and cameras are the strings ``<dataset_name>_<label>``, so that those of joined data sets
     never meet; in query and gallery they are integers where ``numbers`` says so.
 
+    Args:
+        root: the data root, which holds ``dataset_dir``.
+        kwargs: ``combineall``, see :class:`Dataset`.
+
+    Raises:
+        FileNotFoundError: a file or folder is missing; the message says where to get it and where to put it.
+
     Attributes:
         sources: part ("train", "query", "gallery") -> where its images come from; a part may be missing.
         dataset_name: prefix of the training labels.
@@ -151,14 +158,6 @@ class LayoutDataset(ImageDataset):
     pids: range | None = None
 
     def __init__(self, root: str | os.PathLike = "datasets", **kwargs):
-        """
-        Args:
-            root: the data root, which holds ``dataset_dir``.
-            kwargs: ``combineall``.
-
-        Raises:
-            FileNotFoundError: a file or folder is missing; the message says where to get it and where to put it.
-        """
         base = Path(root) / self.dataset_dir
         self.root, self.folder = str(root), first_existing(*(base / folder for folder in self.folders))
         self.sources = self.sources_in(self.folder)
