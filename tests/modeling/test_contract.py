@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from fastreid.config import get_cfg
-from fastreid.layers import SOFTMAX_REGISTRY
+from fastreid.layers import SOFTMAX_REGISTRY, FrozenBatchNorm
 from fastreid.modeling import BACKBONE_REGISTRY, LOSS_REGISTRY
 from fastreid.modeling.backbones import build_backbone
+from fastreid.modeling.backbones.build import SWITCHES
 from fastreid.modeling.losses.build import BATCH_TABLES
+from fastreid.utils.registry import option_names
 
 # a DEPTH of each backbone that is quick to build
 SMALLEST = {
@@ -29,9 +31,11 @@ SMALLEST = {
 @pytest.mark.parametrize("name", LOSS_REGISTRY.names())
 def test_loss_is_a_finite_scalar_with_gradient_times_its_scale(name):
     cfg = get_cfg()
+    cfg.MODEL.LOSSES.BCE.POSITIVE_SHARE = [0.1, 0.2, 0.3, 0.4]  # the trainer fills it in
     features = torch.randn(8, 16, requires_grad=True)
     logits = features @ torch.randn(16, 4)
-    table = {"features": features, "cls_outputs": logits, "pred_class_logits": logits, "targets": torch.arange(8) // 2}
+    table = {"features": features, "targets": torch.arange(8) // 2, "attributes": torch.arange(32).view(8, 4) % 2}
+    table |= dict.fromkeys(("cls_outputs", "pred_class_logits", "attribute_logits"), logits)
     loss = LOSS_REGISTRY.build(name, cfg)
     assert set(loss.needs) <= {*table, *BATCH_TABLES}
     assert loss.key.startswith("loss_")
@@ -55,18 +59,81 @@ def test_softmax_layer_has_finite_output_and_gradient(name):
     assert torch.isfinite(cosines.grad).all()
 
 
-@pytest.mark.parametrize("name", BACKBONE_REGISTRY.names())
-@pytest.mark.parametrize("channels", [1, 3])
-def test_backbone_states_the_width_of_its_output(name, channels):
-    if BACKBONE_REGISTRY.node(name) is None:
-        pytest.skip("takes the whole config")
+# other tests bring backbones of their own, without a config node
+BACKBONES = [name for name in BACKBONE_REGISTRY.names() if BACKBONE_REGISTRY.node(name)]
+
+
+def options_of(name):
+    return option_names(BACKBONE_REGISTRY.get(name))
+
+
+def build(name, *options, channels=3):
+    """The smallest backbone of this name for images of 32 x 32, with further keys and values of MODEL.BACKBONE."""
     cfg = get_cfg()
-    cfg.MODEL.BACKBONE.NAME = name
-    cfg.MODEL.BACKBONE.DEPTH = SMALLEST[name]
-    cfg.INPUT.CHANNELS, cfg.INPUT.SIZE_TRAIN = channels, [32, 32]
-    backbone = build_backbone(cfg)
-    out = backbone(torch.randn(2, channels, 32, 32))
+    options = [f"MODEL.BACKBONE.{option}" if i % 2 == 0 else option for i, option in enumerate(options)]
+    smallest = ["MODEL.BACKBONE.NAME", name, "MODEL.BACKBONE.DEPTH", SMALLEST[name], "INPUT.SIZE_TRAIN", [32, 32]]
+    cfg.merge_from_list([*smallest, "INPUT.CHANNELS", channels, *options])
+    return build_backbone(cfg)
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
+def grey(request):
+    """A backbone for images of one channel."""
+    return build(request.param, channels=1)
+
+
+def test_backbone_states_its_width_and_trains_every_parameter(grey):
+    out = grey.train()(torch.randn(2, 1, 32, 32))
     out.mean().backward()
-    assert out.shape[1] == backbone.feature_dim
+    assert out.shape[:2] == (2, grey.feature_dim)
     assert torch.isfinite(out).all()
-    assert all(torch.isfinite(p.grad).all() for p in backbone.parameters() if p.grad is not None)
+    for name, parameter in grey.named_parameters():
+        assert parameter.grad is not None, f"{name} is unused, which stops distributed training"
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_saved_weights_of_a_backbone_give_its_output_again(grey):
+    x = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        saved = {name: value.clone() for name, value in grey.state_dict().items()}
+        before = grey.eval()(x)
+        for parameter in grey.parameters():
+            parameter.mul_(0.5)
+        assert not torch.equal(grey(x), before)
+        grey.load_state_dict(saved, strict=True)
+        assert torch.equal(grey(x), before)
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if "last_stride" in options_of(name)])
+def test_last_stride_of_a_backbone(name):
+    x = torch.empty(1, 3, 128, 64, device="meta")
+    with torch.device("meta"):
+        wide, usual = (build(name, "LAST_STRIDE", stride).eval()(x) for stride in (1, 2))
+    assert (wide.shape[2:], usual.shape[2:]) == ((8, 4), (4, 2))
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if "norm" in options_of(name)])
+def test_norm_of_a_backbone_is_the_chosen_one_everywhere(name):
+    with torch.device("meta"):
+        backbone = build(name, "NORM", "FrozenBN")
+        with pytest.raises(ValueError, match=r"MODEL.BACKBONE.NORM.* got 'FrozenBn'. Did you mean 'FrozenBN'"):
+            build(name, "NORM", "FrozenBn")
+    assert any(isinstance(module, FrozenBatchNorm) for module in backbone.modules())
+    assert not any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in backbone.modules())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_switches_of_a_backbone_change_it_or_are_named(name, caplog):
+    with torch.device("meta"):
+        plain = list(build(name).state_dict())
+        for switch in SWITCHES:
+            caplog.clear()
+            names = list(build(name, switch, True).state_dict())
+            warned = f"MODEL.BACKBONE.{switch} is True, which {name} does not have" in caplog.text
+            assert warned == (names == plain) == (switch.lower() not in options_of(name)), switch
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_unknown_depth_of_a_backbone_is_named_with_the_nearest(name):
+    with pytest.raises(ValueError, match=f"'{SMALLEST[name]}0'.* Did you mean"):
+        build(name, "DEPTH", SMALLEST[name] + "0")

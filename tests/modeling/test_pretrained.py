@@ -126,8 +126,14 @@ def test_public_addresses(backbone, variant, file):
     assert pretrained_url(backbone, variant).endswith("/" + file)
 
 
-def test_every_address_belongs_to_a_backbone():
+def test_every_source_belongs_to_a_backbone_and_exists_in_timm():
+    import timm
+
     assert set(PRETRAINED_URLS) <= set(BACKBONE_REGISTRY.names())
+    sources = [source for variants in PRETRAINED_URLS.values() for source in variants.values()]
+    in_timm = [source.removeprefix("timm:") for source in sources if source.startswith("timm:")]
+    assert [source for source in in_timm if source not in timm.list_pretrained()] == []
+    assert [source for source in sources if not source.startswith(("timm:", "https://"))] == []
 
 
 def test_a_variant_without_public_weights_is_named():

@@ -32,6 +32,7 @@ PRETRAINED_URLS = {
     },
     "build_resnext_backbone": {
         "50x": _TORCHVISION + "resnext50_32x4d-7cdf4587.pth",
+        "101x": "timm:resnext101_32x4d.gluon_in1k",
         "101x IBN-a": _IBN_NET + "resnext101_ibn_a-6ace051d.pth",
     },
     "build_resnest_backbone": {
