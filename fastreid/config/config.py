@@ -161,6 +161,8 @@ def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
 
 
 def _read_with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[dict, list[str]]:
+    if path == Path():
+        raise FileNotFoundError("No config file given: the path is empty (is --config-file missing?)")
     if not path.is_file():
         wanted_by = f" (named as {BASE_KEY} in {chain[-1]})" if chain else ""
         raise FileNotFoundError(f"Config file not found: '{path}'{wanted_by}")

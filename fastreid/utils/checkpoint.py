@@ -1,5 +1,6 @@
 """Checkpoints: whole-file writes, safe reading, a readable list of what did not fit."""
 
+import argparse
 import logging
 import os
 import pickle
@@ -190,11 +191,16 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, wrappers) else model
 
 
-def _numpy_globals() -> list:
-    """What files with NumPy arrays need on top of tensors; these reconstruct data and run nothing else."""
+def _inert_globals() -> list:
+    """What files of fast-reid need on top of tensors; these reconstruct data and run nothing else.
+
+    NumPy 1 and 2 write the same functions under two module names, and either file may be read with either version.
+    """
     core = getattr(np, "_core", None) or np.core
+    functions = [core.multiarray._reconstruct, core.multiarray.scalar]
+    named = [(f, f"numpy.{module}.multiarray.{f.__name__}") for f in functions for module in ("core", "_core")]
     dtypes = [type(np.dtype(name)) for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "bool")]
-    return [core.multiarray._reconstruct, core.multiarray.scalar, np.ndarray, np.dtype, *dtypes]
+    return [*named, np.ndarray, np.dtype, *dtypes, argparse.Namespace]
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
@@ -213,17 +219,25 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return {"model": _read_safetensors(path)}
     try:
-        with torch.serialization.safe_globals(_numpy_globals()):
+        with torch.serialization.safe_globals(_inert_globals()):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, struct.error, ValueError, KeyError) as error:
-        # without torch's advice to run what is in the file
-        lines = [line for line in str(error).splitlines() if line and not re.search(r"weights_only|torch\.load", line)]
-        reason = lines[0] if lines else type(error).__name__
+        reason = _why_unreadable(error)
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, another format, or "
             f"objects other than tensors and plain values inside ({reason})"
         ) from error
     return _with_model_key(state, path)
+
+
+def _why_unreadable(error: Exception) -> str:
+    """One line of ``error``, without torch's advice to run what is in the file."""
+    refused = re.search(r"Unsupported \w+: GLOBAL (\S+)", str(error))
+    if refused:
+        return f"it wants {refused[1]}"
+    advice = re.compile(r"weights_only|Weights only|torch\.load")
+    lines = [line for line in str(error).splitlines() if line and not advice.search(line)]
+    return lines[0] if lines else type(error).__name__
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
