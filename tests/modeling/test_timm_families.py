@@ -1,7 +1,6 @@
 """MobileNet, RegNet, EfficientNet and RepVGG: names, widths and numbers of fast-reid, weights of timm."""
 
 import copy
-import hashlib
 import pickle
 
 import pytest
@@ -9,9 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from fastreid.config import get_cfg
 from fastreid.layers import FrozenBatchNorm
-from fastreid.modeling.backbones import build_backbone, effnet, mobilenet, regnet, repvgg
+from fastreid.modeling.backbones import effnet, mobilenet, regnet, repvgg
+from tests.modeling.stand_ins import SMALLEST, build, fill
 
 # depth: output channels, entries of the state dict where fast-reid has the network
 WIDTHS = {
@@ -34,39 +33,7 @@ WIDTHS = {
         **dict.fromkeys(("B2", "B2g2", "B2g4", "B3", "B3g2", "B3g4"), (2560, 451)),
     },
 }  # fmt: skip
-SMALLEST = {"mobilenetv2": "0.1x", "mobilenetv3": "Small", "regnet": "200y", "effnet": "b0", "repvgg": "A0"}
 WITH_STRIDE = ("regnet", "effnet", "repvgg")
-
-
-def build(family, depth=None, device="cpu", **keys):
-    cfg = get_cfg()
-    cfg.MODEL.BACKBONE.NAME = f"build_{family}_backbone"
-    cfg.MODEL.BACKBONE.DEPTH = depth or SMALLEST[family]
-    cfg.INPUT.CHANNELS = keys.pop("CHANNELS", 3)
-    cfg.MODEL.BACKBONE.merge_from_list([item for pair in keys.items() for item in pair])
-    with torch.device(device):
-        return build_backbone(cfg)
-
-
-def fill(module, seed=0):
-    """The values of the comparison with fast-reid: the same for the same name, with norms that do something."""
-    filled = {}
-    for name, value in module.state_dict().items():
-        digits = hashlib.md5(f"{seed}:{name}".encode()).hexdigest()[:8]
-        noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(int(digits, 16)))
-        if not value.is_floating_point():
-            noise = value
-        elif name.endswith("running_var"):
-            noise = 1 + 0.2 * noise.abs()
-        elif name.endswith("running_mean") or (value.dim() == 1 and name.endswith("bias")):
-            noise = 0.1 * noise
-        elif value.dim() == 1:
-            noise = 1 + 0.1 * noise
-        else:
-            noise = noise / value[0].numel() ** 0.5
-        filled[name] = noise
-    module.load_state_dict(filled)
-    return module
 
 
 @pytest.mark.parametrize("family, depth", [(f, d) for f, depths in WIDTHS.items() for d in depths])

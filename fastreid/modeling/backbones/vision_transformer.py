@@ -84,7 +84,7 @@ class ReidTransformer(VisionTransformer):
             ValueError: ``camids`` are missing, of another length, or out of range.
         """
         patches = self.patch_embed(x)
-        tokens = torch.cat((self.cls_token.expand(len(x), -1, -1), patches.flatten(1, 2)), dim=1)
+        tokens = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), patches.flatten(1, 2)), dim=1)
         tokens = tokens + self._positions(self.pos_embed, patches.shape[1:3], self.patch_embed.grid_size)
         if self.takes_camids:
             tokens = tokens + self.sie_coe * self.sie_embed[self._checked(camids, len(x))]
@@ -141,7 +141,8 @@ def build_vit_backbone(
     """
     require_choice("MODEL.BACKBONE.DEPTH of build_vit_backbone", depth, DEPTHS)
     require_whole("MODEL.BACKBONE.NUM_CAMERAS", num_cameras, 0)
-    stride = (stride_size, stride_size) if isinstance(stride_size, int) else tuple(stride_size)
+    stride = (stride_size,) if isinstance(stride_size, int) else tuple(stride_size)
+    stride = stride * 2 if len(stride) == 1 else stride
     if len(stride) != 2 or any(not 1 <= step <= PATCH for step in stride):
         raise ValueError(f"MODEL.BACKBONE.STRIDE_SIZE must be two numbers in 1..{PATCH}; got {stride_size!r}")
     blocks, heads, mlp_ratio, qkv_bias, scale = DEPTHS[depth]
