@@ -333,7 +333,7 @@ def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:
 
 def _plan(schedulers: dict) -> dict:
     """Return what the settings say of each schedule, without how far it is."""
-    moving = ("optimizer", "last_epoch")
+    moving = ("optimizer", "last_epoch", "T_cur", "T_i")  # the latter two: CosineAnnealingWarmRestarts
     return {
         f"{name}.{key}": value
         for name, scheduler in schedulers.items()

@@ -9,6 +9,10 @@ import sys
 import pytest
 import torch
 
+from fastreid.config import get_cfg
+from fastreid.engine.defaults import _plan
+from fastreid.solver import build_lr_scheduler
+
 # freeze goes on past the checkpoint, the warm-up ends before it: the schedule, too, has a state to restore
 STATEFUL = ["MODEL.FREEZE_LAYERS", "['backbone.layer1']", "SOLVER.FREEZE_ITERS", "5", "SOLVER.WARMUP_ITERS", "2"]
 
@@ -104,3 +108,28 @@ def test_two_processes_hold_one_model(tiny_options, tmp_path, monkeypatch):
     assert not any("rank" in name for name in os.listdir(out) if name.startswith("metrics"))
     assert len(metrics(out)) == 6
     assert metrics(out)[5]["mAP"] >= 0
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("MultiStepLR", []),
+        ("CosineAnnealingLR", []),
+        ("CosineAnnealingWarmRestarts", [["T_0", 2], ["T_mult", 2]]),
+        ("ExponentialLR", [["gamma", 0.9]]),
+        ("LinearLR", [["start_factor", 1], ["end_factor", 0.5]]),
+        ("PolynomialLR", []),
+        ("StepLR", [["step_size", 2]]),
+    ],
+)
+def test_how_far_a_schedule_is_counts_as_no_change_of_settings(name, options):
+    cfg = get_cfg()
+    cfg.SOLVER.SCHED, cfg.SOLVER.SCHED_OPTIONS = name, options
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedulers = build_lr_scheduler(cfg, optimizer, 100)
+    before = _plan(schedulers)
+    for _ in range(5):
+        optimizer.step()
+        schedulers["lr_sched"].step()
+    assert _plan(schedulers) == before
+    assert any(key.startswith("lr_sched.") for key in before)

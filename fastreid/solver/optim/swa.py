@@ -13,7 +13,7 @@ class SWA(Optimizer):
 
     The wrapper shares its parameter groups with ``optimizer``, so schedulers may take either. It averages parameters
     only: the statistics of batch norms have to be computed anew for the averaged weights (``update_bn_stats``). In a
-    training by config the hook ``SWA`` does both.
+    ``DefaultTrainer`` the hook ``fastreid.engine.hooks.SWA`` does both.
 
     >>> swa = SWA(torch.optim.SGD(model.parameters(), lr=0.1), swa_freq=100)
     >>> ...  # zero_grad, backward, swa.step()
