@@ -88,8 +88,7 @@ def training(norm: str, losses: tuple[str, ...], seed: int = 0) -> dict:
 
 TRAININGS = {
     "syncBN": ("syncBN", ("CrossEntropyLoss", "TripletLoss")),
-    "FrozenBN": ("FrozenBN", ("CrossEntropyLoss", "TripletLoss", "CircleLoss")),
-    "GN": ("GN", ("TripletLoss", "Cosface")),  # no loss reads the classifier's weights
+    "FrozenBN": ("FrozenBN", ("TripletLoss", "Cosface")),  # no loss reads the classifier's weights
 }
 
 
