@@ -137,10 +137,24 @@ def _model(cfg):
 
 
 def _compare(model, runner, batch_size: int, size: Sequence[int]) -> float:
+    """Largest difference over the batches; ``ValueError`` when the file takes the size it was traced with alone."""
+    import torch
+
     from fastreid.engine.exporters import largest_difference
 
-    batches = (batch_size,) if batch_size else CHECKED_BATCHES
-    return max(largest_difference(model, runner, _images(batch, size)) for batch in batches)
+    differences = []
+    for batch in (batch_size,) if batch_size else CHECKED_BATCHES:
+        images = _images(batch, size)
+        with torch.no_grad():
+            expected = model(images)
+            try:
+                differences.append(largest_difference(expected, runner(images)))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"the file cannot run a batch of {batch}, the model fixes its batch size somewhere: --batch-size N "
+                    f"makes a file for one size. ({str(error).strip().splitlines()[-1]})"
+                ) from error
+    return max(differences)
 
 
 def _images(batch: int, size: Sequence[int]):

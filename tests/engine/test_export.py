@@ -172,12 +172,30 @@ def test_the_deployed_form_is_exported_and_compared_with_the_trained_one(tmp_pat
     assert export(config(), tmp_path / "a.pt", "torchscript", model=model) == 0
 
 
+class OneSize(nn.Module):
+    """The batch size as a Python number, in a shape."""
+
+    def forward(self, batch):
+        images = batch["images"]
+        return images.flatten(1)[:, :5] + torch.ones(len(images), 5)
+
+
+def test_a_model_of_one_batch_size_is_refused_unless_it_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot run a batch of 3, .* --batch-size N makes a file for one size"):
+        export(config(), tmp_path / "a.pt", "torchscript", model=OneSize())
+    assert export(config(), tmp_path / "a.pt", "torchscript", batch_size=3, model=OneSize()) == 0
+
+
+def test_hog_has_no_fixed_batch(tmp_path):
+    cfg = config("MODEL.META_ARCHITECTURE", "HOG")
+    assert export(cfg, tmp_path / "a.pt", "torchscript") < TOLERANCE
+
+
 def test_differences_are_relative_to_the_largest_feature():
-    images = torch.zeros(2, 1, 1, 1)
-    expected = lambda _: torch.tensor([[200.0, 0.0], [0.0, 1.0]])  # noqa: E731
-    assert largest_difference(expected, lambda _: torch.tensor([[200.0, 0.0], [0.0, 1.5]]), images) == 0.5 / 200
-    assert largest_difference(expected, lambda _: torch.tensor([[200.0, 0.0], [0.0, float("nan")]]), images) == np.inf
-    assert largest_difference(expected, lambda _: torch.zeros(1, 2), images) == np.inf
+    expected = torch.tensor([[200.0, 0.0], [0.0, 1.0]])
+    assert largest_difference(expected, torch.tensor([[200.0, 0.0], [0.0, 1.5]])) == 0.5 / 200
+    assert largest_difference(expected, torch.tensor([[200.0, 0.0], [0.0, float("nan")]])) == np.inf
+    assert largest_difference(expected, torch.zeros(1, 2)) == np.inf
 
 
 def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch):

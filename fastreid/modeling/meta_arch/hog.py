@@ -44,7 +44,7 @@ class HOG(nn.Module):
         lower = orientation.floor()
         share = orientation - lower
         lower = lower.long() % self.bins
-        histogram = grey.new_zeros(len(grey), self.bins, *grey.shape[2:])
+        histogram = grey.new_zeros(grey.shape[0], self.bins, *grey.shape[2:])
         histogram.scatter_add_(1, lower, magnitude * (1 - share))
         histogram.scatter_add_(1, (lower + 1) % self.bins, magnitude * share)
         blocks = F.unfold(F.adaptive_avg_pool2d(histogram, self.cells), kernel_size=2)
