@@ -116,6 +116,7 @@ ELSEWHERE = {
     ],
     "26 several processes": [
         "utils/test_comm.py::test_launch_under_torchrun_joins_its_group",
+        "distributed/test_same_numbers.py::test_training_has_the_losses_and_weights_of_one_process",
         "engine/test_resume.py::test_two_processes_hold_one_model",
         "data/test_loader.py::test_messages",
     ],

@@ -12,8 +12,11 @@ from fastreid.config import get_cfg
 from fastreid.data.data_utils import BackgroundGenerator
 from fastreid.engine import hooks
 from fastreid.engine.train_loop import SimpleTrainer
+from fastreid.evaluation import ReidEvaluator
+from fastreid.modeling import build_model
 from fastreid.modeling.losses import LOSS_REGISTRY, CrossEntropyLoss, TripletLoss
 from fastreid.modeling.losses.settings import losses_from, settings_from_cfg, settings_of
+from fastreid.modeling.meta_arch import Baseline
 from fastreid.utils import checkpoint, logger
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.file_io import PathHandler, PathManager
@@ -288,4 +291,73 @@ def test_names_of_losses_that_only_a_subclass_knows():
         losses_from({"loss_names": ("CrossEntropyLoss", "CrossEntropyLoss")})
     with pytest.raises(TypeError, match="margn"):
         losses_from({"loss_names": ("TripletLoss",), "tri": {"margn": 1}})
-    assert "CrossEntropyLoss" in LOSS_REGISTRY
+
+
+def test_losses_of_one_node_and_losses_called_with_the_config(monkeypatch):
+    class Sharp:
+        key, needs = "loss_sharp", ()
+
+        def __init__(self, epsilon=0.0, power=2.0):
+            self.epsilon, self.power = epsilon, power
+
+    class Whole:
+        key, needs = "loss_whole", ()
+
+        def __init__(self, cfg):
+            self.device = cfg.MODEL.DEVICE
+
+    monkeypatch.setattr(LOSS_REGISTRY, "_objects", dict(LOSS_REGISTRY._objects))
+    monkeypatch.setattr(LOSS_REGISTRY, "_nodes", dict(LOSS_REGISTRY._nodes))
+    LOSS_REGISTRY.register(Sharp, node="MODEL.LOSSES.CE")
+    LOSS_REGISTRY.register(Whole)
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.LOSSES.NAME", "('CrossEntropyLoss', 'Sharp', 'Whole')", "MODEL.LOSSES.CE.EPSILON", 0.2])
+    plain, sharp, whole = losses_from(settings_from_cfg(cfg))
+    assert (plain.epsilon, sharp.epsilon, sharp.power, whole.device) == (0.2, 0.2, 2.0, cfg.MODEL.DEVICE)
+
+
+def test_a_subclass_may_add_to_what_from_config_gives(cpu_cfg):
+    class Attributes(Baseline):
+        @classmethod
+        def from_config(cls, cfg):
+            parts = Baseline.from_config(cfg)
+            parts["loss_kwargs"].update({"bce": {"scale": 3.0}})
+            return parts
+
+        def losses(self, outputs, gt_labels):
+            return {"loss_bce": self.loss_kwargs.get("bce").get("scale") * outputs["cls_outputs"].mean()}
+
+    cpu_cfg.merge_from_list(["MODEL.LOSSES.NAME", "('BinaryCrossEntropy',)", "MODEL.HEADS.NUM_CLASSES", 2])
+    model = Attributes(cpu_cfg).train()
+    batch = {"images": torch.rand(2, 3, 32, 32), "targets": torch.tensor([0, 1])}
+    assert set(model(batch)) == {"loss_bce"}
+    with pytest.raises(KeyError, match="No object named 'BinaryCrossEntropy'"):
+        Baseline(cpu_cfg)
+    for name in ("MoCo", "MGN"):
+        cpu_cfg.MODEL.META_ARCHITECTURE = name
+        with pytest.raises(KeyError, match="No object named 'BinaryCrossEntropy'"):
+            build_model(cpu_cfg)
+
+
+@pytest.mark.parametrize("part", ["process", "evaluate"])
+def test_a_reid_evaluator_with_one_part_of_its_own(cpu_cfg, part):
+    class Own(ReidEvaluator):
+        pass
+
+    def process(self, inputs, outputs):
+        prediction = {"feats": outputs.to(self._cpu_device, torch.float32), "pids": inputs["targets"]}
+        self._predictions.append({**prediction, "camids": inputs["camids"]})
+
+    def evaluate(self):
+        features = torch.cat([prediction["feats"] for prediction in self._predictions])
+        return {"norm": float(features[: self._num_query].norm())}
+
+    setattr(Own, part, {"process": process, "evaluate": evaluate}[part])
+    evaluator = Own(cpu_cfg, num_query=2)
+    labels = {"targets": torch.tensor([0, 1, 0, 1]), "camids": torch.tensor([0, 0, 1, 1])}
+    for _ in range(2):  # the second time after a reset
+        evaluator.reset()
+        for rows in (slice(0, 3), slice(3, 4)):
+            evaluator.process({name: value[rows] for name, value in labels.items()}, torch.eye(2).repeat(2, 1)[rows])
+        results = evaluator.evaluate()
+        assert results["mAP"] == 100 if part == "process" else results == {"norm": pytest.approx(2**0.5)}

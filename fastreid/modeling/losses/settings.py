@@ -7,7 +7,6 @@ config node below ``MODEL.LOSSES`` the options of its loss.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastreid.modeling.losses.build import require_own_keys
 from fastreid.modeling.losses.utils import LOSS_REGISTRY
 from fastreid.utils.registry import key_of, option_names
 
@@ -16,13 +15,25 @@ _RENAMED = {"epsilon": "eps"}
 
 
 def settings_from_cfg(cfg) -> dict[str, Any]:
-    """Return ``loss_kwargs`` of a config, with the options of all losses that have a config node."""
-    settings: dict[str, Any] = {"loss_names": tuple(cfg.MODEL.LOSSES.NAME)}
+    """Return ``loss_kwargs`` of a config, with the options of all losses that have a config node.
+
+    A loss that is called with the whole config stands there itself, instead of its options.
+
+    Raises:
+        ValueError: ``MODEL.LOSSES.NAME`` is empty.
+    """
+    names = tuple(cfg.MODEL.LOSSES.NAME)
+    if not names:
+        raise ValueError(f"MODEL.LOSSES.NAME is empty: nothing to train. Known: {', '.join(LOSS_REGISTRY.names())}")
+    settings: dict[str, Any] = {"loss_names": names}
     for name, loss in LOSS_REGISTRY:
         node = LOSS_REGISTRY.node(name)
         if node is not None:
-            values = cfg.get_node(node)
-            settings[_group(name)] = {_RENAMED.get(o, o): values[key_of(o)] for o in option_names(loss)}
+            values, options = cfg.get_node(node), option_names(loss)
+            given = {_RENAMED.get(o, o): values[key_of(o)] for o in options if key_of(o) in values}
+            settings.setdefault(_group(name), {}).update(given)
+        elif name in names:
+            settings[_group(name)] = LOSS_REGISTRY.build(name, cfg)
     return settings
 
 
@@ -46,14 +57,27 @@ def losses_from(settings: Mapping[str, Any], more: bool = False) -> list:
     Raises:
         KeyError: an unknown name, with the nearest match.
         TypeError: an option that the loss does not have.
+        ValueError: two losses that log under one key.
     """
     names = [name for name in settings["loss_names"] if not more or name in LOSS_REGISTRY]
+    losses = [_build(name, settings.get(_group(name), {})) for name in names]
+    owners: dict[str, str] = {}
+    for name, loss in zip(names, losses, strict=True):
+        if loss.key in owners:
+            raise ValueError(f"MODEL.LOSSES.NAME: {owners[loss.key]} and {name} both log as '{loss.key}'; keep one")
+        owners[loss.key] = name
+    return losses
+
+
+def _build(name: str, given: Any) -> Any:
+    kind = LOSS_REGISTRY.get(name)
+    if not isinstance(given, Mapping):
+        return given
     own = {new: old for old, new in _RENAMED.items()}
-    losses = []
-    for name in names:
-        kind, given = LOSS_REGISTRY.get(name), settings.get(_group(name), {})
-        losses.append(kind(**{own.get(option, option): value for option, value in given.items()}))
-    return require_own_keys(names, losses)
+    options = {own.get(option, option): value for option, value in given.items()}
+    # losses may share a config node, and then have the options of each other beside their own
+    others = {o for other, loss in LOSS_REGISTRY if _group(other) == _group(name) for o in option_names(loss)}
+    return kind(**{o: value for o, value in options.items() if o not in others.difference(option_names(kind))})
 
 
 def _group(name: str) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from fastreid.config import configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.heads import build_heads
-from fastreid.modeling.losses.build import build_losses, check_needs
+from fastreid.modeling.losses.build import check_needs
 from fastreid.modeling.losses.cross_entropy_loss import log_accuracy
 from fastreid.modeling.losses.settings import losses_from, settings_from_cfg, settings_of
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY
@@ -81,8 +81,9 @@ class Baseline(TrainableModel):
         losses, pixel_mean, pixel_std: see :class:`TrainableModel`.
         loss_kwargs: instead of ``losses``, the losses as fast-reid described them (see ``losses/settings.py``).
 
-    A subclass that overrides ``losses`` may have names in ``MODEL.LOSSES.NAME`` that only it knows; its ``losses`` may
-    take the outputs and the labels alone, and may return something else than a dict to a trainer of its own.
+    A subclass from outside that overrides ``losses`` may have names in ``MODEL.LOSSES.NAME`` that only it knows; its
+    ``losses`` may take the outputs and the labels alone, and may return something else than a dict to a trainer of its
+    own.
     """
 
     @configurable
@@ -91,7 +92,7 @@ class Baseline(TrainableModel):
         pixel_mean: Sequence[float], pixel_std: Sequence[float], loss_kwargs: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         if losses is None:
-            losses = losses_from(loss_kwargs or {"loss_names": ()}, more=_has_own_losses(type(self)))
+            losses = losses_from(loss_kwargs or {"loss_names": ()}, more=_has_losses_from_outside(type(self)))
         super().__init__(losses, heads, pixel_mean, pixel_std)
         self.backbone, self.heads = backbone, heads
         self.loss_kwargs = dict(loss_kwargs or settings_of(losses))
@@ -103,7 +104,7 @@ class Baseline(TrainableModel):
         return {
             "backbone": backbone,
             "heads": build_heads(cfg, feat_dim=backbone.feature_dim),
-            **_loss_argument(cls, cfg),
+            "loss_kwargs": settings_from_cfg(cfg),
             **pixel_statistics(cfg),
         }
 
@@ -138,15 +139,8 @@ class Baseline(TrainableModel):
         return values
 
 
-def _has_own_losses(kind: type[Baseline]) -> bool:
-    return kind.losses is not Baseline.losses
-
-
-def _loss_argument(kind: type[Baseline], cfg) -> dict[str, Any]:
-    """Return ``losses`` for a constructor that takes them, ``loss_kwargs`` for one written for fast-reid."""
-    if "losses" in inspect.signature(kind).parameters:
-        return {"losses": build_losses(cfg, more=_has_own_losses(kind)), "loss_kwargs": settings_from_cfg(cfg)}
-    return {"loss_kwargs": settings_from_cfg(cfg)}
+def _has_losses_from_outside(kind: type[Baseline]) -> bool:
+    return not kind.losses.__module__.startswith("fastreid.")
 
 
 def pixel_statistics(cfg) -> dict[str, list[float]]:
