@@ -12,7 +12,8 @@ from fastreid.modeling.backbones.osnet import ChannelGate, OSBlock
 )
 def test_sizes_are_those_of_fast_reid(depth, width, parameters):
     with torch.device("meta"):
-        model = build_osnet_backbone(depth=depth)
+        model = build_osnet_backbone(depth=depth).eval()
+        assert model(torch.empty(1, 3, 64, 32)).shape == (1, width, 4, 2)
     assert sum(p.numel() for p in model.parameters()) == parameters
     assert model.feature_dim == width
     assert len(model.state_dict()) == 558

@@ -16,7 +16,8 @@ FIRST_BLOCK = ["conv1", "bn1", "conv2.conv", "conv2.bn0", "conv2.fc1", "conv2.bn
 )
 def test_sizes_are_those_of_the_paper(depth, parameters):
     with torch.device("meta"):
-        model = build_resnest_backbone(depth)
+        model = build_resnest_backbone(depth).eval()
+        assert model(torch.empty(1, 3, 64, 32)).shape == (1, 2048, 4, 2)
     assert sum(p.numel() for p in model.parameters()) == parameters
     assert model.feature_dim == 2048
 

@@ -5,7 +5,7 @@ from torch import nn
 from fastreid.config import get_cfg
 from fastreid.layers import IBN, Non_local, SELayer
 from fastreid.modeling.backbones import build_backbone, build_resnet_backbone
-from fastreid.modeling.backbones.resnet import DEPTHS
+from fastreid.modeling.backbones.resnet import DEPTHS, Bottleneck
 
 
 def count(model: nn.Module, kind: type) -> int:
@@ -46,6 +46,12 @@ def test_ibn_a_in_every_block_of_the_first_three_stages(depth):
         model = build_resnet_backbone(depth, with_ibn=True)
     assert count(model, IBN) == sum(DEPTHS[depth][1][:3])
     assert count(model.layer4, IBN) == 0
+
+
+def test_blocks_take_the_flags_of_fast_reid():
+    flagged, plain = (Bottleneck(256, 64, "BN", with_ibn, True) for with_ibn in (True, False))
+    assert [type(flagged.bn1), type(flagged.se)] == [IBN, SELayer]
+    assert not isinstance(plain.bn1, IBN)
 
 
 def test_ibn_b_is_in_the_stem_and_after_the_sum_of_two_last_blocks():

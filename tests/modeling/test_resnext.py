@@ -11,7 +11,8 @@ from fastreid.modeling.backbones.resnext import DEPTHS
 @pytest.mark.parametrize(("depth", "parameters"), [("50x", 22_979_904), ("101x", 42_128_704), ("152x", 57_902_400)])
 def test_sizes_are_those_of_the_32x4d_networks(depth, parameters):
     with torch.device("meta"):
-        model = build_resnext_backbone(depth)
+        model = build_resnext_backbone(depth).eval()
+        assert model(torch.empty(1, 3, 64, 32)).shape == (1, 2048, 4, 2)
     assert sum(p.numel() for p in model.parameters()) == parameters
     assert model.feature_dim == 2048
 

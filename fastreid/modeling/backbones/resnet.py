@@ -22,18 +22,19 @@ class _Block(nn.Module):
     Args:
         inplanes, planes: input channels; inner channels (the output has ``planes * expansion``).
         bn_norm: name or callable for ``get_norm``.
-        ibn: "a" (split first norm), "b" (instance norm after the sum) or ``None``.
+        ibn: "a" (split first norm; ``True``, fast-reid's flag, means the same), "b" (instance norm after the sum) or
+            ``None``.
     """
 
     expansion = 1
 
     def __init__(
-        self, inplanes: int, planes: int, bn_norm: str | Callable = "BN", ibn: str | None = None,
+        self, inplanes: int, planes: int, bn_norm: str | Callable = "BN", ibn: str | bool | None = None,
         with_se: bool = False, stride: int = 1, downsample: nn.Module | None = None, reduction: int = 16,
     ):
         super().__init__()
         width, inner = planes * self.expansion, self._inner(planes)
-        first_norm = IBN(inner, bn_norm) if ibn == "a" else get_norm(bn_norm, inner)
+        first_norm = IBN(inner, bn_norm) if ibn in ("a", True) else get_norm(bn_norm, inner)
         self._build_convs(inplanes, planes, bn_norm, first_norm, stride)
         self.relu = nn.ReLU(inplace=True)
         self.se = SELayer(width, reduction) if with_se else nn.Identity()
