@@ -7,6 +7,7 @@ from torch import nn
 
 from fastreid.modeling.backbones import build_backbone, build_timm_backbone, pretrained
 from fastreid.modeling.backbones.pretrained import load_pretrained
+from fastreid.modeling.backbones.timm_backbone import _grid_of_tokens
 from tests.modeling.stand_ins import build, fill
 
 
@@ -43,6 +44,19 @@ def test_tokens_keep_their_places():
         tokens = backbone.net.forward_features(x)[0, 1:]
         out = backbone(x)[0]
     assert all(torch.equal(out[:, row, column], tokens[2 * row + column]) for row in range(4) for column in range(2))
+
+
+def test_tokens_without_a_grid_are_named():
+    with pytest.raises(ValueError, match=r"7 tokens fill no grid with the proportions of an image of \(64, 32\)"):
+        _grid_of_tokens(torch.zeros(1, 7, 3), (64, 32))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_a_network_of_tokens_can_be_traced():
+    backbone = tiny("test_vit").eval()
+    x = torch.randn(1, 1, 64, 32)
+    with torch.no_grad():
+        assert torch.allclose(torch.jit.trace(backbone, x)(x), backbone(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("depth", ["test_efficientnet", "resnet18"])

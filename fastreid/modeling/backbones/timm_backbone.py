@@ -33,10 +33,11 @@ class AnyTimmBackbone(TimmBackbone):
 
 def _grid_of_tokens(tokens: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """(B, h * w, D) -> (B, D, h, w), where h : w is about the height : width of the image."""
-    step = math.sqrt(size[0] * size[1] / tokens.shape[1])
-    h, w = round(size[0] / step), round(size[1] / step)
-    if h * w != tokens.shape[1]:
-        raise ValueError(f"{tokens.shape[1]} tokens fill no grid with the proportions of an image of {tuple(size)}")
+    height, width, count = (int(number) for number in (*size, tokens.shape[1]))  # plain numbers while tracing
+    step = math.sqrt(height * width / count)
+    h, w = round(height / step), round(width / step)
+    if h * w != count:
+        raise ValueError(f"{count} tokens fill no grid with the proportions of an image of {(height, width)}")
     return tokens.transpose(1, 2).unflatten(2, (h, w))
 
 
