@@ -350,23 +350,23 @@ def test_cuhk03_is_taken_out_of_the_release(tmp_path):
     assert make(root=str(tmp_path), cuhk03_classic_split=True).query == data.query  # read, not made again
 
 
-def test_attributes_of_persons(roots, cfg, monkeypatch):
-    at(monkeypatch, roots("Market1501Attr"))
+def test_attributes_of_persons(tmp_path, cfg, monkeypatch):
+    at(monkeypatch, miniatures.write("Market1501Attr", tmp_path, ids=5))
     cfg.DATASETS.NAMES, cfg.DATASETS.TESTS = ("Market1501Attr",), ("Market1501Attr",)
     cfg.DATALOADER.NUM_WORKERS, cfg.SOLVER.IMS_PER_BATCH = 0, 8
     train, (test, queries) = build_reid_train_loader(cfg), build_reid_test_loader(cfg, dataset_name="Market1501Attr")
     names = ("age=1", "age=2", "age=3", "hat")
     assert train.dataset.attributes == test.dataset.attributes == names
-    assert train.dataset.num_classes == 4
-    assert (queries, len(test.dataset)) == (16, 16)  # no junk, no distractor
+    assert train.dataset.num_classes == 4  # not the five persons
+    assert (queries, len(test.dataset)) == (20, 20)  # no junk, no distractor
     batch = next(iter(train))
     assert batch["attributes"].dtype == torch.int64
     for pid, row in zip((train.dataset.pids[target] for target in batch["targets"]), batch["attributes"], strict=True):
         number = int(pid.removeprefix("market1501_"))
         assert row.tolist() == [*((number - 1) % 3 == age for age in range(3)), number % 2 == 0]
     first = next(iter(test))
-    assert first["attributes"].shape == (16, 4)
-    assert first["attributes"][0].tolist() == [0, 1, 0, 0]  # person 5
+    assert first["attributes"].shape == (20, 4)
+    assert first["attributes"][0].tolist() == [0, 0, 1, 1]  # person 6
 
 
 def test_attributes_of_duke_and_pa100k(roots, cfg, monkeypatch):
