@@ -1,5 +1,8 @@
 """The export commands, under our flags and fast-reid's."""
 
+import os
+import re
+import subprocess
 import sys
 
 import numpy as np
@@ -55,3 +58,21 @@ def test_old_commands_work_under_their_flags(tmp_path, capsys):
     assert "got height 64, width 0" in capsys.readouterr().err
     assert onnx_inference(["--model-path", "gone.onnx", "--input", str(tmp_path / "a.png")]) == 1
     assert "error: No such ONNX file: 'gone.onnx'" in capsys.readouterr().err
+
+
+def test_the_guide_to_exported_files_runs(repo, tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
+    Image.new("L", (30, 20), 200).save(tmp_path / "a.png")
+    assert main(["--output", str(tmp_path / "a.onnx"), *SMALL]) == 0
+    text = (repo / "docs/export.md").read_text(encoding="utf-8")
+    shown = []
+    for body in re.findall(r"^```python\n# file: (.*?)^```", text, re.MULTILINE | re.DOTALL):
+        name, _, code = body.partition("\n")
+        (tmp_path / name).write_text(code)
+        command = [sys.executable, name, "a.onnx", "a.png"]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(repo)}
+        )
+        assert done.returncode == 0, done.stderr
+        shown.append(done.stdout.strip().splitlines()[-1])
+    assert shown == ["features: (1, 64)", "features: (4, 64)"]
