@@ -99,7 +99,7 @@ class DefaultTrainer(TrainerBase):
         self.iters_per_epoch = _iterations_per_epoch(cfg, len(data_loader.dataset))
         model = self.build_model(cfg)
         optimizer, param_wrapper = _as_pair(self.build_optimizer(cfg, model))
-        wrapped = _for_parallel_training(model)
+        wrapped = _for_parallel_training(cfg, model)
         if cfg.SOLVER.AMP.ENABLED:
             self._trainer = AMPTrainer(wrapped, data_loader, optimizer, param_wrapper, dtype=cfg.SOLVER.AMP.DTYPE)
         else:
@@ -230,6 +230,7 @@ class DefaultTrainer(TrainerBase):
             logger.info("Nothing left to train: %d of %d epochs are done", self.start_epoch, self.max_epoch)
             return None
         super().train(self.start_epoch, self.max_epoch, self.iters_per_epoch)
+        comm.synchronize()  # process 0 has written its files
         results = getattr(self, "_last_eval_results", None)
         if results and comm.is_main_process():
             verify_results(self.cfg, results)
@@ -347,7 +348,7 @@ def _as_pair(built) -> Sequence:
     return built if isinstance(built, (tuple, list)) else (built, None)
 
 
-def _for_parallel_training(model: nn.Module) -> nn.Module:
+def _for_parallel_training(cfg: CfgNode, model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     comm.same_everywhere(model)
@@ -359,9 +360,19 @@ def _for_parallel_training(model: nn.Module) -> nn.Module:
         model,
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
         **{next(name for name in names if name in taken): False},
-        # frozen layers, classification weights in a training without cross-entropy, layers of others that nothing uses
-        find_unused_parameters=True,
+        find_unused_parameters=_some_may_lack_gradients(cfg, model),
     )
+
+
+def _some_may_lack_gradients(cfg: CfgNode, model: nn.Module) -> bool:
+    """Must each step look for parameters without a gradient? That costs time, and their absence is an error otherwise.
+
+    Such are frozen layers, the classifier where no loss reads it, and what the networks of others do not use.
+    """
+    frozen = bool(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0
+    classified = any("cls_outputs" in loss.needs for loss in getattr(model, "loss_functions", ()))
+    ours = all(type(module).__module__.startswith(("fastreid.", "torch.")) for module in model.modules())
+    return frozen or not classified or not ours
 
 
 def _millions(model: nn.Module) -> float:
