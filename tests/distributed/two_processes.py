@@ -71,7 +71,7 @@ def training(norm: str, losses: tuple[str, ...], seed: int = 0) -> dict:
                          "MODEL.HEADS.NUM_CLASSES", CLASSES, "MODEL.LOSSES.NAME", losses])  # fmt: skip
     torch.manual_seed(seed + comm.get_rank())  # that of process 0 must win
     model = build_model(cfg).double().train()
-    parallel = _for_parallel_training(model)
+    parallel = _for_parallel_training(cfg, model)
     assert isinstance(parallel, DistributedDataParallel) == (comm.get_world_size() > 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     seen = []
