@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -173,10 +173,11 @@ class Visualizer:
         return "   ".join(parts)
 
     def _path(self, row: int) -> str:
-        if isinstance(self.dataset, (list, tuple)):
-            return str(self.dataset[row])
         records = getattr(self.dataset, "records", None) or getattr(self.dataset, "img_items", None)
-        return str(records[row][0] if records is not None else self.dataset[row]["img_paths"])
+        if records is not None:
+            return str(records[row][0])
+        item = self.dataset[row]
+        return str(item["img_paths"] if isinstance(item, Mapping) else item)
 
     # ------------------------------------------------------------------------------------------------------- ROC
 

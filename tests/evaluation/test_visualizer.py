@@ -1,9 +1,12 @@
 """The pictures' contents: which images, in which order, with which marks; and the curves behind the plots."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from fastreid.data import CommDataset
 from fastreid.evaluation.plots import COLORS, PAPER, Plot
 from fastreid.evaluation.rank import evaluate_rank
 from fastreid.evaluation.rank_pictures import QUERY, RIGHT, WRONG, Tile, draw_ranking, shorten
@@ -82,6 +85,18 @@ def test_lists_hold_the_ranked_images_with_their_marks(visualizer, drawn, tmp_pa
     visualizer.vis_rank_list(tmp_path / "down", True, num_vis=1, rank_sort="descending", label_sort="descending")
     assert drawn[2][1] == "image1.png"
     assert drawn[2][3] == [("image5.png", "1", True), ("image7.png", "3", True)]
+
+
+def test_images_come_from_any_kind_of_dataset(visualizer, paths, tmp_path):
+    """A data set of ours, one with fast-reid's ``img_items``, one with its items, or paths."""
+    records = CommDataset([(path, 0, 0) for path in paths])
+    old = SimpleNamespace(img_items=[(path, 0, 0) for path in paths])
+    pictures = []
+    for dataset in (paths, records, old, [{"img_paths": path} for path in paths]):
+        visualizer.dataset = dataset
+        files = visualizer.save_rank_result([1], tmp_path, max_rank=4)
+        pictures.append(files[0].read_bytes())
+    assert len(set(pictures)) == 1
 
 
 @pytest.mark.parametrize("max_rank, length", [(1, 1), (500, 5)])
