@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastreid.config import get_cfg
+from fastreid.data.loader import StreamBatches
 from fastreid.data.samplers import (
     SAMPLER_REGISTRY,
     BalancedIdentitySampler,
@@ -190,3 +191,32 @@ def test_unknown_sampler_has_a_near_miss():
     cfg.DATALOADER.SAMPLER_TRAIN = "NaiveIdentitySampler2"
     with pytest.raises(KeyError, match="Did you mean 'NaiveIdentitySampler'"):
         build_train_sampler(cfg, items(), 16, 0)
+
+
+def sampler_of(name, source):
+    """One whose global batches are 12 images."""
+    if name == "TrainingSampler":
+        return TrainingSampler(len(source), seed=4)
+    if name == "ImbalancedDatasetSampler":
+        return ImbalancedDatasetSampler(source, seed=4)
+    weights = {"set_weight": (1, 1, 1)} if name == "SetReWeightSampler" else {}
+    return SAMPLER_REGISTRY.get(name)(source, 12 // comm.get_world_size(), 2, seed=4, **weights)
+
+
+@pytest.mark.parametrize("name", SAMPLER_REGISTRY.names())
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_any_number_of_processes_draws_the_same_batches_and_augmentations(name, world_size, monkeypatch):
+    def items_of(start=0):
+        batches = StreamBatches(sampler_of(name, source), 12 // comm.get_world_size(), 4, comm.get_rank(), start)
+        return list(itertools.islice(batches, 5))
+
+    source = items()
+    whole = items_of()
+    shares = []
+    for rank in range(world_size):
+        as_rank(monkeypatch, rank, world_size)
+        shares.append(items_of())
+        assert items_of(start=2)[0] == shares[-1][2], "a resumed run enters the same stream"
+    for number, batch in enumerate(whole):
+        assert sorted(item for share in shares for item in share[number]) == sorted(batch)
+        assert len({item.key for item in batch}) == 12
