@@ -361,3 +361,26 @@ def test_a_reid_evaluator_with_one_part_of_its_own(cpu_cfg, part):
             evaluator.process({name: value[rows] for name, value in labels.items()}, torch.eye(2).repeat(2, 1)[rows])
         results = evaluator.evaluate()
         assert results["mAP"] == 100 if part == "process" else results == {"norm": pytest.approx(2**0.5)}
+
+
+def test_checkpoints_are_saved_after_figures_wherever_they_stand_in_the_list():
+    calls = []
+
+    class Named(hooks.HookBase):
+        def __init__(self, name):
+            self.name = name
+
+        def after_epoch(self):
+            calls.append(self.name)
+
+    class Saving(hooks.PeriodicCheckpointer):
+        def before_train(self):
+            pass
+
+        def after_epoch(self):
+            calls.append("save")
+
+    trainer = small_trainer(Named("evaluate"))
+    trainer.register_hooks([Saving(None, 1), Named("own"), Named("write")])
+    trainer.train(0, 1, 1)
+    assert calls == ["evaluate", "own", "write", "save"]
