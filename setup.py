@@ -14,6 +14,7 @@ CORE = [
     "timm>=1.0",
     "yacs==0.1.8",
     "numpy>=1.26",
+    "scipy>=1.11",
     "scikit-learn>=1.3",
     "pillow>=10",
     "termcolor>=2.0",
@@ -29,7 +30,15 @@ EXTRAS = {
     "gpu": ["faiss-gpu>=1.9"],
     "synth": ["manifold3d>=3.1"],
     "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.6", "import-linter>=2.1", "Cython>=3.0"],
+    "dev": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
+        "ruff>=0.6",
+        "import-linter>=2.1",
+        "Cython>=3.0",
+        "h5py>=3.8",
+    ],
 }
 
 

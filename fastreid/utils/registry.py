@@ -6,10 +6,13 @@ registered without a node is called with the whole ``cfg``, which is how compone
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastreid.utils.errors import nearest
+
+logger = logging.getLogger(__name__)
 
 
 class Registry:
@@ -38,14 +41,21 @@ class Registry:
             node: dotted config node whose lower-case keys are the keyword arguments of ``obj``; ``None`` means that
                 ``obj`` takes the whole ``cfg``.
 
+        A component from outside replaces one of fastreid's own under the same name, with a warning: projects bring
+        components (``AttrHead``, ...) that became part of fastreid later.
+
         Raises:
-            KeyError: another object has this name.
+            KeyError: another object from outside, or another one of fastreid's, has this name.
         """
         if obj is None:
             return lambda decorated: self.register(decorated, name=name, node=node)
         key = name or obj.__name__
-        if key in self._objects and self._objects[key] is not obj:
-            raise KeyError(f"'{key}' is already registered in the {self.name} registry as {self._objects[key]!r}")
+        known = self._objects.get(key, obj)
+        if known is not obj:
+            if _is_own(obj) or not _is_own(known):
+                raise KeyError(f"'{key}' is already registered in the {self.name} registry as {known!r}")
+            logger.warning("'%s' of the %s registry is now that of %s", key, self.name, obj.__module__)
+            self._nodes.pop(key, None)
         self._objects[key] = obj
         if node is not None:
             self._nodes[key] = node
@@ -95,6 +105,10 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({self.name}: {', '.join(self.names())})"
+
+
+def _is_own(component: Any) -> bool:
+    return getattr(component, "__module__", "").startswith("fastreid.")
 
 
 def option_names(component: Callable) -> list[str]:

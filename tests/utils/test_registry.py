@@ -62,3 +62,23 @@ def test_a_retired_name_is_answered_with_its_successor():
     heads = Registry("HEADS", retired={"BNneckHead": "EmbeddingHead with MODEL.HEADS.WITH_BNNECK True"})
     with pytest.raises(KeyError, match="retired: use EmbeddingHead with MODEL.HEADS.WITH_BNNECK True"):
         heads.get("BNneckHead")
+
+
+def test_a_component_from_outside_replaces_a_built_in_with_a_warning(caplog):
+    losses = Registry("LOSSES")
+
+    def own(cfg):
+        return "own"
+
+    own.__module__ = "fastreid.modeling.losses.own"
+    losses.register(own, name="Loss", node="MODEL.LOSSES.TRI")
+
+    @losses.register(name="Loss")
+    def theirs(cfg):
+        return cfg.MODEL.DEVICE
+
+    assert losses.build("Loss", get_cfg()) == "cuda"
+    assert losses.node("Loss") is None
+    assert "'Loss' of the LOSSES registry is now that of" in caplog.text
+    with pytest.raises(KeyError, match="already registered"):
+        losses.register(lambda cfg: None, name="Loss")
