@@ -129,6 +129,15 @@ def test_weights_of_timm_fit_and_give_what_timm_gives(family, depth, name):
         assert torch.allclose(backbone(x), expected, atol=1e-5 * expected.abs().max().item())
 
 
+def test_grouped_convolutions_of_repvgg_stand_where_timm_has_them():
+    with torch.device("meta"):
+        theirs = timm.create_model("repvgg_b1g4", num_classes=0).state_dict()
+    backbone = build("repvgg", "B1g4", "meta")
+    shapes = {name: value.shape for name, value in backbone.state_dict().items()}
+    assert {name: value.shape for name, value in backbone.adapt_weights(theirs).items()} == shapes
+    assert shapes["stage1.1.rbr_dense.conv.weight"] == (128, 32, 3, 3)
+
+
 @pytest.mark.parametrize("family", SMALLEST)
 def test_what_is_saved_loads_again_also_inside_a_model(family):
     first, second = (nn.ModuleDict({"backbone": build(family).eval()}) for _ in range(2))
