@@ -37,6 +37,7 @@ REMOVED_KEYS = {
 
 # names under which the same component was selected before
 RENAMED_VALUES = {
+    "MODEL.BACKBONE.NAME": {"build_resnet_backbone_distill": "build_resnet_backbone"},
     "MODEL.HEADS.CLS_LAYER": {
         "arcSoftmax": "ArcSoftmax",
         "circleSoftmax": "CircleSoftmax",

@@ -231,12 +231,14 @@ def test_every_successor_exists():
     from fastreid.config.compat import REMOVED_KEYS, RENAMED_KEYS, RENAMED_VALUES
     from fastreid.config.config import flatten
     from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY
+    from fastreid.modeling import BACKBONE_REGISTRY
     from fastreid.solver import SCHEDULER_REGISTRY
 
     known = flatten(get_cfg())
     assert set(RENAMED_KEYS.values()) <= set(known)
     assert not set(known) & {*RENAMED_KEYS, *REMOVED_KEYS}, "a key that exists is not retired"
     registries = {
+        "MODEL.BACKBONE.NAME": BACKBONE_REGISTRY,
         "MODEL.HEADS.CLS_LAYER": SOFTMAX_REGISTRY,
         "MODEL.HEADS.POOL_LAYER": POOLING_REGISTRY,
         "SOLVER.SCHED": SCHEDULER_REGISTRY,
