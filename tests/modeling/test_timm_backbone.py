@@ -77,6 +77,17 @@ def test_branches_that_meet_keep_their_stride(caplog):
         assert backbone(torch.randn(1, 1, 64, 32)).shape == (1, 2048, 2, 1)
 
 
+@pytest.mark.parametrize("depth, unused", [("mobilenetv3_small_050", {"net.conv_head.weight"}), ("test_vit", set())])
+def test_every_trained_parameter_gets_a_gradient(depth, unused):
+    backbone = tiny(depth)
+    backbone(torch.randn(2, 1, 64, 32)).square().mean().backward()
+    without = {name for name, parameter in backbone.named_parameters() if parameter.grad is None}
+    frozen = {name for name, parameter in backbone.named_parameters() if not parameter.requires_grad}
+    assert without == frozen
+    assert unused <= frozen
+    assert len(frozen) <= 2
+
+
 def test_names_are_those_of_timm_and_its_weights_load():
     reference = fill(timm.create_model("test_resnet", num_classes=0, in_chans=1)).eval()
     backbone = tiny("test_resnet", last_stride=2).eval()

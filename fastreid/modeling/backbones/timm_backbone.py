@@ -74,6 +74,7 @@ def build_timm_backbone(
         ) from error
     if last_stride == 1 and not _keep_last_size(backbone, size, in_channels, img_size):
         logger.warning("MODEL.BACKBONE.LAST_STRIDE 1 cannot be had with %s of timm: its own strides are kept", depth)
+    _freeze_unused(backbone, in_channels, img_size)
     if pretrain and pretrain_path:
         load_pretrained(backbone, pretrain_path)
     return backbone
@@ -91,12 +92,17 @@ def _create(name: str, img_size: tuple[int, int], **options) -> nn.Module:
     return create_timm(name, **options)
 
 
-@torch.no_grad()
-def _size_of_map(backbone: AnyTimmBackbone, in_channels: int, img_size: Sequence[int]) -> tuple[int, ...]:
-    """Try the network on one image; return (h, w) of its map."""
+def _map_of_zeros(backbone: AnyTimmBackbone, in_channels: int, img_size: Sequence[int]) -> torch.Tensor:
     weight = next(backbone.parameters())
     out = backbone.eval()(torch.zeros(1, in_channels, *img_size, device=weight.device, dtype=weight.dtype))
     backbone.train()
+    return out
+
+
+@torch.no_grad()
+def _size_of_map(backbone: AnyTimmBackbone, in_channels: int, img_size: Sequence[int]) -> tuple[int, ...]:
+    """Try the network on one image; return (h, w) of its map."""
+    out = _map_of_zeros(backbone, in_channels, img_size)
     if out.shape[1] != backbone.feature_dim:
         raise ValueError(f"its map has {out.shape[1]} channels instead of the {backbone.feature_dim} that it states")
     return tuple(out.shape[2:])
@@ -117,6 +123,19 @@ def _keep_last_size(
         logger.info("Without the strides of its last stage the network does not run: %s", error)
     set_stride(2, *strided)
     return False
+
+
+@torch.enable_grad()
+def _freeze_unused(backbone: AnyTimmBackbone, in_channels: int, img_size: Sequence[int]) -> None:
+    """Exclude parameters behind the map from training: training in several processes waits for all gradients."""
+    parameters = {name: value for name, value in backbone.named_parameters() if value.requires_grad}
+    out = _map_of_zeros(backbone, in_channels, img_size)
+    gradients = torch.autograd.grad(out.sum(), list(parameters.values()), allow_unused=True)
+    unused = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+    for name in unused:
+        parameters[name].requires_grad_(False)
+    if unused:
+        logger.info("Not part of the feature map, hence not trained: %s", ", ".join(unused))
 
 
 def _strided_last(net: nn.Module) -> list[nn.Module]:
