@@ -75,7 +75,7 @@ def create_timm(name: str, **options) -> nn.Module:
             f"with MODEL.BACKBONE.PRETRAIN False."
         ) from error
     except AssertionError as error:
-        raise ValueError(f"timm cannot build {name!r} as a backbone: {error or 'not with these options'}") from error
+        raise ValueError(f"timm cannot build {name!r} as a backbone: {str(error) or 'not with these options'}") from error
     except RuntimeError as error:
         if not options.get("pretrained"):
             raise
