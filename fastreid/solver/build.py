@@ -95,8 +95,7 @@ def get_default_optimizer_params(
     """Return parameter groups by learning rate, weight decay and whether they are frozen at first.
 
     fast-reid's rules: weights of norms have their own decay; every ``bias`` (of norms too) its own factor and decay;
-    what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others. The heads
-    of MGN (``b1_head``, ...) count too, which fast-reid's rule misses.
+    what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others.
     """
     frozen = {id(p) for p in frozen_parameters(model, freeze_layers)}
     groups: dict[tuple, dict[str, Any]] = {}
@@ -111,7 +110,7 @@ def get_default_optimizer_params(
                 decay = weight_decay_norm
             if name == "bias":
                 lr, decay = lr * bias_lr_factor, weight_decay_bias
-            if "heads" in module_name or module_name.partition(".")[0].endswith("_head"):
+            if "heads" in module_name:
                 lr *= heads_lr_factor
             key = (lr, decay, id(parameter) in frozen)
             group = groups.setdefault(key, {"params": [], "lr": lr, "weight_decay": decay, "frozen": key[2]})

@@ -165,12 +165,3 @@ def test_frozen_parameters_wait_for_their_iterations_also_after_a_resume(cfg, ne
     assert not torch.equal(resumed.b1.weight, start)
     train(net, optimizer, 2)
     torch.testing.assert_close(resumed.state_dict(), net.state_dict())
-
-
-def test_the_rate_of_the_heads_reaches_those_of_mgn():
-    model = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("backbone", "heads", "b1_head", "b1")})
-    groups = get_default_optimizer_params(model, 1.0, 0.0, 0.0, 0.0, heads_lr_factor=5.0)
-    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-    assert {name: rates[id(child.weight)] for name, child in model.items()} == {
-        "backbone": 1.0, "heads": 5.0, "b1_head": 5.0, "b1": 1.0,
-    }  # fmt: skip
