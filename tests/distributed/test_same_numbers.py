@@ -72,6 +72,14 @@ def test_training_has_the_losses_and_weights_of_one_process(found, alone, name):
             torch.testing.assert_close(value, whole["weights"][key], rtol=1e-5, atol=1e-8, msg=key)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_features_are_those_of_one_process_whatever_the_shares(found, alone, size):
+    shared, whole = found[0]["evaluations"][size], alone["evaluations"][size]
+    assert torch.equal(shared["features"], whole["features"])
+    assert shared["paths"] == whole["paths"] == [f"{number}.png" for number in range(size)]
+    assert found[1]["evaluations"][size] is None
+
+
 def test_one_process_uses_the_ordinary_norm():
     x, sync, plain = two.draw(4, 3, 2, 2).float(), get_norm("syncBN", 3), get_norm("BN", 3)
     for training in (True, False):

@@ -6,7 +6,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from fastreid.config import get_cfg
+from fastreid.data.samplers import InferenceSampler
 from fastreid.engine.defaults import _for_parallel_training
+from fastreid.engine.extraction import extract_features
 from fastreid.layers import get_norm
 from fastreid.modeling import build_model
 from fastreid.modeling import losses as L
@@ -14,6 +16,7 @@ from fastreid.utils import comm
 
 BATCH, STEPS, CLASSES = 8, 3, 5
 UNEVEN = {"uneven": (5, 2), "empty": (6, 0), "even": (3, 3)}
+KNOWN = torch.tensor([[1, 0, -1, -1, -1], [-1] * 5, [0, 0, 1, 1, 0], [1, -1, 1, -1, 0]])  # attributes of four classes
 LOSSES = {
     "triplet_hard": lambda x, t: L.triplet_loss(x, t, 0.3, False, True),
     "triplet_weighted": lambda x, t: L.triplet_loss(x, t, 0.0, True, False),
@@ -21,6 +24,7 @@ LOSSES = {
     "cosface": lambda x, t: L.pairwise_cosface(x, t, 0.25, 16),
     "cross_entropy": lambda x, t: L.cross_entropy_loss(x, t, 0.1),
     "cross_entropy_saturated": lambda x, t: L.cross_entropy_loss(1000 * x, t, 0.0),
+    "binary_cross_entropy": lambda x, t: L.binary_cross_entropy_loss(x, KNOWN[t]),
     "focal": lambda x, t: L.focal_loss(x, t, 0.25),
 }
 
@@ -92,6 +96,33 @@ TRAININGS = {
 }
 
 
+class Rows(torch.utils.data.Dataset):
+    """A test set of ``size`` images."""
+
+    def __init__(self, size: int):
+        self.images = draw(size, 3, 4, 4)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"images": self.images[index], "targets": index, "camids": 0, "img_paths": f"{index}.png"}
+
+
+class Flat(torch.nn.Module):
+    def forward(self, batch: dict) -> torch.Tensor:
+        return batch["images"].flatten(1)
+
+
+def evaluation(size: int) -> dict | None:
+    """The features of a test set in batches of two, in the main process."""
+    rows = Rows(size)
+    loader = torch.utils.data.DataLoader(rows, batch_size=2, sampler=InferenceSampler(size))
+    file = extract_features(Flat(), loader, num_query=1)
+    assert (file is None) == (comm.get_rank() > 0)
+    return file and {"features": torch.from_numpy(file.features), "paths": list(file.paths)}
+
+
 def everything() -> dict:
     torch.set_num_threads(1)
     gathered = share(draw(4, 2)).clone().requires_grad_()
@@ -103,6 +134,7 @@ def everything() -> dict:
         "norms": {name: sync_batch_norm(sizes) for name, sizes in UNEVEN.items()},
         "cumulative": sync_batch_norm((3, 4), momentum=None),
         "far from zero": sync_batch_norm((3, 4), offset=1000.0, dtype=torch.float32),
+        "evaluations": {size: evaluation(size) for size in (1, 2, 7)},  # 7: batches 2 + 2 and 2 + 1; 1: nothing left
         "trainings": {name: training(*options) for name, options in TRAININGS.items()},
     }
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.utils import LOSS_REGISTRY
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, masked_mean
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def binary_cross_entropy_loss(
     losses = F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
     if positive_share is not None:
         losses = losses * torch.where(positive, 1 - positive_share, positive_share).exp()
-    return (losses * known).sum() / known.sum().clamp(min=1)
+    return masked_mean(losses, known)
 
 
 def positive_shares(attributes: Iterable[Sequence[int]]) -> list[float]:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.utils import LOSS_REGISTRY
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, masked_mean
 from fastreid.utils import comm
 from fastreid.utils.events import get_event_storage
 
@@ -16,7 +16,6 @@ def cross_entropy_loss(
     """Cross-entropy with smoothed targets: ``1 - eps`` for the class, ``eps / (C - 1)`` for each other one.
 
     Samples whose loss is exactly zero do not count in the mean. One class alone cannot be smoothed: ``eps`` is then 0.
-    Several processes count together, so all of them must call it.
 
     Args:
         pred_class_outputs: (B, C) logits.
@@ -32,9 +31,7 @@ def cross_entropy_loss(
     smooth = torch.full_like(own, eps) if eps >= 0 else alpha * own.detach().exp()
     others = (log_probs.sum(1) - own) / max(num_classes - 1, 1)
     losses = -(1 - smooth) * own - smooth * others
-    # divided by the mean count of a process, losses and gradients averaged over the processes are those of all samples
-    count = comm.mean_over_processes((losses != 0).sum().to(losses.dtype))
-    return losses.sum() / count.clamp(min=1 / comm.get_world_size())
+    return masked_mean(losses, losses.detach() != 0)
 
 
 @torch.no_grad()

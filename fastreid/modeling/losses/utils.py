@@ -64,7 +64,8 @@ def over_all_processes(loss: Callable) -> Callable:
     Mining and pairs then reach over the global batch, and W processes with B / W images each train as one process
     with B does: each computes the loss L of the joined rows, and the gradients that flow back to a process (see
     ``comm.all_gather_with_grad``) are those of W * L, which ``DistributedDataParallel`` averages to those of L. A
-    loss that is a mean of single rows needs no joining: the mean of the means of equal shares is the mean.
+    loss that is a mean of single rows needs no joining: the mean of the means of equal shares is the mean (where rows
+    can be left out, ``masked_mean``).
 
     The function must be called by all processes, with batches of equal size.
     """
@@ -74,6 +75,16 @@ def over_all_processes(loss: Callable) -> Callable:
         return loss(comm.all_gather_with_grad(embedding), concat_all_gather(targets), *args, **options)
 
     return joined
+
+
+def masked_mean(losses: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of the entries of ``losses`` that ``mask`` marks, in the batches of all processes; 0 where there are none.
+
+    Each process divides its sum by the mean count of a process, so that values and gradients averaged over the
+    processes are those of all entries. All must call it.
+    """
+    count = comm.mean_over_processes(mask.sum().to(losses.dtype))
+    return (losses * mask).sum() / count.clamp(min=1 / comm.get_world_size())
 
 
 @torch.no_grad()
