@@ -348,6 +348,15 @@ def _as_pair(built) -> Sequence:
     return built if isinstance(built, (tuple, list)) else (built, None)
 
 
+class _Parallel(DistributedDataParallel):
+    """Takes a model with ``fastreid.layers.SyncBatchNorm`` on a CPU too, which that layer can and PyTorch's cannot."""
+
+    def _passing_sync_batchnorm_handle(self, module: nn.Module) -> None:
+        foreign = (type(layer) is nn.SyncBatchNorm for layer in module.modules())
+        if self.device_type != "cpu" or any(foreign):
+            super()._passing_sync_batchnorm_handle(module)
+
+
 def _for_parallel_training(cfg: CfgNode, model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
@@ -356,7 +365,7 @@ def _for_parallel_training(cfg: CfgNode, model: nn.Module) -> nn.Module:
     # BufferAverage does better, once per epoch; the first name is that of newer PyTorch
     names = ("forward_sync_buffers", "broadcast_buffers")
     taken = inspect.signature(DistributedDataParallel).parameters
-    return DistributedDataParallel(
+    return _Parallel(
         model,
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
         **{next(name for name in names if name in taken): False},
