@@ -25,23 +25,25 @@ class BatchNorm(nn.BatchNorm2d):
         _prepare_affine(self, weight_freeze, bias_freeze, weight_init, bias_init)
 
 
-class SyncBatchNorm(BatchNorm):
+class SyncBatchNorm(nn.SyncBatchNorm):
     """``BatchNorm`` with the statistics of the batches of all processes, whose sizes may differ.
 
-    Tensors on a GPU go the way of ``nn.SyncBatchNorm``; of those on a CPU, which it refuses, the statistics are joined
-    here. It is no subclass, because ``DistributedDataParallel`` refuses a model on a CPU with any of those.
+    Of tensors on a CPU, which PyTorch's own layer refuses, the statistics are joined here.
     """
 
-    process_group = None  # all processes
-    _check_input_dim = nn.SyncBatchNorm._check_input_dim
-    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1,
+        weight_freeze: bool = False, bias_freeze: bool = False, weight_init: float = 1.0, bias_init: float = 0.0,
+    ):
+        super().__init__(num_features, eps=eps, momentum=momentum)
+        _prepare_affine(self, weight_freeze, bias_freeze, weight_init, bias_init)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Args: x: (B, C, ...). Raises ``ValueError`` for a joined batch of one value per channel."""
-        if not self.training or comm.get_world_size() == 1:
-            return super().forward(x)
         if x.device.type != "cpu":
-            return nn.SyncBatchNorm.forward(self, x)
+            return super().forward(x)
+        if not self.training or comm.get_world_size() == 1:
+            return nn.BatchNorm2d.forward(self, x)
         wide = x.to(self.weight.dtype)  # half precision is too coarse for sums
         mean, var, count = _joint_statistics(wide)
         with torch.no_grad():
