@@ -6,6 +6,9 @@ import sys
 COMMANDS = {
     "train": ("fastreid.engine.commands:train", "train a model, or evaluate one with --eval-only"),
     "test": ("fastreid.engine.submit:main", "write result.npy for the test lists"),
+    "features": ("fastreid.engine.feature_demo:main", "features of a folder of images"),
+    "visualize": ("fastreid.engine.visualize:main", "ranked lists, ROC curve and distances as pictures"),
+    "export": ("fastreid.engine.export:main", "write a model as ONNX, TorchScript or safetensors"),
     "check-submission": ("fastreid.evaluation.submission:main", "say what is wrong with a result.npy"),
     "minipatent": ("fastreid.data.synthetic.generate:main", "draw the MiniPatent data set"),
     "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
