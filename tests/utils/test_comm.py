@@ -27,6 +27,9 @@ def describe(folder):
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(float(rank))
     comm.average_buffers(norm)
+    other = torch.nn.BatchNorm1d(1)
+    other.running_mean.fill_(rank + 3.0)
+    comm.same_everywhere(other)
     torch.manual_seed(rank)
     reduced = comm.reduce_dict({"a": torch.tensor(1.0 + rank), "b": torch.tensor(4.0 * rank)})
     found = {
@@ -35,6 +38,7 @@ def describe(folder):
         "everywhere": comm.all_gather(rank * 10),
         "seed": comm.shared_random_seed(),
         "mean": float(norm.running_mean),
+        "same": float(other.running_mean),
         "batches": int(norm.num_batches_tracked),
         "reduced": {name: float(value) for name, value in reduced.items()},
     }
@@ -55,6 +59,7 @@ def test_two_processes(tmp_path, monkeypatch):
     assert first["everywhere"] == second["everywhere"] == [0, 10]
     assert first["seed"] == second["seed"]
     assert first["mean"] == second["mean"] == 0.5
+    assert first["same"] == second["same"] == 3.0
     assert first["reduced"] == {"a": 1.5, "b": 2.0}
 
 
