@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fastreid.config import configurable
+from fastreid.data.cameras import require_embeddings, with_cameras_of_training
 from fastreid.data.common import CommDataset
 from fastreid.data.datasets import build_dataset
 from fastreid.data.images import read_image
@@ -39,6 +40,7 @@ def _train_from_cfg(
     if train_set is None:
         transforms = transforms or build_transforms(cfg, is_train=True)
         train_set = _dataset(cfg, *_training_data(cfg, **kwargs), transforms, is_train=True)
+        require_embeddings(cfg.MODEL.BACKBONE.NUM_CAMERAS, train_set.cams)
     if sampler is None:
         sampler = build_train_sampler(cfg, _items_of(train_set), per_process(batch), seed)
         logger.info("Training sampler: %s", cfg.DATALOADER.SAMPLER_TRAIN)
@@ -96,7 +98,11 @@ def _test_from_cfg(
             data.show_test()
         transforms = transforms or build_transforms(cfg, is_train=False)
         names, num_query = getattr(data, "attributes", ()), len(query)
-        test_set = _dataset(cfg, query + gallery, names, transforms, is_train=False)
+        records = query + gallery
+        if cfg.MODEL.BACKBONE.NUM_CAMERAS > 0:
+            own = dataset_name in cfg.DATASETS.NAMES
+            records = with_cameras_of_training(records, train_records(cfg), (dataset_name, data.name), own)
+        test_set = _dataset(cfg, records, names, transforms, is_train=False)
         test_set.name, test_set.relevance_known = dataset_name, getattr(data, "relevance_known", True)
     return {
         "test_set": test_set, "test_batch_size": cfg.TEST.IMS_PER_BATCH, "num_query": num_query,
@@ -144,6 +150,8 @@ def build_file_loader(cfg, paths: Sequence[str | os.PathLike], batch_size: int |
     records = [Record(os.fspath(path), 0, 0) for path in paths]
     if not records:
         raise ValueError("paths is empty: at least one image file is needed")
+    if cfg.MODEL.BACKBONE.NUM_CAMERAS > 0:
+        logger.warning("MODEL.BACKBONE.NUM_CAMERAS: the cameras of these files are unknown; each counts as camera 0")
     files = _dataset(cfg, records, (), build_transforms(cfg, is_train=False), is_train=False)
     workers = cfg.DATALOADER.NUM_WORKERS if len(records) > batch_size else 0  # one batch is read faster than they start
     return ReidLoader(files, batch_size=batch_size, **_loader_options(workers, seed=0))

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from fastreid.data.cameras import in_natural_order
 from fastreid.data.images import BadImage, read_image
 from fastreid.data.records import Record, as_record
 from fastreid.utils.errors import require_choice
@@ -45,8 +46,9 @@ class CommDataset(Dataset):
     Args:
         img_items: records or ``(path, pid, camid)``.
         transform: called with the PIL image.
-        relabel: targets and cameras count from 0 in sorted order (training); otherwise integers stay as they are and
-            strings are counted in sorted order, so that targets are always integers.
+        relabel: targets and cameras count from 0 (training); otherwise integers stay as they are and strings are
+            counted, so that targets are always integers. Identities count in sorted order, which is that of the classes
+            in checkpoints; cameras in natural order (2 before 10), in which test sets number theirs.
         reader: called as ``reader(path, source=...)``; returns a PIL image or raises ``BadImage``.
         attributes: names of the records' attributes.
         on_bad_image: "error", "skip" (training: another image of the same identity, or the next readable one) or
@@ -77,7 +79,7 @@ class CommDataset(Dataset):
         self.img_items = [as_record(item) for item in img_items]
         self.transform, self.relabel, self.reader, self.on_bad_image = transform, relabel, reader, on_bad_image
         self.pids = sorted({record.pid for record in self.img_items}, key=_order)
-        self.cams = sorted({record.camid for record in self.img_items}, key=_order)
+        self.cams = in_natural_order(record.camid for record in self.img_items)
         self.pid_dict = self._labels(self.pids)
         self.cam_dict = self._labels(self.cams)
         self._columns = [c for c in _COLUMNS if any(getattr(record, c) is not None for record in self.img_items)]

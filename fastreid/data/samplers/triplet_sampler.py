@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastreid.data.cameras import in_natural_order
 from fastreid.data.samplers.build import SAMPLER_REGISTRY, StreamSampler
 
 
@@ -117,7 +118,7 @@ class SetReWeightSampler(IdentitySampler):
     An identity belongs to every set in which it has images; in a batch it appears for one set only.
 
     Args:
-        set_weight: one weight per camera, in sorted order; 0 leaves a set out.
+        set_weight: one weight per camera, in natural order (2 before 10); 0 leaves a set out.
 
     Raises:
         ValueError: the number of weights differs from that of the cameras, or a set has too few identities.
@@ -146,7 +147,7 @@ class SetReWeightSampler(IdentitySampler):
                 )
 
     def _cameras(self) -> list:
-        return sorted(set(self.cams), key=lambda name: (isinstance(name, str), name))
+        return in_natural_order(self.cams)
 
     def _of_camera(self, camera: Any) -> list[int]:
         return [index for index, name in enumerate(self.cams) if name == camera]
