@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastreid.utils.command import message_of
+from fastreid.utils.errors import require_whole
 from fastreid.utils.files import atomic_write
 
 FORMAT = 1
@@ -85,7 +86,7 @@ class FeatureFile:
                 raise ValueError(f"columns of a FeatureFile must contain '{name}'; got {sorted(columns)}")
         if len(self.paths) != len(features):
             raise ValueError(f"a FeatureFile of {len(features)} rows needs as many paths; got {len(self.paths)}")
-        if not 0 <= self.num_query <= len(features):
+        if not 0 <= require_whole("num_query of a FeatureFile", self.num_query, 0) <= len(features):
             raise ValueError(f"num_query must be in 0..{len(features)}, the number of rows; got {self.num_query}")
         _require_finite(features, self.paths)
         for name, value in (
@@ -147,7 +148,7 @@ class FeatureFile:
             raise ValueError(f"{path} is not a feature file: {message_of(error)}") from error
         try:
             return cls(features, columns=columns, **given)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from error
 
     def check(self, fingerprint: Mapping[str, Any]) -> None:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,30 @@ def test_an_array_file_and_a_truncated_one_are_refused(tmp_path):
     for name in ("a.npy", "half.npz"):
         with pytest.raises(ValueError, match="is not a feature file"):
             FeatureFile.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_query": 1.5}, "num_query of a FeatureFile must be a whole number; got 1.5"),
+        ({"num_query": None}, "num_query of a FeatureFile must be a whole number; got None"),
+        ({"num_query": -1}, "num_query of a FeatureFile must be at least 0; got -1"),
+        ({"paths": None}, "has no len"),
+        ({"pids": np.array(["a"] * 5)}, "'pids' of a FeatureFile must hold whole numbers"),
+        ({"pids": np.array([print] * 5)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_a_file_with_wrong_parts_is_refused_by_name(tmp_path, change, message):
+    make().save(tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz") as stored:
+        parts = dict(stored)
+    described = json.loads(parts["description"].tobytes())
+    for key, value in change.items():
+        (described if key in described else parts)[key] = value
+    text = np.frombuffer(json.dumps(described).encode(), np.uint8)
+    np.savez(tmp_path / "f.npz", **{**parts, "description": text})
+    with pytest.raises(ValueError, match=rf"f\.npz.*{message}"):
+        FeatureFile.load(tmp_path / "f.npz")
 
 
 def test_stale_names_the_part_that_differs():
