@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+import functools
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -21,3 +23,20 @@ def testdata() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared test data at {path}; set FASTREID_TESTDATA")
     return path
+
+
+@pytest.fixture(scope="module")
+def quick_launch():
+    """Let ``launch`` take its processes from a server that has imported torch once for all of them.
+
+    Their environment is that of the first such test. What a new interpreter alone shows (arguments that cannot be
+    pickled, the death of the parent) needs the real way.
+    """
+    from fastreid.engine import launcher
+
+    multiprocessing.set_forkserver_preload(["fastreid.engine.defaults"])
+    started = functools.partial(launcher.mp.start_processes, start_method="forkserver")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launcher.mp, "spawn", started)
+        patch.setattr(launcher, "GRACE_SECONDS", 1.0)
+        yield

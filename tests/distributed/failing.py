@@ -66,6 +66,13 @@ def is_killed(_folder: str) -> None:
     comm.synchronize()
 
 
+def is_interrupted(_folder: str) -> None:
+    if comm.get_rank() == 1:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with it ignored
+        os.kill(os.getpid(), signal.SIGINT)
+    comm.synchronize()
+
+
 def waits(folder: str) -> None:
     Path(folder, str(comm.get_rank())).write_text(str(os.getpid()))
     threading.Event().wait()

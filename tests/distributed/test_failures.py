@@ -42,7 +42,7 @@ def wait_until(condition, what: str) -> None:
         (failing.leaves, 1, "3"),
     ],
 )
-def test_the_first_error_ends_all_and_is_shown(tmp_path, job, rank, error):
+def test_the_first_error_ends_all_and_is_shown(quick_launch, tmp_path, job, rank, error):
     start = time.monotonic()
     with pytest.raises(ProcessRaisedException, match=f"-- Process {rank} terminated") as caught:
         launch(job, 2, args=(str(tmp_path),))
@@ -54,22 +54,29 @@ def test_the_first_error_ends_all_and_is_shown(tmp_path, job, rank, error):
     wait_until(lambda: not any(map(is_running, workers)), "a data worker is left")
 
 
-def test_a_killed_process_is_named(tmp_path):
-    with pytest.raises(ChildProcessError, match=r"Process 1 of 2 was killed by SIGKILL .*memory"):
-        launch(failing.is_killed, 2, args=(str(tmp_path),))
+@pytest.mark.parametrize(
+    "job, error, message",
+    [
+        (failing.is_killed, ChildProcessError, r"Process 1 of 2 was killed by SIGKILL .*memory"),
+        (failing.is_interrupted, KeyboardInterrupt, "^$"),
+    ],
+)
+def test_a_signal_to_one_process_ends_all_and_is_named(quick_launch, tmp_path, job, error, message):
+    with pytest.raises(error, match=message):
+        launch(job, 2, args=(str(tmp_path),))
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("target, sent", [("parent", signal.SIGINT), ("parent", signal.SIGKILL), ("1", signal.SIGINT)])
-def test_an_interruption_leaves_no_process_behind(repo, tmp_path, target, sent):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_the_end_of_the_parent_leaves_no_process_behind(repo, tmp_path, sent):
     environment = {**os.environ, "PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     parent = subprocess.Popen([sys.executable, failing.__file__, str(tmp_path)], env=environment, **pipes)
     files = [tmp_path / rank for rank in "01"]
     wait_until(lambda: parent.poll() is not None or all(f.exists() and f.read_text() for f in files), "not begun")
     children = [int(file.read_text()) for file in files]
-    os.kill(parent.pid if target == "parent" else children[1], sent)
+    parent.send_signal(sent)
     _, shown = parent.communicate(timeout=PATIENCE)
     assert parent.returncode != 0
     assert sent == signal.SIGKILL or shown.rstrip().endswith("KeyboardInterrupt")

@@ -9,7 +9,7 @@ from tests.distributed import two_processes as two
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> list[dict]:
+def found(quick_launch, tmp_path_factory) -> list[dict]:
     """What the two processes computed."""
     folder = tmp_path_factory.mktemp("two")
     launch(two.main, 2, args=(str(folder),))

@@ -72,7 +72,7 @@ def extract_share(folder):
     assert loader.passes == 1
 
 
-def test_processes_share_the_work_and_rows_come_back_in_order(tmp_path):
+def test_processes_share_the_work_and_rows_come_back_in_order(quick_launch, tmp_path):
     launch(extract_share, 2, args=(str(tmp_path),))
     shared = FeatureFile.load(tmp_path / "features/toy.npz")
     alone = extract_features(ToyModel(), ToyLoader(), 2)

@@ -15,16 +15,17 @@ from fastreid.engine import commands, default_argument_parser, launch
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 # statistics over all images, and random erasing and flips that the stream decides
-OPTIONS = ["PLUGINS", "('{plugin}',)", "INPUT.FLIP.ENABLED", "True", "DATALOADER.NUM_INSTANCE", "2",
-           "MODEL.HEADS.NORM", "syncBN", "TEST.EVAL_PERIOD", "3", "OUTPUT_DIR", "{out}"]  # fmt: skip
+OPTIONS = ["PLUGINS", "('{plugin}',)", "MODEL.BACKBONE.NAME", "TinySyncBackbone", "INPUT.FLIP.ENABLED", "True",
+           "DATALOADER.NUM_INSTANCE", "2", "MODEL.HEADS.NORM", "syncBN", "TEST.EVAL_PERIOD", "3", "OUTPUT_DIR", "{out}"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def synchronised(tiny_data) -> Path:
-    """The tiny backbone with ``syncBN``."""
+    """The tiny backbone with ``syncBN``, under a name of its own: other tests here register the plain one."""
     text = (tiny_data / "tiny_backbone.py").read_text()
+    text = text.replace("nn.BatchNorm2d", "SyncBatchNorm").replace("TinyBackbone", "TinySyncBackbone")
     path = tiny_data / "tiny_sync_backbone.py"
-    path.write_text("from fastreid.layers import SyncBatchNorm\n" + text.replace("nn.BatchNorm2d", "SyncBatchNorm"))
+    path.write_text("from fastreid.layers import SyncBatchNorm\n" + text)
     return path
 
 

@@ -174,9 +174,7 @@ def share_of_the_batches(folder):
     torch.save((memory.state_dict(), losses), f"{folder}/{rank}.pt")
 
 
-@pytest.mark.slow
-def test_two_processes_have_the_queue_and_the_loss_of_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_two_processes_have_the_queue_and_the_loss_of_one(quick_launch, tmp_path):
     launch(share_of_the_batches, 2, args=(str(tmp_path),))
     (first, losses), (second, others) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     memory = Memory(6, 20)

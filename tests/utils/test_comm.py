@@ -47,9 +47,7 @@ def describe(folder):
         json.dump(found, file)
 
 
-@pytest.mark.slow
-def test_two_processes(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_two_processes(quick_launch, tmp_path):
     launch(describe, 2, args=(str(tmp_path),))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["ranks"] == [0, 0, 2, 2]
