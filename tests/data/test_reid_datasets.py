@@ -274,6 +274,53 @@ def test_missing_data_says_where_to_get_it_and_where_to_put_it(name, obj, tmp_pa
     assert "FASTREID_DATASETS" in message
 
 
+@pytest.mark.parametrize(
+    "name, folder, given, hint",
+    [
+        ("VeRi", "veri", "VeRi", "under {root} (there is 'VeRi': rename it, or link to it under that name)."),
+        ("MSMT17", "MSMT17_V1", "MSMT17", "(there is 'MSMT17': "),
+        ("VeRi", "veri", "VERI-Wild", "'veri' not found under {root}. Get it from"),
+    ],
+)
+def test_a_folder_under_another_name_is_noticed(name, folder, given, hint, tmp_path):
+    miniatures.write(name, tmp_path)
+    (tmp_path / folder).rename(tmp_path / given)
+    with pytest.raises(FileNotFoundError) as error:
+        DATASET_REGISTRY.get(name)(root=str(tmp_path))
+    assert hint.format(root=tmp_path) in str(error.value)
+
+
+def test_a_missing_part_has_no_stand_in(roots, tmp_path):
+    shutil.copytree(roots("VeRi"), tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "veri" / "image_test")
+    with pytest.raises(FileNotFoundError, match=r"'veri/image_test' not found under .*[^)]\. Get it from"):
+        DATASET_REGISTRY.get("VeRi")(root=str(tmp_path))
+
+
+PAGE = b"<html>Not found</html>"
+
+
+@pytest.mark.parametrize(
+    "name, file, content, message",
+    [
+        ("Market1501Attr", "Market-1501-v15.09.15/market_attribute.mat", PAGE * 9, "cannot be read as a MATLAB file"),
+        ("Market1501Attr", "Market-1501-v15.09.15/market_attribute.mat", {"other": 1},
+         "has no 'market_attribute'; it holds other"),
+        ("PA100K", "PA-100K/annotation.mat", {"attributes": [1]}, "has no 'train_images_name'; it holds attributes"),
+        ("CUHK03", "cuhk03/cuhk03_new_protocol_config_labeled.mat", PAGE, "cannot be read as a MATLAB file"),
+        ("CUHK03", "cuhk03/cuhk03_new_protocol_config_labeled.mat", {"labels": [1]}, "has no 'filelist'; it holds la"),
+    ],
+)  # fmt: skip
+def test_a_broken_table_is_named(name, file, content, message, tmp_path):
+    from scipy.io import savemat
+
+    miniatures.write(name, tmp_path)
+    path = tmp_path / file
+    savemat(path, content) if isinstance(content, dict) else path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path.name} {message}"):
+        _ = DATASET_REGISTRY.get(name)(root=str(tmp_path)).train
+
+
 def test_a_training_set_is_no_test_set(roots, cfg, monkeypatch):
     at(monkeypatch, roots("PRAI"))
     with pytest.raises(ValueError, match="query part of data set 'PRAI' is empty.*training only.*DATASETS.TESTS"):
@@ -331,6 +378,20 @@ def test_cuhk03_without_its_files(roots, tmp_path):
     (tmp_path / "cuhk03/cuhk03_new_protocol_config_labeled.mat").unlink()
     with pytest.raises(FileNotFoundError, match=r"cuhk03_new_protocol_config_labeled\.mat' not found"):
         DATASET_REGISTRY.get("CUHK03")(root=str(tmp_path))
+
+
+def test_cuhk03_with_broken_files(roots, tmp_path):
+    shutil.copytree(roots("CUHK03"), tmp_path, dirs_exist_ok=True)
+    make = functools.partial(DATASET_REGISTRY.get("CUHK03"), root=str(tmp_path))
+    (tmp_path / "cuhk03/splits_classic_labeled.json").write_text("[{")
+    with pytest.raises(ValueError, match=r"splits_classic_labeled\.json is no whole JSON file: .*Delete it"):
+        make(cuhk03_classic_split=True)
+    shutil.rmtree(tmp_path / "cuhk03/images_labeled")
+    (tmp_path / "cuhk03/cuhk03_release").mkdir()
+    (tmp_path / "cuhk03/cuhk03_release/cuhk-03.mat").write_bytes(PAGE)
+    with pytest.raises(ValueError, match=r"cuhk-03\.mat cannot be read as a MATLAB 7\.3 file"):
+        make()
+    assert not (tmp_path / "cuhk03/images_labeled").exists()
 
 
 def test_cuhk03_is_taken_out_of_the_release(tmp_path):

@@ -13,6 +13,7 @@ from fastreid.data.datasets.build import DATASET_REGISTRY
 from fastreid.data.datasets.dukemtmcreid import DukeMTMC
 from fastreid.data.datasets.layout import LayoutDataset
 from fastreid.data.datasets.market1501 import Market1501
+from fastreid.data.datasets.matlab import MatFile
 from fastreid.data.records import Record
 from fastreid.utils.errors import require_choice
 
@@ -46,9 +47,7 @@ class PersonAttributes(LayoutDataset):
     @cached_property
     def _read(self) -> tuple[tuple[str, ...], dict[str, dict[int, tuple[int, ...]]]]:
         """Names of the columns, and per part the values of each person."""
-        from scipy.io import loadmat
-
-        table = loadmat(self.folder / self.needs[0], squeeze_me=True, struct_as_record=False)[self.table]
+        table = MatFile(self.folder / self.needs[0], struct_as_record=False)[self.table]
         splits = {"train": vars(table.train), "query": vars(table.test)}
         columns = _columns(splits)
         values = {}
@@ -111,10 +110,8 @@ class PA100K(ImageDataset):
         return f"{cls.dataset_dir}/{{data/000001.jpg, annotation.mat}}"
 
     @cached_property
-    def _table(self) -> dict[str, Any]:
-        from scipy.io import loadmat
-
-        return loadmat(self.folder / "annotation.mat", squeeze_me=True)
+    def _table(self) -> MatFile:
+        return MatFile(self.folder / "annotation.mat")
 
     @property
     def attributes(self) -> tuple[str, ...]:

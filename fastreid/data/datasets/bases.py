@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -112,11 +113,22 @@ def require_paths(name: str, paths: Iterable, root: str | os.PathLike, get_it_fr
     """
     for path in paths:
         if not Path(path).exists():
-            relative = os.path.relpath(path, root)
+            where = f"'{os.path.relpath(path, root)}' not found under {Path(root).absolute()}"
             raise FileNotFoundError(
-                f"Data set {name}: '{relative}' not found under {Path(root).absolute()}. Get it from {get_it_from}; "
-                f"put it so: {put_it_so}. The environment variable FASTREID_DATASETS points to another data root."
+                f"Data set {name}: {where}{_under_another_name(Path(path))}. Get it from {get_it_from}; put it so: "
+                f"{put_it_so}. The environment variable FASTREID_DATASETS points to another data root."
             )
+
+
+def _under_another_name(path: Path) -> str:
+    """Name what lies in the place of ``path`` and differs in case, punctuation or version number alone."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    found = sorted(other.name for other in beside if _plain(other.name) == _plain(path.name))
+    return f" (there is '{found[0]}': rename it, or link to it under that name)" if found else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", re.sub(r"[-_]v\d[\d.]*$", "", name.lower()))
 
 
 def first_existing(*folders: str | os.PathLike) -> Path:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fastreid.data.datasets.bases import ImageDataset, require_paths
 from fastreid.data.datasets.build import DATASET_REGISTRY
+from fastreid.data.datasets.matlab import MatFile
 from fastreid.data.records import Record
 from fastreid.utils import comm
 from fastreid.utils.errors import require_choice
@@ -39,7 +40,7 @@ class CUHK03(ImageDataset):
     Raises:
         FileNotFoundError: a file is missing; the message says where to get it and where to put it.
         ImportError: h5py is needed and missing.
-        ValueError: ``split_id`` is out of range.
+        ValueError: ``split_id`` is out of range, or a file is broken.
     """
 
     dataset_name = dataset_dir = "cuhk03"
@@ -68,7 +69,7 @@ class CUHK03(ImageDataset):
         finally:
             comm.synchronize()
         require_paths(self.name, made if cuhk03_classic_split else (*made, new), root, self.dataset_url, self.layout())
-        splits = json.loads(classic.read_text(encoding="utf-8")) if cuhk03_classic_split else [new_split(new)]
+        splits = classic_splits(classic) if cuhk03_classic_split else [new_split(new)]
         require_choice("split_id of CUHK03", split_id, range(len(splits)))
         super().__init__(*(self._records(part, splits[split_id][part]) for part in PARTS), **kwargs)
 
@@ -85,11 +86,17 @@ class CUHK03(ImageDataset):
         return [Record(path, f"{self.name}_{pid}", f"{self.name}_{camera}") for path, pid, camera in named]
 
 
+def classic_splits(path: Path) -> list[dict[str, list]]:
+    """Rows (path, identity, camera) of each part of each split."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file: {error}. Delete it to have it made anew") from error
+
+
 def new_split(path: Path) -> dict[str, list]:
     """Rows (image, identity, camera from 0) of each part of the new protocol; training identities count from 0."""
-    from scipy.io import loadmat
-
-    table = loadmat(path, squeeze_me=True)
+    table = MatFile(path)
     names, pids = [str(name) for name in table["filelist"]], table["labels"].astype(int).tolist()
     parts = {part: (table[f"{part}_idx"].astype(int) - 1).tolist() for part in PARTS}
     labels = {pid: label for label, pid in enumerate(sorted({pids[row] for row in parts["train"]}))}
@@ -111,7 +118,7 @@ def extract(raw: Path, kind: str, images: Path, classic: Path) -> None:
         import h5py
     except ImportError as error:
         raise ImportError(f"h5py is needed once, to take the images out of {raw}: pip install h5py") from error
-    with h5py.File(raw, "r") as file, tempfile.TemporaryDirectory(dir=images.parent) as temporary:
+    with _opened(h5py, raw) as file, tempfile.TemporaryDirectory(dir=images.parent) as temporary:
         folder = Path(temporary) / "images"  # of the usual permissions, which a temporary folder has not
         folder.mkdir()
         persons = {}  # (pair, person) -> names
@@ -123,6 +130,13 @@ def extract(raw: Path, kind: str, images: Path, classic: Path) -> None:
             folder.rename(images)
     with atomic_write(classic, "w") as file:
         json.dump(splits, file)
+
+
+def _opened(h5py, raw: Path):
+    try:
+        return h5py.File(raw, "r")
+    except OSError as error:
+        raise ValueError(f"{raw} cannot be read as a MATLAB 7.3 file: {error}") from error
 
 
 def _array(file, reference) -> np.ndarray:
