@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fastreid.data.feature_file import FeatureFile, StaleFeatures, fingerprint_of
-from fastreid.evaluation.collector import FeatureCollector
+from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.evaluator import inference_on_dataset
 from fastreid.evaluation.results import features_path
 from fastreid.utils import comm
@@ -93,6 +93,7 @@ def cached_features(
 
     So a change of post-processing or metric needs no second pass over the images. ``None`` off the main process.
     """
+    require_gallery(loader.dataset, num_query)
     path, flip = features_path(output_dir, dataset_name), cfg.TEST.FLIP.ENABLED
     features = fingerprint = None
     if comm.is_main_process():

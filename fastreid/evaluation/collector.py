@@ -82,5 +82,18 @@ class FeatureCollector(DatasetEvaluator):
             )
 
 
+def require_gallery(dataset: Any, num_query: int) -> None:
+    """Raise ``ValueError`` where nothing in ``dataset`` could be found.
+
+    Data sets of other tasks have queries alone (classes, pairs of faces), and projects bring evaluators for them.
+    """
+    if dataset is not None and num_query >= len(dataset):
+        name = getattr(dataset, "name", "") or type(dataset).__name__
+        raise ValueError(
+            f"The gallery part of data set '{name}' is empty, so there is nothing to rank: its {len(dataset)} test images "
+            f"are all queries, for an evaluator that needs no gallery"
+        )
+
+
 def _as_list(values: Any) -> list:
     return values.tolist() if hasattr(values, "tolist") else list(values)

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import torch
 
-from fastreid.evaluation.collector import FeatureCollector
+from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.results import evaluate, features_path, headline
 from fastreid.utils import comm
@@ -34,6 +34,7 @@ class ReidEvaluator(FeatureCollector):
     _num_query = property(lambda self: self.num_query)
     _output_dir = property(lambda self: self.output_dir)
     _cpu_device = torch.device("cpu")
+    _measures_itself = property(lambda self: type(self).evaluate is not ReidEvaluator.evaluate)
 
     def reset(self) -> None:
         super().reset()
@@ -41,11 +42,13 @@ class ReidEvaluator(FeatureCollector):
 
     def process(self, inputs: dict, outputs: torch.Tensor) -> None:
         super().process(inputs, outputs)
-        if type(self).evaluate is not ReidEvaluator.evaluate:
+        if self._measures_itself:
             feats, labels = outputs.detach().float().cpu(), {"pids": inputs["targets"], "camids": inputs["camids"]}
             self._predictions.append({"feats": feats, **labels})
 
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
+        if not self._measures_itself:
+            require_gallery(getattr(data_loader, "dataset", None), self.num_query)
         self.fingerprint = None  # weights change from one evaluation of a training to the next
         self.dataset_name = self.dataset_name or getattr(getattr(data_loader, "dataset", None), "name", "")
         super().begin(model, data_loader, flip_test)

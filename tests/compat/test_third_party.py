@@ -37,6 +37,16 @@ run(*two)
 run("--resume", *two, "SOLVER.MAX_EPOCH", "3")
 own = ["MODEL.META_ARCHITECTURE", "OwnLossBaseline", "OUTPUT_DIR", f"{out}/c"]
 run(*own, "MODEL.DEVICE", "cpu", "SOLVER.MAX_EPOCH", "1", "SOLVER.WARMUP_ITERS", "0")
+
+import plain_train_net
+
+plain = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", f"{out}/d", "DATASETS.NAMES", "('ShapesRetrieval',)"]
+plain += ["DATASETS.TESTS", "('ShapesRetrieval',)"]
+for flags in ([], ["--resume"]):
+    epochs = ["SOLVER.MAX_EPOCH", "3"] if flags else []
+    args = default_argument_parser().parse_args(["--config-file", "configs/shapes.yml", *flags, *plain, *epochs])
+    results = plain_train_net.main(args)
+print("Plain:", float(results["Recall@1"]))
 """
 
 
@@ -116,3 +126,15 @@ def test_a_trainer_with_two_optimizers_and_its_own_checkpoints_resumes(variants)
 def test_a_model_that_writes_out_its_losses_reads_their_options(variants):
     written = rows(variants[0] / "c" / "metrics.json")[-1]
     assert {"loss_cls", "loss_triplet", "cls_accuracy"} <= set(written)
+
+
+def test_a_loop_of_its_own_trains_resumes_and_evaluates_queries_among_themselves(variants):
+    out, printed = variants
+    written = rows(out / "d" / "metrics.json")
+    assert [row["iteration"] for row in written] == [2, 5, 8], "the third epoch is that of the resumed training"
+    assert {"total_loss", "loss_cls", "loss_triplet", "loss_spread", "Recall@2", "lr"} <= set(written[0])
+    assert written[0]["lr"] == pytest.approx(0.003), "warmed up in two steps"
+    assert written[2]["total_loss"] < written[0]["total_loss"]
+    assert f"Plain: {written[2]['Recall@1']}" in printed.splitlines()
+    assert written[2]["Recall@1"] == 100
+    assert {"model_0000.pth", "model_best.pth", "model_final.pth"} <= {path.name for path in (out / "d").iterdir()}

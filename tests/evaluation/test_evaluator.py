@@ -47,6 +47,18 @@ def test_flip_averages_the_mirror_image_and_leaves_the_batch_alone():
     assert torch.equal(loader.images, before)
 
 
+def test_a_test_set_of_queries_alone_is_refused_before_the_first_image_unless_the_evaluator_measures_itself():
+    class Recall(ReidEvaluator):
+        def evaluate(self):
+            return {"images": sum(len(batch["feats"]) for batch in self._predictions)}
+
+    loader = ToyLoader()
+    with pytest.raises(ValueError, match="gallery part of data set 'toy' is empty.*6 test images are all queries"):
+        inference_on_dataset(ToyModel(), loader, ReidEvaluator(get_cfg(), num_query=6))
+    assert loader.passes == 0
+    assert inference_on_dataset(ToyModel(), loader, Recall(get_cfg(), num_query=6)) == {"images": 6}
+
+
 def test_amp_dtype_reaches_the_model():
     class Wide(ToyModel):
         def forward(self, batch):

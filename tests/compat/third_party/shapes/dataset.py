@@ -12,7 +12,7 @@ from fastreid.data.data_utils import read_image
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 
-__all__ = ["Shapes", "ShapesTrainSet"]
+__all__ = ["Shapes", "ShapesRetrieval", "ShapesTrainSet"]
 
 
 @DATASET_REGISTRY.register()
@@ -44,6 +44,27 @@ class Shapes(ImageDataset):
                 camid = self.dataset_name + "_" + str(camid)
             data.append((img_path, pid, camid))
         return data
+
+
+@DATASET_REGISTRY.register()
+class ShapesRetrieval(Shapes):
+    """Every test image is a query for all the others: there is no gallery, and labels are words."""
+
+    def __init__(self, root="datasets", **kwargs):
+        self.root = root
+        self.dataset_dir = osp.join(self.root, self.dataset_dir)
+        train = self.process_label_dir(osp.join(self.dataset_dir, "train"), True)
+        query = self.process_label_dir(osp.join(self.dataset_dir, "gallery"), False)
+        super(Shapes, self).__init__(train, query, [], **kwargs)
+
+    def process_label_dir(self, folder, is_train):
+        data_list = []
+        for img_path in sorted(glob.glob(osp.join(folder, "*.png"))):
+            label = osp.basename(img_path).split("_")[0]
+            if is_train:
+                label = self.dataset_name + "_" + str(label)
+            data_list.append((img_path, label, "0"))
+        return data_list
 
 
 class ShapesTrainSet(Dataset):

@@ -59,6 +59,34 @@ class RecallEvaluator(DatasetEvaluator):
         return copy.deepcopy(self._results)
 
 
+class SelfRecallEvaluator(ReidEvaluator):
+    """Recall@k within the test images, as in metric learning; lists of its own beside those of the base class."""
+
+    def __init__(self, cfg, num_query, output_dir=None):
+        super().__init__(cfg, num_query, output_dir)
+        self.features, self.labels = [], []
+
+    def reset(self):
+        super().reset()
+        self.features, self.labels = [], []
+
+    def process(self, inputs, outputs):
+        self.features.append(outputs.cpu())
+        self.labels.extend(inputs["targets"])
+
+    def evaluate(self):
+        features = F.normalize(torch.cat(self.features, dim=0), dim=1)
+        labels = np.asarray(self.labels[: self._num_query])
+        assert self._num_query == len(features)
+        order = torch.argsort(features @ features.t(), dim=1, descending=True).numpy()[:, 1:]
+        self._results = OrderedDict()
+        for r in self.cfg.TEST.RECALLS:
+            hit = (labels[order[:, :r]] == labels[:, None]).any(1)
+            self._results["Recall@{}".format(r)] = round(hit.mean() * 100, 2)
+        self._results["metric"] = self._results["Recall@1"]
+        return copy.deepcopy(self._results)
+
+
 class CommitEvaluator(ReidEvaluator):
     """Collects as it likes, and writes the nearest gallery items of each query instead of judging them."""
 
