@@ -90,8 +90,8 @@ def require_gallery(dataset: Any, num_query: int) -> None:
     if dataset is not None and num_query >= len(dataset):
         name = getattr(dataset, "name", "") or type(dataset).__name__
         raise ValueError(
-            f"The gallery part of data set '{name}' is empty, so there is nothing to rank: its {len(dataset)} test images "
-            f"are all queries, for an evaluator that needs no gallery"
+            f"The gallery part of data set '{name}' is empty, so there is nothing to rank: its {len(dataset)} images "
+            "are all queries, for an evaluator that needs no gallery"
         )
 
 

@@ -53,7 +53,7 @@ def test_a_test_set_of_queries_alone_is_refused_before_the_first_image_unless_th
             return {"images": sum(len(batch["feats"]) for batch in self._predictions)}
 
     loader = ToyLoader()
-    with pytest.raises(ValueError, match="gallery part of data set 'toy' is empty.*6 test images are all queries"):
+    with pytest.raises(ValueError, match="gallery part of data set 'toy' is empty.*6 images are all queries"):
         inference_on_dataset(ToyModel(), loader, ReidEvaluator(get_cfg(), num_query=6))
     assert loader.passes == 0
     assert inference_on_dataset(ToyModel(), loader, Recall(get_cfg(), num_query=6)) == {"images": 6}
