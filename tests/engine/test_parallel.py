@@ -16,7 +16,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 # statistics over all images, and random erasing and flips that the stream decides
 OPTIONS = ["PLUGINS", "('{plugin}',)", "MODEL.BACKBONE.NAME", "TinySyncBackbone", "INPUT.FLIP.ENABLED", "True",
-           "DATALOADER.NUM_INSTANCE", "2", "MODEL.HEADS.NORM", "syncBN", "TEST.EVAL_PERIOD", "3", "OUTPUT_DIR", "{out}"]  # fmt: skip
+           "DATALOADER.NUM_INSTANCE", "2", "MODEL.HEADS.NORM", "syncBN", "TEST.EVAL_PERIOD", "3",
+           "OUTPUT_DIR", "{out}"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
