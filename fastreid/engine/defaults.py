@@ -4,6 +4,7 @@ import argparse
 import inspect
 import logging
 import os
+import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +45,12 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
 
     A negative ``SEED`` is replaced in ``cfg`` by a random one, the same in all processes; a resumed run takes that of
     the run it continues.
+
+    Raises:
+        OSError: ``OUTPUT_DIR`` cannot be made, or nothing can be written to it.
     """
     output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
+    _require_writable(output)
     setup_logger(output, rank)
     _fix_seed(cfg, output, resume=getattr(args, "resume", False))
     size, device = comm.get_world_size(), cfg.MODEL.DEVICE
@@ -63,6 +68,14 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
     seed_all_rng(cfg.SEED)  # the same in all processes, which build the same model; EpochSeed tells them apart
     if not getattr(args, "eval_only", False):  # sizes of test batches vary
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, f"OUTPUT_DIR cannot be written: {error.strerror}", str(folder)) from error
 
 
 def _fix_seed(cfg: CfgNode, output: Path, resume: bool) -> None:

@@ -71,7 +71,8 @@ def _original(error: Exception) -> tuple[type, str]:
     name, _, message = "\n".join(frames[end:]).partition(": ")
     module, _, leaf = name.rpartition(".")
     kind = getattr(sys.modules.get(module or "builtins"), leaf, type(error))
-    return kind if isinstance(kind, type) else type(error), message.strip("'\"") or name
+    kind = kind if isinstance(kind, type) else type(error)
+    return kind, (message[1:-1] if issubclass(kind, KeyError) else message) or name
 
 
 def _log_file() -> str:

@@ -191,6 +191,13 @@ def test_setup_saves_the_config_and_warns_once_of_idle_settings(tiny_cfg, tmp_pa
     assert reread.dump() == tiny_cfg.dump()
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_its_key(tiny_cfg, tmp_path):
+    (tmp_path / "file").touch()
+    tiny_cfg.OUTPUT_DIR = str(tmp_path / "file" / "below")
+    with pytest.raises(NotADirectoryError, match=r"OUTPUT_DIR cannot be written: Not a directory: '.*below'"):
+        default_setup(tiny_cfg)
+
+
 def test_negative_seed_is_drawn_and_kept_for_a_resume(tiny_cfg):
     tiny_cfg.SEED = -1
     tiny_cfg.freeze()

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -20,6 +21,13 @@ def test_an_error_inside_the_block_leaves_the_old_file(tmp_path):
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == ["x.txt"]
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.txt'"), atomic_write(tmp_path / "x.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(FileNotFoundError, match="'other'"), atomic_write(tmp_path / "x.txt"):
+        open("other")
 
 
 def test_permissions_are_those_of_an_ordinary_file(tmp_path):
