@@ -1,9 +1,12 @@
 """What the documents show is run: files, Python, YAML and commands."""
 
+import itertools
 import json
+import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -45,6 +48,11 @@ def drawings(tmp_path):
         for figure in range(4):
             Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)).save(tmp_path / f"{pid}-{figure}.png")
             lines.append(f"{pid}-{figure}.png {pid}\n")
+    for part, figures in (("train", range(4)), ("query", [0]), ("gallery", [1, 2])):
+        (tmp_path / "my-vehicles" / part).mkdir(parents=True)
+        for pid, figure in itertools.product(range(4), figures):
+            name = f"{pid:04d}_c{figure + 1}_0.png"
+            shutil.copy(tmp_path / f"{pid}-{figure}.png", tmp_path / "my-vehicles" / part / name)
     (tmp_path / "train.txt").write_text("".join(lines))
     (tmp_path / "query.txt").write_text("".join(lines[::4]))
     (tmp_path / "gallery.txt").write_text("".join(lines[1::4]))
@@ -72,23 +80,28 @@ def test_every_yaml_block_is_a_valid_config(repo, tmp_path):
 
 def test_the_extension_guide_trains_and_evaluates_through_the_command_line(repo, drawings):
     names = write_files(repo / "docs" / "extending.md", drawings)
-    assert names == ["my_parts.py", "my_config.yml", "my_whitening.py", "my_rule.py", "my_data.yml"]
+    assert names == ["my_parts.py", "my_config.yml", "my_whitening.py", "my_rule.py", "my_data.yml", "my_reid.py"]
     command = [sys.executable, str(repo / "tools" / "train_net.py"), "--config-file", "my_config.yml"]
     command += shlex.split(
         "MODEL.DEVICE cpu MODEL.BACKBONE.DEPTH 10x MODEL.BACKBONE.WIDTH 8 MODEL.BACKBONE.FEAT_DIM 64 "
-        "DATASETS.NAMES FileList DATASETS.TESTS FileList DATALOADER.NUM_WORKERS 0 DATALOADER.NUM_INSTANCE 2 "
+        "DATASETS.NAMES \"('FileList','MyVehicles')\" DATASETS.TESTS \"('FileList','MyVehicles')\" "
+        "MODEL.HEADS.NAME DropoutHead "
+        "DATALOADER.NUM_WORKERS 0 DATALOADER.NUM_INSTANCE 2 "
         "DATALOADER.SAMPLER_TRAIN NaiveIdentitySampler INPUT.SIZE_TRAIN [32,32] INPUT.SIZE_TEST [32,32] "
         "SOLVER.IMS_PER_BATCH 8 SOLVER.MAX_EPOCH 1 DATASETS.FILELIST.TRAIN train.txt "
         "DATASETS.FILELIST.QUERY query.txt DATASETS.FILELIST.GALLERY gallery.txt OUTPUT_DIR out "
-        "PLUGINS my_whitening.py TEST.WHITENING.ENABLED True"
+        "PLUGINS \"('my_whitening.py','my_reid.py')\" TEST.WHITENING.ENABLED True"
     )
     done = subprocess.run(
-        [*command, "DATASETS.FILELIST.ROOT", str(drawings)], cwd=drawings, capture_output=True, text=True
-    )
+        [*command, "DATASETS.FILELIST.ROOT", str(drawings)], cwd=drawings, capture_output=True, text=True,
+        env={**os.environ, "FASTREID_DATASETS": str(drawings)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "loss_supcon" in (drawings / "out" / "metrics.json").read_text()
-    stages = json.loads((drawings / "out" / "results.json").read_text())["FileList"]["stages"]
-    assert [stage["stage"] for stage in stages] == ["plain", "+WHITENING"]
+    results = json.loads((drawings / "out" / "results.json").read_text())
+    assert [stage["stage"] for stage in results["FileList"]["stages"]] == ["plain", "+WHITENING"]
+    assert "DROPOUT: 0.2" in (drawings / "out" / "config.yaml").read_text()
+    assert results["MyVehicles"]["counts"] == {"queries": 4, "gallery": 8, "dropped queries": 0}
     assert write_files(repo / "docs" / "getting-started.md", drawings)[1:] == ["my_vectors.py", "my_features.py"]
     assert re.fullmatch(r"cosine similarity: 1\.000\n", said(drawings, "my_vectors.py", "out", "0-1.png", "0-1.png"))
     shown = said(drawings, "my_features.py", "out/features/FileList.npz")
