@@ -9,6 +9,8 @@ from torch import nn
 from fastreid.utils import comm
 from fastreid.utils.errors import require_choice
 
+GROUPS = 32  # of the norm GN
+
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm whose weight or bias can be kept from training, as the BN-neck needs it (Luo et al., 2019).
@@ -141,7 +143,12 @@ class FrozenBatchNorm(nn.Module):
 
 
 def _group_norm(channels: int, **_ignored) -> nn.GroupNorm:
-    return nn.GroupNorm(32, channels)
+    if channels % GROUPS:
+        raise ValueError(
+            f"The norm GN (MODEL.BACKBONE.NORM, MODEL.HEADS.NORM) has {GROUPS} groups and needs a multiple of {GROUPS} "
+            f"channels; got {channels}"
+        )
+    return nn.GroupNorm(GROUPS, channels)
 
 
 NORMS: dict[str, Callable[..., nn.Module]] = {
@@ -162,7 +169,7 @@ def get_norm(norm: str | Callable | None, out_channels: int, **options) -> nn.Mo
         options: ``bias_freeze=True`` makes a BN-neck; "GN" and "FrozenBN" have no such options and ignore them.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or channels that "GN" cannot group.
     """
     if not norm:
         return None
@@ -170,6 +177,12 @@ def get_norm(norm: str | Callable | None, out_channels: int, **options) -> nn.Mo
         require_choice("The norm (MODEL.BACKBONE.NORM, MODEL.HEADS.NORM)", norm, NORMS)
         norm = NORMS[norm]
     return norm(out_channels, **options)
+
+
+def require_norm(what: str, norm: str | Callable | None) -> None:
+    """Raise ``ValueError`` where ``norm``, the value of the parameter ``what``, names no norm."""
+    if not norm:
+        raise ValueError(f"{what} is empty; these networks need a norm: {', '.join(NORMS)}")
 
 
 class IBN(nn.Module):

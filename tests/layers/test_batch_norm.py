@@ -24,6 +24,12 @@ def test_unknown_name_lists_the_known_ones():
         get_norm("SyncBN", 8)
 
 
+@pytest.mark.parametrize("channels", [16, 48])
+def test_group_norm_says_which_channels_it_needs(channels):
+    with pytest.raises(ValueError, match=f"GN .*NORM.* multiple of 32 channels; got {channels}"):
+        get_norm("GN", channels)
+
+
 def test_bias_freeze_keeps_only_the_bias_from_training():
     norm = get_norm("BN", 8, bias_freeze=True)
     assert norm.weight.requires_grad

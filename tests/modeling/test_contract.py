@@ -118,6 +118,8 @@ def test_norm_of_a_backbone_is_the_chosen_one_everywhere(name):
         backbone = build(name, "NORM", "FrozenBN")
         with pytest.raises(ValueError, match=r"MODEL.BACKBONE.NORM.* got 'FrozenBn'. Did you mean 'FrozenBN'"):
             build(name, "NORM", "FrozenBn")
+        with pytest.raises(ValueError, match=r"MODEL.BACKBONE.NORM is empty; .* BN, syncBN"):
+            build(name, "NORM", "")
     assert any(isinstance(module, FrozenBatchNorm) for module in backbone.modules())
     assert not any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in backbone.modules())
 

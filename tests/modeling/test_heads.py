@@ -86,9 +86,12 @@ def test_without_classes_it_extracts_but_does_not_train():
         ({"neck_feat": "befor"}, ValueError, "NECK_FEAT must be one of 'before', 'after'; got 'befor'. Did you mean"),
         ({"pool_type": "GlobalAvgPol"}, KeyError, "POOLING registry. Did you mean 'GlobalAvgPool'"),
         ({"cls_type": "Circlesoftmax"}, KeyError, "SOFTMAX registry. Did you mean 'CircleSoftmax'"),
+        ({"embedding_dim": -1}, ValueError, "MODEL.HEADS.EMBEDDING_DIM must be at least 0; got -1"),
+        ({"num_classes": -1}, ValueError, "MODEL.HEADS.NUM_CLASSES must be at least 0; got -1"),
+        ({"with_bnneck": True, "norm_type": ""}, ValueError, "MODEL.HEADS.NORM is empty; .* BN, syncBN"),
     ],
 )
-def test_wrong_names_have_near_misses(options, error, message):
+def test_wrong_options_are_named(options, error, message):
     with pytest.raises(error, match=message):
         EmbeddingHead(feat_dim=32, **options)
 

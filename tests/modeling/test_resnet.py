@@ -96,6 +96,8 @@ def test_squeeze_and_excitation_in_every_block():
         ({"norm": "BatchNorm"}, "The norm .* must be one of 'BN'.* got 'BatchNorm'"),
         ({"with_nl": True, "nl_layers": [0, 9, 0, 0]}, r"NL_LAYERS must give.*\(3, 4, 6, 3\); got \[0, 9, 0, 0\]"),
         ({"with_nl": True, "nl_layers": [1]}, "NL_LAYERS must give, for each of the four stages"),
+        ({"with_nl": True, "nl_channels": 0}, "MODEL.BACKBONE.NL_CHANNELS must be at least 1; got 0"),
+        ({"width": 0}, "MODEL.BACKBONE.WIDTH must be at least 1; got 0"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from fastreid.layers.batch_norm import require_norm
 from fastreid.utils.registry import Registry, key_of, option_names
 
 logger = logging.getLogger(__name__)
@@ -21,12 +22,18 @@ def build_backbone(cfg) -> nn.Module:
     A backbone registered with a config node also receives ``in_channels`` (``INPUT.CHANNELS``) and, where it has such
     an argument, ``img_size`` (``INPUT.SIZE_TRAIN``); one registered without is called with ``cfg``, and its width is
     ``MODEL.BACKBONE.FEAT_DIM`` where it does not state one.
+
+    Raises:
+        KeyError: unknown name, with the nearest match.
+        ValueError: a value that the backbone does not allow.
     """
     name, node = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE
     wired = {}
     if BACKBONE_REGISTRY.node(name):
         component = BACKBONE_REGISTRY.get(name)
         taken = {key_of(option) for option in option_names(component)}
+        if "NORM" in taken:
+            require_norm("MODEL.BACKBONE.NORM", node.NORM)
         warn_unsupported(name, {key: node[key] for key in SWITCHES if key not in taken})
         given = {"in_channels": cfg.INPUT.CHANNELS, "img_size": tuple(cfg.INPUT.SIZE_TRAIN)}
         wired = {key: value for key, value in given.items() if key in inspect.signature(component).parameters}

@@ -13,7 +13,7 @@ from fastreid.layers import IBN, Non_local, SELayer, get_norm
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.pretrained import load_pretrained
 from fastreid.modeling.backbones.pretrained_urls import pretrained_url, variant_name
-from fastreid.utils.errors import require_choice
+from fastreid.utils.errors import require_choice, require_whole
 
 
 class _Block(nn.Module):
@@ -219,6 +219,8 @@ def build_family(
     require_choice(f"MODEL.BACKBONE.DEPTH of {name}", depth, depths)
     require_choice("MODEL.BACKBONE.LAST_STRIDE", last_stride, (1, 2))
     require_choice("MODEL.BACKBONE.IBN_TYPE", ibn_type, ("a", "b"))
+    require_whole("MODEL.BACKBONE.WIDTH", width, 1)
+    require_whole("MODEL.BACKBONE.NL_CHANNELS", nl_channels, 1)
     block, layers, non_layers = depths[depth]
     ibn = ibn_type if with_ibn else None
     non_layers = _check_nl_layers(nl_layers or non_layers, layers) if with_nl else (0, 0, 0, 0)

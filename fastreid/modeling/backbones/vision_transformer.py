@@ -141,6 +141,10 @@ def build_vit_backbone(
     """
     require_choice("MODEL.BACKBONE.DEPTH of build_vit_backbone", depth, DEPTHS)
     require_whole("MODEL.BACKBONE.NUM_CAMERAS", num_cameras, 0)
+    shares = {"DROP_PATH_RATIO": drop_path_ratio, "DROP_RATIO": drop_ratio, "ATT_DROP_RATE": att_drop_rate}
+    for key, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"MODEL.BACKBONE.{key} must lie in 0..1, without 1; got {share!r}")
     stride = (stride_size,) if isinstance(stride_size, int) else tuple(stride_size)
     stride = stride * 2 if len(stride) == 1 else stride
     if len(stride) != 2 or any(not 1 <= step <= PATCH for step in stride):

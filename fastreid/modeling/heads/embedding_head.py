@@ -6,8 +6,9 @@ from torch import nn
 
 from fastreid.config import configurable
 from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY, full_precision, get_norm, weights_init_kaiming
+from fastreid.layers.batch_norm import require_norm
 from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
-from fastreid.utils.errors import require_choice
+from fastreid.utils.errors import require_choice, require_whole
 
 
 @REID_HEADS_REGISTRY.register()
@@ -37,6 +38,8 @@ class EmbeddingHead(nn.Module):
     ):
         super().__init__()
         require_choice("MODEL.HEADS.NECK_FEAT", neck_feat, ("before", "after"))
+        require_whole("MODEL.HEADS.EMBEDDING_DIM", embedding_dim, 0)
+        require_whole("MODEL.HEADS.NUM_CLASSES", num_classes, 0)
         self.num_classes, self.neck_feat = num_classes, neck_feat
         self.pool_layer = POOLING_REGISTRY.get(pool_type)()
         neck, width = [], feat_dim
@@ -44,6 +47,7 @@ class EmbeddingHead(nn.Module):
             neck.append(nn.Conv2d(feat_dim, embedding_dim, 1, bias=False))
             width = embedding_dim
         if with_bnneck:
+            require_norm("MODEL.HEADS.NORM", norm_type)
             neck.append(get_norm(norm_type, width, bias_freeze=True))
         self.bottleneck = nn.Sequential(*neck)
         self.weight = nn.Parameter(torch.empty(num_classes, width))
