@@ -174,6 +174,12 @@ def test_a_backbone_of_another_family_is_refused():
         build_model(config("MODEL.BACKBONE.NAME", "build_osnet_backbone", "MODEL.BACKBONE.DEPTH", "x0_25"))
 
 
+@pytest.mark.parametrize("head", ["ClasHead", "AttrHead"])
+def test_heads_whose_output_is_no_descriptor_are_refused(head):
+    with pytest.raises(ValueError, match=f"MGN joins the features of eight heads; MODEL.HEADS.NAME {head} gives"):
+        build_model(config("MODEL.HEADS.NAME", head))
+
+
 def test_non_local_blocks_are_said_to_be_left_out(caplog):
     with caplog.at_level(logging.WARNING, "fastreid"):
         build_model(config("MODEL.BACKBONE.WITH_NL", True))

@@ -9,7 +9,7 @@ from torch import nn
 
 from fastreid.config import configurable
 from fastreid.modeling.backbones import build_backbone
-from fastreid.modeling.heads import build_heads
+from fastreid.modeling.heads import REID_HEADS_REGISTRY, build_heads
 from fastreid.modeling.losses.build import build_losses
 from fastreid.modeling.losses.cross_entropy_loss import log_accuracy
 from fastreid.modeling.meta_arch.baseline import TrainableModel, pixel_statistics
@@ -64,6 +64,7 @@ class MGN(TrainableModel):
 
     @classmethod
     def from_config(cls, cfg) -> dict:
+        _require_descriptors(cfg)
         backbone = build_backbone(cfg)
         _require_resnet(backbone, cfg)
         return {
@@ -133,6 +134,15 @@ def metric_tables(outputs: dict[str, dict]) -> dict[str, dict]:
         group[-1]: {"features": torch.cat([outputs[name]["features"] for name in group], dim=1)}
         for group in METRIC_GROUPS
     }
+
+
+def _require_descriptors(cfg) -> None:
+    task = getattr(REID_HEADS_REGISTRY.get(cfg.MODEL.HEADS.NAME), "task", "retrieval")
+    if task != "retrieval":  # eight outputs side by side would be read as those of one classifier
+        raise ValueError(
+            f"MODEL.META_ARCHITECTURE MGN joins the features of eight heads; MODEL.HEADS.NAME {cfg.MODEL.HEADS.NAME} "
+            f"gives {task}. MODEL.META_ARCHITECTURE Baseline takes it"
+        )
 
 
 def _require_resnet(backbone: nn.Module, cfg) -> None:
