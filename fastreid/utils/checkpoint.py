@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 RENAMED = (("heads.classifier.weight", "heads.weight"), ("heads.bnneck.", "heads.bottleneck.0."))
 # class weights: of the usual head, of the heads of MGN, of old fast-reid's head
 CLASSIFIER = re.compile(r"(module\.)?(heads|\w+_head)(\.classifier)?\.weight")
+# where other toolkits keep the weights in their files; "model_state": pycls, whose RegNets and EfficientNets are public
+WEIGHT_KEYS = ("state_dict", "model_state")
 # saved by old versions as part of the model; not weights
 NOT_WEIGHTS = ("pixel_mean", "pixel_std")
 
@@ -206,7 +208,7 @@ def _inert_globals() -> list:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a file into ``{"model": {name: tensor}, ...}``, without running any code in it.
 
-    A bare state dict, or one under ``state_dict``, is accepted too, and a ``.safetensors`` file, which holds weights
+    A bare state dict, or one under a key of ``WEIGHT_KEYS``, is accepted too, and a ``.safetensors`` file, which holds weights
     alone. An http(s) address is downloaded once.
 
     Raises:
@@ -253,8 +255,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _with_model_key(state: Any, path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}, not a checkpoint")
-    if "model" not in state and isinstance(state.get("state_dict"), dict):
-        state = {"model": state["state_dict"], **{k: v for k, v in state.items() if k != "state_dict"}}
+    other = next((key for key in WEIGHT_KEYS if isinstance(state.get(key), dict)), None)
+    if "model" not in state and other:
+        state = {"model": state[other], **{k: v for k, v in state.items() if k != other}}
     if "model" not in state and state and all(isinstance(v, (torch.Tensor, np.ndarray)) for v in state.values()):
         state = {"model": state}
     if not isinstance(state.get("model"), dict):

@@ -27,10 +27,11 @@ def save(path, content):
         lambda w: w,
         lambda w: {"model": {f"backbone.{k}": v for k, v in w.items()} | {"heads.weight": torch.zeros(2, 512)}},
         lambda w: {"state_dict": {f"module.{k}": v for k, v in w.items()}},
+        lambda w: {"epoch": 99, "model_state": w, "optimizer_state": {}, "cfg": "MODEL: {}"},
         lambda w: {"state_dict": {f"module.encoder_q.{k}": v for k, v in w.items()} | {"module.queue": torch.zeros(2)}},
         lambda w: w | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)},
     ],
-    ids=["plain", "re-id checkpoint", "DataParallel", "MoCo", "classifier"],
+    ids=["plain", "re-id checkpoint", "DataParallel", "pycls", "MoCo", "classifier"],
 )
 def test_loads_every_usual_wrapping(tmp_path, weights, wrap, caplog):
     model = build_resnet_backbone(depth="18x", pretrain=True, pretrain_path=save(tmp_path / "w.pth", wrap(weights)))

@@ -24,7 +24,7 @@ TIMM = "timm:"  # a source "timm:NAME" means the weights of this name in timm
 def load_pretrained(backbone: nn.Module, source: str) -> None:
     """Load ``source`` into ``backbone`` and log which keys were missing, unexpected or of another shape.
 
-    A file may hold the state dict itself or under "model" or "state_dict", its keys with the prefix "module.", one of
+    A file may hold the state dict itself or under "model", "state_dict" or "model_state", its keys with the prefix "module.", one of
     ``BACKBONE_PREFIXES`` or both. A first convolution for 3 channels is summed over them for a backbone with 1: a grey
     image gives the same response as its three equal channels.
 
