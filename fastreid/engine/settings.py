@@ -50,6 +50,8 @@ CONDITIONS = {
     "SOLVER.WARMUP_FACTOR": ("SOLVER.WARMUP_ITERS is 0", lambda cfg: cfg.SOLVER.WARMUP_ITERS > 0),
     "SOLVER.WARMUP_METHOD": ("SOLVER.WARMUP_ITERS is 0", lambda cfg: cfg.SOLVER.WARMUP_ITERS > 0),
     "MODEL.BACKBONE.PRETRAIN_PATH": ("MODEL.BACKBONE.PRETRAIN is False", lambda cfg: cfg.MODEL.BACKBONE.PRETRAIN),
+    # a number of parts is no setting, and with one part it is BN
+    "MODEL.BACKBONE.NORM": ("GhostBN has one part here: BN", lambda cfg: cfg.MODEL.BACKBONE.NORM != "GhostBN"),
     "MODEL.BACKBONE.IBN_TYPE": ("MODEL.BACKBONE.WITH_IBN is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_IBN),
     "MODEL.BACKBONE.NL_CHANNELS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),
     "MODEL.BACKBONE.NL_LAYERS": ("MODEL.BACKBONE.WITH_NL is False", lambda cfg: cfg.MODEL.BACKBONE.WITH_NL),

@@ -31,7 +31,13 @@ def test_defaults_have_no_idle_setting():
         ),
         (["TEST.AQE.QE_K", "9"], ["TEST.AQE.QE_K = 9 (TEST.AQE.ENABLED is False)"]),
         (["INPUT.FLIP.PROB", "0.1"], ["INPUT.FLIP.PROB = 0.1 (INPUT.FLIP.ENABLED is False)"]),
-        (["KD.MODEL_WEIGHTS", "['t.pth']"], ["KD.MODEL_WEIGHTS = ['t.pth'] (nothing reads it yet)"]),
+        (
+            ["KD.MODEL_WEIGHTS", "['t.pth']"],
+            ["KD.MODEL_WEIGHTS = ['t.pth'] (only for MODEL.META_ARCHITECTURE Distiller and DistillerOverhaul)"],
+        ),
+        (["MODEL.QUEUE_SIZE", "64"], ["MODEL.QUEUE_SIZE = 64 (only for MODEL.META_ARCHITECTURE MoCo)"]),
+        (["MODEL.QUEUE_SIZE", "64", "MODEL.META_ARCHITECTURE", "MoCo"], []),
+        (["MODEL.BACKBONE.NORM", "GhostBN"], ["MODEL.BACKBONE.NORM = 'GhostBN' (GhostBN has one part here: BN)"]),
         (["MODEL.HEADS.MARGIN", "0.3"], ["MODEL.HEADS.MARGIN = 0.3 (MODEL.HEADS.CLS_LAYER is 'Linear')"]),
         (["MODEL.FREEZE_LAYERS", "['backbone']"], ["MODEL.FREEZE_LAYERS = ['backbone'] (SOLVER.FREEZE_ITERS is 0)"]),
         (["DATASETS.DEEPPATENT.SPLIT", "test"], ["DATASETS.DEEPPATENT.SPLIT = 'test' (only for DeepPatent; "
