@@ -208,8 +208,8 @@ def _inert_globals() -> list:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a file into ``{"model": {name: tensor}, ...}``, without running any code in it.
 
-    A bare state dict, or one under a key of ``WEIGHT_KEYS``, is accepted too, and a ``.safetensors`` file, which holds weights
-    alone. An http(s) address is downloaded once.
+    A bare state dict, or one under a key of ``WEIGHT_KEYS``, is accepted too, and a ``.safetensors`` file, which holds
+    weights alone. An http(s) address is downloaded once.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not a checkpoint, or a truncated one.

@@ -24,9 +24,9 @@ TIMM = "timm:"  # a source "timm:NAME" means the weights of this name in timm
 def load_pretrained(backbone: nn.Module, source: str) -> None:
     """Load ``source`` into ``backbone`` and log which keys were missing, unexpected or of another shape.
 
-    A file may hold the state dict itself or under "model", "state_dict" or "model_state", its keys with the prefix "module.", one of
-    ``BACKBONE_PREFIXES`` or both. A first convolution for 3 channels is summed over them for a backbone with 1: a grey
-    image gives the same response as its three equal channels.
+    A file may hold the state dict itself or under "model", "state_dict" or "model_state", its keys with the prefix
+    "module.", one of ``BACKBONE_PREFIXES`` or both. A first convolution for 3 channels is summed over them for a
+    backbone with 1: a grey image gives the same response as its three equal channels.
 
     Args:
         backbone: its method ``adapt_weights``, if it has one, brings weights under other names or of another size
@@ -75,7 +75,8 @@ def create_timm(name: str, **options) -> nn.Module:
             f"with MODEL.BACKBONE.PRETRAIN False."
         ) from error
     except AssertionError as error:
-        raise ValueError(f"timm cannot build {name!r} as a backbone: {str(error) or 'not with these options'}") from error
+        reason = str(error) or "not with these options"
+        raise ValueError(f"timm cannot build {name!r} as a backbone: {reason}") from error
     except RuntimeError as error:
         if not options.get("pretrained"):
             raise
