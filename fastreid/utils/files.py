@@ -96,10 +96,15 @@ def _one_process(target: Path) -> Iterator[None]:
         yield
         return
     name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()[:16]
-    # not beside the file: network file systems lock badly, or not at all
-    with open(Path(tempfile.gettempdir(), f"fastreid-{os.getuid()}-{name}.lock"), "w") as lock:
+    # not beside the file: network file systems lock badly, or not at all. Others may write there too, so a link that
+    # one of them left under this name is refused, and nothing is emptied
+    path = Path(tempfile.gettempdir(), f"fastreid-{os.getuid()}-{name}.lock")
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _fetch(url: str, target: Path) -> None:

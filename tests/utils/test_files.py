@@ -86,6 +86,17 @@ def test_processes_that_need_one_file_at_once_fetch_it_once(monkeypatch, tmp_pat
     assert len(asked) == 1
 
 
+def test_a_link_in_place_of_the_lock_is_refused_and_what_it_leads_to_stays(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "precious").write_text("content")
+    target = tmp_path / "cache" / "weights.pth"
+    name = hashlib.sha256(os.fsencode(target)).hexdigest()[:16]
+    (tmp_path / f"fastreid-{os.getuid()}-{name}.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic link"):
+        cached_download("https://example.org/weights.pth", "00", cache=tmp_path / "cache")
+    assert (tmp_path / "precious").read_text() == "content"
+
+
 def test_a_wrong_checksum_is_refused(server, tmp_path):
     with pytest.raises(ValueError, match=r"wrong checksum: expected SHA-256 00000000"):
         cached_download(f"{server}/weights.pth", "00000000", cache=tmp_path / "cache")
