@@ -178,3 +178,24 @@ def test_table_of_a_data_set(cfg, tmp_path, caplog):
     with caplog.at_level("INFO", logger="fastreid"):
         build_dataset(cfg, "Patent").show_test()
     assert "| gallery  |            1 |         1 |        1 |" in caplog.text
+
+
+def test_files_that_a_data_set_of_ones_own_requires(tmp_path):
+    class Mine(ImageDataset):
+        dataset_name, dataset_url = "mine", "me"
+
+        def __init__(self, folder, parts):
+            self.check_before_run(map(folder.joinpath, parts))
+            self.check_before_run(folder)
+            super().__init__([], [], [])
+
+    folder = tmp_path / "mine"
+    (folder / "train").mkdir(parents=True)
+    Mine(folder, ["train"])
+    Mine(folder, [])
+    with pytest.raises(FileNotFoundError) as error:
+        Mine(folder, ["train", "query"])
+    said = f"Data set mine: 'mine/query' not found under {tmp_path}. Get it from me; put it so: mine/train, mine/query."
+    assert said in str(error.value)
+    with pytest.raises(FileNotFoundError, match="'none' not found under"):
+        Mine(tmp_path / "none", [])

@@ -75,10 +75,13 @@ class Dataset:
         items = list(data)
         return len({item[1] for item in items}), len({item[2] for item in items})
 
-    def check_before_run(self, required_files: str | Iterable[str]) -> None:
+    def check_before_run(self, required_files: str | os.PathLike | Iterable[str | os.PathLike]) -> None:
         """Raise ``FileNotFoundError`` unless all these files and folders exist."""
-        paths = [required_files] if isinstance(required_files, str) else required_files
-        require_paths(self.name, paths, os.path.commonpath([os.path.abspath(p) for p in paths]), "its authors", "there")
+        given = [required_files] if isinstance(required_files, (str, os.PathLike)) else required_files
+        paths = [os.path.abspath(path) for path in given]
+        root = os.path.dirname(os.path.commonpath(paths or ["/"]))
+        names = ", ".join(os.path.relpath(path, root) for path in paths)
+        require_paths(self.name, paths, root, getattr(self, "dataset_url", "its authors"), names)
 
     def show_train(self) -> None:
         self._show("train")
