@@ -4,7 +4,6 @@ import argparse
 import inspect
 import logging
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from fastreid.utils.checkpoint import Checkpointer, unwrap
 from fastreid.utils.collect_env import collect_env_info
 from fastreid.utils.env import seed_all_rng
 from fastreid.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
-from fastreid.utils.files import atomic_write
+from fastreid.utils.files import atomic_write, require_writable
 from fastreid.utils.logger import setup_logger
 from fastreid.utils.precision_bn import get_bn_modules
 
@@ -50,7 +49,7 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
         OSError: ``OUTPUT_DIR`` cannot be made, or nothing can be written to it.
     """
     output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
-    _require_writable(output)
+    require_writable(output, "OUTPUT_DIR")
     setup_logger(output, rank)
     _fix_seed(cfg, output, resume=getattr(args, "resume", False))
     size, device = comm.get_world_size(), cfg.MODEL.DEVICE
@@ -68,14 +67,6 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
     seed_all_rng(cfg.SEED)  # the same in all processes, which build the same model; EpochSeed tells them apart
     if not getattr(args, "eval_only", False):  # sizes of test batches vary
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-
-
-def _require_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(error.errno, f"OUTPUT_DIR cannot be written: {error.strerror}", str(folder)) from error
 
 
 def _fix_seed(cfg: CfgNode, output: Path, resume: bool) -> None:

@@ -40,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(args: argparse.Namespace):
     """Extract as the parsed command line says, and return the feature file."""
     from fastreid.engine.tool_config import read_config
+    from fastreid.utils.files import require_writable
 
     paths = image_paths(args.input)
+    require_writable(args.output, "--output")
     cfg = read_config(args, "DATALOADER.ON_BAD_IMAGE", "skip")
     features = extract(cfg, paths, args.parallel)
     features.save(Path(args.output, FEATURES_FILE))
@@ -63,7 +65,7 @@ def image_paths(inputs: Iterable[str]) -> list[str]:
     for given in map(os.path.expanduser, inputs):
         found = _images_at(given)
         if not found:
-            raise FileNotFoundError(f"No image at '{given}' (--input).{_near(given)}")
+            raise FileNotFoundError(f"No image at '{given}' (--input){_why_not(given)}")
         paths.update(dict.fromkeys(found))
     return list(paths)
 
@@ -76,10 +78,12 @@ def _images_at(given: str) -> list[str]:
     return sorted(filter(os.path.isfile, glob.glob(given, recursive=True)))
 
 
-def _near(given: str) -> str:
+def _why_not(given: str) -> str:
+    if os.path.isdir(given):
+        return f": no file below that folder ends in {', '.join(IMAGE_SUFFIXES)}"
     folder, name = os.path.split(given)
     there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    return nearest(name, there)
+    return "." + nearest(name, there)
 
 
 def extract(cfg, paths: Sequence[str], parallel: bool = False):

@@ -161,7 +161,9 @@ class AsyncPredictor:
             raise RuntimeError("AsyncPredictor was shut down")
         dead = [process.exitcode for process in self.procs if not process.is_alive()]
         if dead and not self._receive():
-            raise self._failed(f"a worker of AsyncPredictor died with exit code {dead[0]}")
+            # what happens to a batch is caught, so a worker that leaves by an error has not even started
+            hint = ': the script lacks `if __name__ == "__main__":`, or does not import' if dead[0] == 1 else ""
+            raise self._failed(f"a worker of AsyncPredictor died with exit code {dead[0]}{hint}")
 
     def _failed(self, message: str) -> RuntimeError:
         self.shutdown()

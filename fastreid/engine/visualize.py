@@ -50,11 +50,13 @@ def run(args: argparse.Namespace) -> None:
     from fastreid.evaluation import Protocol
     from fastreid.evaluation.visualizer import SORTS, Visualizer
     from fastreid.utils.errors import require_choice, require_whole
+    from fastreid.utils.files import require_writable
 
     for flag, value in (("--rank-sort", args.rank_sort), ("--label-sort", args.label_sort)):
         require_choice(flag, value, SORTS)
     for flag, value in (("--num-vis", args.num_vis), ("--max-rank", args.max_rank)):
         require_whole(flag, value, 1)
+    require_writable(args.output, "--output")
     cfg = read_config(args)
     protocol = Protocol.from_config(cfg)
     features = _features(cfg, args)

@@ -40,6 +40,19 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
         raise
 
 
+def require_writable(folder: str | os.PathLike, name: str) -> None:
+    """Make ``folder`` and try a file in it, before the work whose results it is to take.
+
+    Raises:
+        OSError: it cannot be made or written; ``name`` is the setting or option that names it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, f"{name} cannot be written: {error.strerror}", str(folder)) from error
+
+
 def data_root() -> Path:
     """Folder of all data sets: the environment variable ``FASTREID_DATASETS``, by default ``datasets``."""
     return Path(os.environ.get("FASTREID_DATASETS") or "datasets").expanduser()

@@ -50,6 +50,9 @@ def test_inputs_are_files_folders_and_patterns(folder):
         image_paths(["figure"])
     with pytest.raises(FileNotFoundError, match=r"figures/\*\.bmp"):
         image_paths(["figures/*.bmp"])
+    (folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"No image at 'empty' \(--input\): no file below that folder ends in"):
+        image_paths(["empty"])
 
 
 def test_a_folder_gives_one_feature_file_and_broken_images_are_counted(folder, weights, capsys):
@@ -92,7 +95,12 @@ def test_nothing_readable_is_an_error_of_one_line(folder, weights, capsys):
     assert "error: none of the 1 images can be read; the first: Cannot read image figures/broken.png" in (
         capsys.readouterr().err
     )
-    assert not (folder / "out").exists()
+    assert not any((folder / "out").iterdir())
+
+
+def test_a_folder_that_cannot_take_the_features_is_said_before_the_work(folder, capsys):
+    assert main(["--input", "figures", "--output", "figures/a.png", "--opts", "MODEL.WEIGHTS", "gone.pth"]) == 1
+    assert "error: [Errno 17] --output cannot be written: File exists: 'figures/a.png'" in capsys.readouterr().err
 
 
 class Queue:
