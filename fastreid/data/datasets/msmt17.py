@@ -21,7 +21,8 @@ def _lines(name: str, folder: str) -> Lines:
 @DATASET_REGISTRY.register()
 class MSMT17(LayoutDataset):
     """4,101 persons before 15 cameras (Wei et al., Person Transfer GAN to Bridge Domain Gap, CVPR 2018); version 2 with
-    blurred faces has the folders ``MSMT17_V2/{mask_train_v2,mask_test_v2}``.
+    blurred faces has the folders ``MSMT17_V2/{mask_train_v2,mask_test_v2}``; ``DATASETS.COMBINEALL`` reads
+    ``list_val.txt`` too.
 
     Test identities restart at 0 in the lists; the number of training identities is added to them. The validation
     images are part of training with ``combineall`` only.
