@@ -25,8 +25,8 @@ Made by `python -m fastreid.data.datasets.table` from `fastreid/data/datasets`; 
 Put data sets here, or point `FASTREID_DATASETS` at the folder that holds them. Nothing in this folder is committed.
 `DATASETS.NAMES` names the sets to train on, `DATASETS.TESTS` those to test on.
 
-`A/{b, c}` stands for `A/b` and `A/c`; of each folder one file is shown, and the others are named like it. Upper and lower
-case matter. What is missing, or named otherwise, is an error that says so; other image files in these folders are too.
+`A/{b, c}` stands for `A/b` and `A/c`; of each folder one file is shown, and the others are named like it. Upper and
+lower case matter. What is missing, or named otherwise, is an error that says so; other images in these folders are too.
 
 ## Drawings
 
