@@ -308,6 +308,12 @@ class DefaultTrainer(TrainerBase):
         if cfg.MODEL.HEADS.NUM_CLASSES == 0:
             cfg.MODEL.HEADS.NUM_CLASSES = num_classes
             logger.info("MODEL.HEADS.NUM_CLASSES is %d, that of the training set", num_classes)
+        elif cfg.MODEL.HEADS.NUM_CLASSES < num_classes:
+            # no error: metric losses alone do without classes
+            logger.warning(
+                "MODEL.HEADS.NUM_CLASSES is %d, but the training set has %d classes: a loss over classes will fail. "
+                "0 takes the number from the training set", cfg.MODEL.HEADS.NUM_CLASSES, num_classes,
+            )  # fmt: skip
         if frozen:
             cfg.freeze()
         return cfg

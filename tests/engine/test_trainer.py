@@ -148,7 +148,8 @@ def test_data_set_smaller_than_a_batch(tiny_cfg):
         DefaultTrainer(tiny_cfg)
 
 
-def test_number_of_classes_comes_from_the_data(tiny_cfg):
+def test_number_of_classes_comes_from_the_data(tiny_cfg, caplog):
+    caplog.set_level("WARNING", "fastreid")
     tiny_cfg.freeze()
     scaled = DefaultTrainer.auto_scale_hyperparams(tiny_cfg, 4)
     assert scaled.MODEL.HEADS.NUM_CLASSES == 4
@@ -157,6 +158,9 @@ def test_number_of_classes_comes_from_the_data(tiny_cfg):
     tiny_cfg.defrost()
     tiny_cfg.MODEL.HEADS.NUM_CLASSES = 9
     assert DefaultTrainer.auto_scale_hyperparams(tiny_cfg, 4).MODEL.HEADS.NUM_CLASSES == 9
+    assert not caplog.text
+    DefaultTrainer.auto_scale_hyperparams(tiny_cfg, 10)
+    assert "MODEL.HEADS.NUM_CLASSES is 9, but the training set has 10 classes" in caplog.text
 
 
 def test_wrong_checkpoint_is_refused(tiny_options, tmp_path):
