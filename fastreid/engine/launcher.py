@@ -42,12 +42,14 @@ def launch(
         timeout: how long a process waits for the others.
 
     Raises:
-        ValueError: several machines without an address, or fewer GPUs than processes.
+        ValueError: several machines without an address, a machine beyond them, or fewer GPUs than processes.
         ProcessRaisedException: a process raised an error; its traceback is in the message.
         ChildProcessError: a process was killed or left without an error.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ:
         return record(_run)(main_func, args, "env://", timeout)
+    if not 0 <= machine_rank < num_machines:
+        raise ValueError(f"--machine-rank is {machine_rank}, but --num-machines is {num_machines}, numbered from 0")
     world_size = num_machines * num_gpus_per_machine
     if world_size <= 1:
         return main_func(*args)

@@ -70,6 +70,11 @@ def test_several_machines_need_an_address():
         launch(divmod, 1, num_machines=2)
 
 
+def test_a_machine_beyond_their_number_does_not_train_on_its_own():
+    with pytest.raises(ValueError, match="--machine-rank is 1, but --num-machines is 1, numbered from 0"):
+        launch(divmod, 1, machine_rank=1, args=(7, 2))
+
+
 def test_launch_under_torchrun_joins_its_group(monkeypatch):
     import socket
 
