@@ -97,7 +97,8 @@ class Plot:
         top, bottom = FINER * TOP + inside, FINER * (HEIGHT - BOTTOM) - inside - height
         corners = [(right, top), (left, top), (right, bottom), (left, bottom)]
         points = [(frame.x(x), frame.y(y)) for _, xs, ys, _ in self.lines for x, y in zip(xs, ys, strict=True)]
-        x, y = min(corners, key=lambda at: sum(at[0] < px < at[0] + widest and at[1] < py < at[1] + height
+        near = FINER * 30  # a line may cross a corner without a point in it
+        x, y = min(corners, key=lambda at: sum(-near < px - at[0] < widest + near and -near < py - at[1] < height + near
                                                for px, py in points))  # fmt: skip
         draw.rectangle([x, y, x + widest, y + height], fill=(*PAPER, 220), outline=(*GRID, 255))
         for number, (name, *_) in enumerate(self.lines):

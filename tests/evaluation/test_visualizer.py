@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fastreid.data import CommDataset
+from fastreid.evaluation import plots
 from fastreid.evaluation.plots import COLORS, PAPER, Plot
 from fastreid.evaluation.rank import evaluate_rank
 from fastreid.evaluation.rank_pictures import QUERY, RIGHT, WRONG, Tile, draw_ranking, shorten
@@ -227,6 +228,13 @@ def test_plots_put_points_where_their_numbers_are(tmp_path):
     with pytest.raises(ValueError, match=r"saved as \.png"):
         plot.savefig(tmp_path / "a.txt")
     assert PAPER in colors_of(Plot("empty", "x", "y").render())
+
+
+def test_the_legend_hides_no_line_that_ends_in_a_corner():
+    image = Plot("t", "x", "y", log_x=True, y_range=(0, 1)).line("model", [1e-4, 0.3, 1], [0, 0.5, 1]).render()
+    height = image.height - plots.TOP - plots.BOTTOM
+    row = np.asarray(image).astype(int)[plots.TOP + round(0.07 * height), -plots.RIGHT - 30 :]  # the curve at 0.93
+    assert np.abs(row - COLORS[0]).sum(axis=1).min() < 30
 
 
 def test_histograms_are_densities():
