@@ -67,13 +67,14 @@ def sync_batch_norm(sizes: tuple[int, int], offset: float = 0.0, momentum: float
     return {"out": out.detach(), "input": mine.grad, "affine": torch.stack(gradients), **norm.state_dict()}
 
 
-def training(norm: str, losses: tuple[str, ...], seed: int = 0) -> dict:
+def training(norm: str, losses: tuple[str, ...], head: str = "EmbeddingHead") -> dict:
     """Train a small ResNet on the global batches; the losses, and the weights at the end."""
     cfg = get_cfg()
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.PRETRAIN", False,
                          "MODEL.BACKBONE.NORM", norm, "MODEL.HEADS.NORM", "syncBN", "MODEL.HEADS.WITH_BNNECK", True,
-                         "MODEL.HEADS.NUM_CLASSES", CLASSES, "MODEL.LOSSES.NAME", losses])  # fmt: skip
-    torch.manual_seed(seed + comm.get_rank())  # that of process 0 must win
+                         "MODEL.HEADS.NUM_CLASSES", CLASSES, "MODEL.LOSSES.NAME", losses, "MODEL.HEADS.NAME", head,
+                         "MODEL.LOSSES.BCE.WEIGHT_ENABLED", False])  # fmt: skip
+    torch.manual_seed(comm.get_rank())  # that of process 0 must win
     model = build_model(cfg).double().train()
     parallel = _for_parallel_training(cfg, model)
     assert isinstance(parallel, DistributedDataParallel) == (comm.get_world_size() > 1)
@@ -82,7 +83,8 @@ def training(norm: str, losses: tuple[str, ...], seed: int = 0) -> dict:
     for step in range(STEPS):
         images = 128 + 50 * draw(BATCH, 3, 32, 16, seed=step)
         targets = torch.tensor([0, 0, 1, 1, 2, 2, 4, 4]).roll(step)
-        values = parallel({"images": share(images), "targets": share(targets)})
+        batch = {"images": images, "targets": targets, "attributes": KNOWN[targets % len(KNOWN)]}
+        values = parallel({name: share(rows) for name, rows in batch.items()})
         optimizer.zero_grad()
         sum(values.values()).backward()
         optimizer.step()
@@ -93,6 +95,7 @@ def training(norm: str, losses: tuple[str, ...], seed: int = 0) -> dict:
 TRAININGS = {
     "syncBN": ("syncBN", ("CrossEntropyLoss", "TripletLoss")),
     "FrozenBN": ("FrozenBN", ("TripletLoss", "Cosface")),  # no loss reads the classifier's weights
+    "attributes": ("syncBN", ("BinaryCrossEntropyLoss",), "AttrHead"),
 }
 
 
