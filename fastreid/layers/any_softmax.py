@@ -13,7 +13,7 @@ from torch import nn
 
 from fastreid.utils.registry import Registry
 
-SOFTMAX_REGISTRY = Registry("SOFTMAX")
+SOFTMAX_REGISTRY = Registry("SOFTMAX", "MODEL.HEADS.CLS_LAYER")
 _register = SOFTMAX_REGISTRY.register(node="MODEL.HEADS")
 
 

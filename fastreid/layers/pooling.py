@@ -10,7 +10,7 @@ from torch import nn
 from fastreid.layers.precision import full_precision
 from fastreid.utils.registry import Registry
 
-POOLING_REGISTRY = Registry("POOLING")
+POOLING_REGISTRY = Registry("POOLING", "MODEL.HEADS.POOL_LAYER")
 _register = POOLING_REGISTRY.register()
 
 

@@ -13,7 +13,7 @@ from fastreid.utils.errors import require_members
 from fastreid.utils.locarno import parse_locarno
 from fastreid.utils.registry import Registry
 
-RULE_REGISTRY = Registry("RULE")
+RULE_REGISTRY = Registry("RULE", "TEST.RULE")
 Columns = Mapping[str, np.ndarray]
 
 

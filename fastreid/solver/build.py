@@ -12,7 +12,7 @@ from fastreid.solver.freeze import frozen_parameters
 from fastreid.utils.errors import nearest, require_choice
 from fastreid.utils.registry import Registry
 
-OPTIMIZER_REGISTRY = Registry("OPTIMIZER")
+OPTIMIZER_REGISTRY = Registry("OPTIMIZER", "SOLVER.OPT")
 NORM_TYPES = (
     nn.modules.batchnorm._NormBase,
     nn.GroupNorm,

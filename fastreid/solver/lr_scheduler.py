@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from fastreid.utils.errors import require_choice
 from fastreid.utils.registry import Registry
 
-SCHEDULER_REGISTRY = Registry("SCHEDULER")
+SCHEDULER_REGISTRY = Registry("SCHEDULER", "SOLVER.SCHED")
 logger = logging.getLogger(__name__)
 
 

@@ -27,9 +27,14 @@ class Registry:
     KeyError: "No object named 'TripletLos' in the LOSSES registry. Did you mean 'TripletLoss'? ..."
     """
 
-    def __init__(self, name: str, retired: dict[str, str] | None = None):
-        """Args: retired: names of former versions and what to write instead, for the error message."""
-        self.name = name
+    def __init__(self, name: str, key: str = "", retired: dict[str, str] | None = None):
+        """Make an empty table.
+
+        Args:
+            key: the config key that selects from it, for the error message.
+            retired: names of former versions and what to write instead, for the error message.
+        """
+        self.name, self.key = name, key
         self.retired = dict(retired or {})
         self._objects: dict[str, Any] = {}
         self._nodes: dict[str, str] = {}
@@ -67,7 +72,8 @@ class Registry:
             known = ", ".join(sorted(self._objects)) or "none"
             successor = self.retired.get(name)
             hint = f" It is retired: use {successor}." if successor else nearest(name, self._objects)
-            raise KeyError(f"No object named '{name}' in the {self.name} registry.{hint} Registered: {known}")
+            place = f"{self.name} registry ({self.key})" if self.key else f"{self.name} registry"
+            raise KeyError(f"No object named '{name}' in the {place}.{hint} Registered: {known}")
         return self._objects[name]
 
     def node(self, name: str) -> str | None:

@@ -1,5 +1,6 @@
 """Every config file builds, trains two steps and evaluates, with its own network on miniature data."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,8 @@ def cfg(request, data, tmp_path, monkeypatch):
     size = next((SIZES[key] for key in SIZES if key in request.param.stem), [32, 32] if square else [64, 32])
     options = {**QUICK, "INPUT.SIZE_TRAIN": size, "INPUT.SIZE_TEST": size, "OUTPUT_DIR": str(tmp_path)}
     config.merge_from_list([item for pair in options.items() for item in pair])
-    return config
+    yield config
+    gc.collect()  # trainer and hooks refer to each other; sixty models would add up
 
 
 def test_there_are_configs():

@@ -7,7 +7,7 @@ from pathlib import Path
 from fastreid.utils.files import data_root
 from fastreid.utils.registry import Registry
 
-DATASET_REGISTRY = Registry("DATASET")
+DATASET_REGISTRY = Registry("DATASET", "DATASETS.NAMES, DATASETS.TESTS")
 
 
 def build_dataset(cfg, name: str, **kwargs):

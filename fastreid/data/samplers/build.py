@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from fastreid.utils import comm
 from fastreid.utils.registry import Registry
 
-SAMPLER_REGISTRY = Registry("SAMPLER")
+SAMPLER_REGISTRY = Registry("SAMPLER", "DATALOADER.SAMPLER_TRAIN")
 
 
 class StreamSampler(Sampler):

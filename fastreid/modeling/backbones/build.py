@@ -11,7 +11,7 @@ from fastreid.utils.registry import Registry, key_of, option_names
 
 logger = logging.getLogger(__name__)
 
-BACKBONE_REGISTRY = Registry("BACKBONE")
+BACKBONE_REGISTRY = Registry("BACKBONE", "MODEL.BACKBONE.NAME")
 # switches of MODEL.BACKBONE that only some backbones have
 SWITCHES = ("WITH_IBN", "WITH_SE", "WITH_NL")
 

@@ -14,7 +14,7 @@ RETIRED_HEADS = {
     "ReductionHead": "EmbeddingHead with MODEL.HEADS.EMBEDDING_DIM (the width) and MODEL.HEADS.WITH_BNNECK True",
 }
 
-REID_HEADS_REGISTRY = Registry("HEADS", retired=RETIRED_HEADS)
+REID_HEADS_REGISTRY = Registry("HEADS", "MODEL.HEADS.NAME", RETIRED_HEADS)
 
 
 def build_heads(cfg, **wired) -> nn.Module:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fastreid.utils import comm
 from fastreid.utils.registry import Registry
 
-LOSS_REGISTRY = Registry("LOSS")
+LOSS_REGISTRY = Registry("LOSS", "MODEL.LOSSES.NAME")
 LOSS_REGISTRY.__doc__ = """Losses by name.
 
 A loss is called with one table (the columns of the batch and what the head gives) and returns a scalar, already times

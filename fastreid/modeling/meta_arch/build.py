@@ -9,7 +9,7 @@ from fastreid.utils.registry import Registry
 
 logger = logging.getLogger(__name__)
 
-META_ARCH_REGISTRY = Registry("META_ARCH")
+META_ARCH_REGISTRY = Registry("META_ARCH", "MODEL.META_ARCHITECTURE")
 
 
 def build_model(cfg) -> nn.Module:
