@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--parallel", action="store_true", help="run the model in processes of its own, one per GPU")
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="images, folders, quoted patterns")
     parser.add_argument("--output", default="demo_output", metavar="DIR", help="folder (default: %(default)s)")
-    parser.add_argument("--per-image", action="store_true", help="also write one .npy (1, D) per image")
+    parser.add_argument(
+        "--per-image", action=argparse.BooleanOptionalAction, default=True,
+        help="beside features.npz, write one .npy (1, D) of unit length per image, as fast-reid",
+    )  # fmt: skip
     run(parser.parse_args(argv))
 
 
@@ -44,12 +47,16 @@ def run(args: argparse.Namespace):
 
     paths = image_paths(args.input)
     require_writable(args.output, "--output")
+    if args.per_image:
+        npy_files(paths, args.output)  # names that collide are said before the work
     cfg = read_config(args, "DATALOADER.ON_BAD_IMAGE", "skip")
     features = extract(cfg, paths, args.parallel)
     features.save(Path(args.output, FEATURES_FILE))
     logger.info("Wrote %s: %d features of width %d", Path(args.output, FEATURES_FILE), *features.features.shape)
     if args.per_image:
-        save_per_image(features.features, features.paths, args.output)
+        from fastreid.retrieval.distance import normalize
+
+        save_per_image(normalize(features.features), features.paths, args.output)
     return features
 
 
@@ -160,24 +167,32 @@ def unreadable(paths: Iterable[str], messages: Iterable[str]) -> set[str]:
     return {path for path in paths if f"Cannot read image {path}: " in text} if text else set()
 
 
-def save_per_image(features, paths: Sequence[str], output: str | os.PathLike) -> list[Path]:
-    """Write each row as ``.npy``, float32 (1, D), under the name of its image; sub-folders stay as they are.
+def npy_files(paths: Sequence[str], output: str | os.PathLike) -> list[Path]:
+    """Return the ``.npy`` file of each image, below ``output`` in the sub-folders of the images.
 
     Raises:
         ValueError: two images have the same name but for its ending.
     """
-    import numpy as np
-
-    from fastreid.utils.files import atomic_write
-
     # the path of a single image has no folder to be told from
     top = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     targets = [Path(output, os.path.relpath(os.path.abspath(path), top)).with_suffix(".npy") for path in paths]
     seen: dict[Path, str] = {}
     for path, target in zip(paths, targets, strict=True):
         if target in seen:
-            raise ValueError(f"{seen[target]} and {path} would both be written to {target}")
+            raise ValueError(
+                f"{seen[target]} and {path} would both be written to {target} (--no-per-image leaves such files out)"
+            )
         seen[target] = path
+    return targets
+
+
+def save_per_image(features, paths: Sequence[str], output: str | os.PathLike) -> list[Path]:
+    """Write each row as float32 (1, D) into the files that :func:`npy_files` names, and return these."""
+    import numpy as np
+
+    from fastreid.utils.files import atomic_write
+
+    targets = npy_files(paths, output)
     for row, target in zip(features, targets, strict=True):
         with atomic_write(target) as file:
             np.save(file, np.asarray(row)[None])

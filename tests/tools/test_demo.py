@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import normalize
 
 from fastreid.config import get_cfg
 from fastreid.data.feature_file import FeatureFile
@@ -68,20 +69,26 @@ def test_a_folder_gives_one_feature_file_and_broken_images_are_counted(folder, w
     expected = DefaultPredictor(weights).from_files(file.paths)
     np.testing.assert_allclose(file.features, expected, atol=1e-5)
     assert np.load("out/features.npz")["features"].shape == (3, 64)  # without fastreid
-    assert [path.name for path in (folder / "out").iterdir()] == ["features.npz"]
+    assert {path.name for path in (folder / "out").iterdir()} == {"features.npz", "a.npy", "b.npy", "sub"}
 
 
 def test_files_per_image_and_mirrored_images(folder, weights):
     weights.TEST.FLIP.ENABLED = True
     options = [*SMALL, "MODEL.WEIGHTS", "weights.pth", "TEST.FLIP.ENABLED", "True"]
-    assert main(["--input", "figures/a.png", "figures/sub", "--per-image", "--output", "out", "--opts", *options]) == 0
+    assert main(["--input", "figures/a.png", "figures/sub", "--output", "out", "--opts", *options]) == 0
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.npy")) == [
         "out/a.npy",
         "out/sub/c.npy",
     ]
-    expected = DefaultPredictor(weights).from_files(["figures/a.png", "figures/sub/c.JPG"])
+    expected = normalize(DefaultPredictor(weights).from_files(["figures/a.png", "figures/sub/c.JPG"]))
     np.testing.assert_allclose(np.load("out/a.npy"), expected[:1], atol=1e-5)
     np.testing.assert_allclose(np.load("out/sub/c.npy"), expected[1:], atol=1e-5)
+
+
+def test_one_table_instead_of_a_file_per_image(folder, weights):
+    options = [*SMALL, "MODEL.WEIGHTS", "weights.pth"]
+    assert main(["--input", "figures/a.png", "--no-per-image", "--output", "out", "--opts", *options]) == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["features.npz"]
 
 
 def test_two_images_of_one_name_are_not_written_over_each_other(tmp_path):
