@@ -230,6 +230,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+# fast-reid declares them as int; a fraction is meaningful
+FRACTIONS = (".SCALE", ".GAMMA")
+
+
 def _coerce(value: Any, default: Any, key: str, source: str) -> Any:
     """Return ``value`` with the type of ``default``: int for float, scalar for a list of one, list for tuple."""
     if isinstance(value, str) and not isinstance(default, str):
@@ -240,14 +244,13 @@ def _coerce(value: Any, default: Any, key: str, source: str) -> Any:
             return kind(value)
         if isinstance(value, (int, float, str)):
             return kind([value])
-    elif kind is int and is_number:
-        # fast-reid declares SCALE, GAMMA as int; a fraction is meaningful there
+    elif kind is int and is_number and (float(value).is_integer() or key.endswith(FRACTIONS)):
         return int(value) if float(value).is_integer() else value
     elif kind in (float, str) and is_number:
         return kind(value)
     elif kind is not int and isinstance(value, kind):  # True is an int
         return value
-    wanted = f"of type {kind.__name__} like its present value {default!r}"
+    wanted = f"{'a whole number' if kind is int else f'of type {kind.__name__}'} like its present value {default!r}"
     raise ValueError(f"{key} in {source} must be {wanted}; got {value!r}")
 
 

@@ -43,6 +43,7 @@ class Checkpointer:
     """
 
     logger = logger
+    afresh: tuple[str, ...] = ()  # the checkpointables that the last load() wanted and did not restore
 
     def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True, **checkpointables: Any):
         self.model = unwrap(model)
@@ -87,10 +88,12 @@ class Checkpointer:
         else:
             self._load_model(state)
         wanted = set(self.checkpointables if checkpointables is None else checkpointables)
+        restored = set()
         for key in [key for key in self.checkpointables if key in state]:
             saved = state.pop(key)
-            if key in wanted:
-                self._load_part(key, saved, path)
+            if key in wanted and self._load_part(key, saved, path):
+                restored.add(key)
+        self.afresh = tuple(key for key in self.checkpointables if key in wanted - restored)
         return state
 
     def _load_file(self, path: str) -> dict[str, Any]:
@@ -104,12 +107,14 @@ class Checkpointer:
         """Replace arrays and numbers in ``state_dict`` by tensors."""
         state_dict.update({name: torch.as_tensor(value) for name, value in state_dict.items()})
 
-    def _load_part(self, key: str, saved: dict, path: str) -> None:
+    def _load_part(self, key: str, saved: dict, path: str) -> bool:
         try:
             self.checkpointables[key].load_state_dict(saved)
         except ValueError as error:
             # e.g. fast-reid's optimiser over flat buffers: one parameter per group
             logger.warning("'%s' of %s does not fit and starts afresh: %s", key, path, error)
+            return False
+        return True
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """With ``resume`` and a ``last_checkpoint``, load all of it; otherwise only the weights in ``path``.
@@ -283,8 +288,9 @@ def load_weights(
     own = model.state_dict()
     given = _modern_names({k: torch.as_tensor(v) for k, v in weights.items()}, own)
     fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    # a model without classes (NUM_CLASSES 0) has nowhere to put class weights, and needs none
     shapes = [f"{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} in the model"
-              for k, v in given.items() if k in own and k not in fitting]
+              for k, v in given.items() if k in own and k not in fitting and own[k].numel()]
     if own and not fitting:
         raise ValueError(f"Nothing in {source} fits the model. {_explain_no_match(given, own, shapes)}")
     missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
@@ -307,13 +313,15 @@ def classifiers_of(weights: dict[str, Any]) -> dict[str, int]:
 
 def _require_fit(source: str, missing: list, shapes: list, unexpected: list, optional: set) -> None:
     # a ResNet-34 file has all that a ResNet-18 wants: what is left over matters too
-    problems = [f"{name} is missing" for name in missing if name not in optional]
-    problems += [shape for shape in shapes if shape.partition(":")[0] not in optional]
-    problems += [f"{name} is not in the model" for name in unexpected if name.startswith("backbone.")]
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    absent = [f"{name} is missing" for name in missing if name not in optional]
+    misshapen = [shape for shape in shapes if shape.partition(":")[0] not in optional]
+    extra = [f"{name} is not in the model" for name in unexpected if name.startswith("backbone.")]
+    count = len(absent) + len(misshapen) + len(extra)
+    if count:
+        shown = [*absent[:2], *misshapen[:2], *extra[:2]]  # some of each: a renamed part is missing and left over
+        more = f"; and {count - len(shown)} more" if count > len(shown) else ""
         raise ValueError(
-            f"{source} does not fit the model, {len(problems)} parameters differ: {'; '.join(problems[:3])}{more}. "
+            f"{source} does not fit the model, {count} parameters differ: {'; '.join(shown)}{more}. "
             "Probably the settings of MODEL.BACKBONE (DEPTH, WITH_IBN, WITH_NL, ...) or MODEL.HEADS are not those of "
             "its training, which are in config.yaml in the training's OUTPUT_DIR"
         )

@@ -87,9 +87,10 @@ def test_values_take_the_type_of_the_default(key, given, expected):
 @pytest.mark.parametrize(
     "pair, message",
     [
-        (["SOLVER.MAX_EPOCH", "abc"], "SOLVER.MAX_EPOCH in the command line must be of type int .* got 'abc'"),
+        (["SOLVER.MAX_EPOCH", "abc"], "SOLVER.MAX_EPOCH in the command line must be a whole number .* got 'abc'"),
         (["TEST.FLIP.ENABLED", "1"], "must be of type bool"),
-        (["SOLVER.MAX_EPOCH", "True"], "must be of type int .* got True"),
+        (["SOLVER.MAX_EPOCH", "1.5"], "SOLVER.MAX_EPOCH in the command line must be a whole number .* got 1.5"),
+        (["SOLVER.MAX_EPOCH", "True"], "must be a whole number .* got True"),
         (["SOLVER.BASE_LR", "True"], "must be of type float .* got True"),
         (["MODEL.BACKBONE", "50x"], "MODEL.BACKBONE in the command line is a group of keys"),
         (["--resume", "model.pth"], "MODEL.WEIGHTS names a file"),

@@ -254,3 +254,16 @@ def test_safetensors_files_are_read_and_broken_ones_refused(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(whole[:-4])
     with pytest.raises(ValueError, match=r"cut\.safetensors \(\d+ bytes\) is no whole safetensors file"):
         read_checkpoint(tmp_path / "cut.safetensors")
+
+
+def test_a_renamed_part_is_shown_from_both_sides():
+    model = nn.ModuleDict({"backbone": nn.ModuleDict({"conv": nn.Linear(2, 2)}), "heads": nn.Linear(2, 2)})
+    weights = {name.replace("backbone.", "backbone.base."): value for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="conv.bias is missing; .*base.conv.bias is not in the model"):
+        load_weights(model, dict(sorted(weights.items())), "w.pth", optional=())
+
+
+def test_a_model_without_classes_takes_a_trained_one_without_a_word(caplog):
+    model = nn.ModuleDict({"heads": nn.ParameterDict({"weight": torch.empty(0, 4)}), "backbone": nn.Linear(2, 2)})
+    load_weights(model, {**model.state_dict(), "heads.weight": torch.ones(8, 4)}, "w.pth")
+    assert caplog.text == ""
