@@ -25,6 +25,8 @@ from fastreid.evaluation.build import build_evaluator
 from fastreid.modeling import build_model
 from fastreid.modeling.losses.bce_loss import fill_positive_share
 from fastreid.solver import build_lr_scheduler, build_optimizer
+from fastreid.solver.build import skip_frozen_steps
+from fastreid.solver.lr_scheduler import COUNTERS, counters, replay
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer, unwrap
 from fastreid.utils.collect_env import collect_env_info
@@ -139,17 +141,20 @@ class DefaultTrainer(TrainerBase):
         metric, smoothed figures and the place in the stream of batches are all restored.
         """
         resume = resume and self._has_checkpoint()
-        planned = _plan(self.scheduler)
+        planned, start = _plan(self.scheduler), counters(self.scheduler)
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not resume:
             return
+        self.start_epoch = checkpoint.get("epoch", -1) + 1
+        done = self.start_epoch * self.iters_per_epoch
+        if "optimizer" in self.checkpointer.afresh:
+            replay(self.optimizer, self.scheduler, start)
+            skip_frozen_steps(self.optimizer, done)
         loaded = _plan(self.scheduler)
         changed = [f"{key} {loaded[key]} (not {value})" for key, value in planned.items() if loaded[key] != value]
         if changed:
             logger.warning("The first schedule goes on; settings changed since do nothing: %s", ", ".join(changed))
-        self.start_epoch = checkpoint.get("epoch", -1) + 1
         self._resumed_events = checkpoint.get("events")
-        done = self.start_epoch * self.iters_per_epoch
         if checkpoint.get("iteration", done) != done:
             logger.warning(
                 "The checkpoint was made after %d iterations, %d epochs are %d now: data set or batch size changed",
@@ -344,7 +349,7 @@ def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:
 
 def _plan(schedulers: dict) -> dict:
     """Return what the settings say of each schedule, without how far it is."""
-    moving = ("optimizer", "last_epoch", "T_cur", "T_i")  # the latter two: CosineAnnealingWarmRestarts
+    moving = ("optimizer", *COUNTERS)
     return {
         f"{name}.{key}": value
         for name, scheduler in schedulers.items()

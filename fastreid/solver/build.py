@@ -131,6 +131,13 @@ def maybe_add_freeze_layer(cfg, optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+def skip_frozen_steps(optimizer: Optimizer, done: int) -> None:
+    """Let a fresh optimiser know that ``done`` steps of the training were made without it."""
+    for group in optimizer.param_groups:
+        if "frozen_steps_left" in group:
+            group["frozen_steps_left"] = max(0, group["frozen_steps_left"] - done)
+
+
 def _skip_frozen_groups(optimizer: Optimizer, args, kwargs) -> None:
     for group in optimizer.param_groups:
         if group.get("frozen_steps_left", 0) > 0:

@@ -3,7 +3,8 @@
 import inspect
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
@@ -14,6 +15,8 @@ from fastreid.utils.registry import Registry
 
 SCHEDULER_REGISTRY = Registry("SCHEDULER", "SOLVER.SCHED")
 logger = logging.getLogger(__name__)
+# what a scheduler counts with; the others of its attributes say what is planned
+COUNTERS = ("last_epoch", "T_cur", "T_i")  # the latter two: CosineAnnealingWarmRestarts
 
 
 @SCHEDULER_REGISTRY.register(node="SOLVER")
@@ -124,3 +127,38 @@ def build_lr_scheduler(cfg, optimizer: Optimizer, iters_per_epoch: int) -> dict[
             optimizer, solver.WARMUP_FACTOR, solver.WARMUP_ITERS, solver.WARMUP_METHOD
         )
     return schedulers
+
+
+def counters(schedulers: Mapping[str, LRScheduler]) -> dict[str, dict[str, Any]]:
+    """Return how far each of the schedulers is, by the names of its attributes."""
+    return {
+        name: {key: value for key, value in vars(scheduler).items() if key in COUNTERS}
+        for name, scheduler in schedulers.items()
+    }
+
+
+def replay(optimizer: Optimizer, schedulers: Mapping[str, LRScheduler], start: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give a fresh ``optimizer`` the rates that restored ``schedulers`` have reached.
+
+    Their base rates count where there is one for each group of the optimiser, and those of the groups otherwise. The
+    steps are made again since many schedules of PyTorch derive a rate from the one before.
+
+    Args:
+        schedulers: as :func:`build_lr_scheduler` returns them. Others than PyTorch's are left alone.
+        start: their :func:`counters` when they were new.
+    """
+    in_order = [name for name in ("warmup_sched", "lr_sched") if hasattr(schedulers.get(name), "base_lrs")]
+    groups = optimizer.param_groups
+    base_rates = [group.get("initial_lr", group["lr"]) for group in groups]
+    for scheduler in map(schedulers.get, in_order):
+        if len(scheduler.base_lrs) != len(groups):
+            scheduler.base_lrs = list(base_rates)
+        for group, rate in zip(groups, scheduler.base_lrs, strict=True):
+            group["lr"] = group["initial_lr"] = rate
+    for name in in_order:
+        scheduler = schedulers[name]
+        steps, counted = scheduler.last_epoch, scheduler._step_count
+        vars(scheduler).update(start[name])
+        for _ in range(steps - scheduler.last_epoch):
+            scheduler.step()
+        scheduler._step_count = counted

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fastreid.config import get_cfg
-from fastreid.engine import commands
+from fastreid.engine import DefaultTrainer, commands
 from fastreid.engine.defaults import _plan
 from fastreid.solver import build_lr_scheduler
 
@@ -78,7 +78,6 @@ def test_killed_training_resumes_to_the_same_losses(repo, tiny_options, tmp_path
 
 def train_and_describe(args):
     """One process of the test below: train and write what it saw."""
-    from fastreid.engine import DefaultTrainer, commands
     from fastreid.utils import comm
 
     cfg = commands.setup(args)
@@ -133,3 +132,49 @@ def test_how_far_a_schedule_is_counts_as_no_change_of_settings(name, options):
         schedulers["lr_sched"].step()
     assert _plan(schedulers) == before
     assert any(key.startswith("lr_sched.") for key in before)
+
+
+class RatesKept(DefaultTrainer):
+    """Keeps the rates of all groups in each iteration."""
+
+    def run_step(self):
+        super().run_step()
+        self.rates = {**getattr(self, "rates", {}), self.iter: [group["lr"] for group in self.optimizer.param_groups]}
+
+
+def as_of_fastreid(path):
+    """Rewrite a checkpoint as fast-reid's: the optimiser has one flat buffer, and the schedules one base rate."""
+    state = torch.load(path, weights_only=True)
+    state["optimizer"] = {"state": {}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+    for scheduler in (state["lr_sched"], state["warmup_sched"]):
+        scheduler.update({key: scheduler[key][:1] for key in ("base_lrs", "_last_lr")})
+    for key in ("iteration", "events", "best_metric"):
+        state.pop(key)
+    torch.save(state, path)
+
+
+def test_rates_go_on_without_the_optimiser_of_the_checkpoint(tiny_cfg, tmp_path, capsys):
+    tiny_cfg.merge_from_list([
+        "SOLVER.MAX_EPOCH", 6, "SOLVER.WARMUP_ITERS", 5, "SOLVER.SCHED", "MultiStepLR", "SOLVER.STEPS", [1, 3],
+        "SOLVER.BIAS_LR_FACTOR", 2.0, "TEST.EVAL_PERIOD", 0, "MODEL.FREEZE_LAYERS", ["backbone.layer1"],
+        "SOLVER.FREEZE_ITERS", 4,
+    ])  # fmt: skip
+    whole = RatesKept(tiny_cfg)
+    whole.train()
+    out = tmp_path / "out"
+    for epoch, frozen_steps in ((0, 1), (1, 0), (4, 0)):  # in the warm-up, before the rate drops, after it dropped
+        as_of_fastreid(out / f"model_{epoch:04d}.pth")
+        (out / "last_checkpoint").write_text(f"model_{epoch:04d}.pth")
+        resumed = RatesKept(tiny_cfg)
+        capsys.readouterr()
+        resumed.resume_or_load(resume=True)
+        shown = capsys.readouterr().out
+        assert "'optimizer' of" in shown
+        assert "settings changed" not in shown
+        left = {group.get("frozen_steps_left", frozen_steps) for group in resumed.optimizer.param_groups}
+        assert left == {frozen_steps}
+        resumed.checkpointer.save_to_disk = False
+        resumed.train()
+        assert sorted(resumed.rates) == list(range(3 * (epoch + 1), 18))
+        for iteration, rates in resumed.rates.items():
+            assert rates == whole.rates[iteration], iteration

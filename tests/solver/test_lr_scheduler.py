@@ -5,6 +5,7 @@ import torch
 
 from fastreid.config import get_cfg
 from fastreid.solver import WarmupLR, build_lr_scheduler
+from fastreid.solver.lr_scheduler import counters, replay
 
 
 @pytest.fixture
@@ -131,3 +132,57 @@ def test_wrong_names_and_lengths(cfg):
         build_lr_scheduler(cfg, optimizer(), 10)
     with pytest.raises(ValueError, match=r"WARMUP_METHOD must be one of .* got 'lineal'. Did you mean 'linear'"):
         WarmupLR(optimizer(), 0.1, 4, "lineal")
+
+
+def two_groups(cfg):
+    """An optimiser of two groups and its schedules."""
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (0.5, 1.0)]
+    opt = torch.optim.SGD(groups, lr=1.0)
+    return opt, build_lr_scheduler(cfg, opt, 3)
+
+
+def train(opt, schedulers, warmup_iters, epochs):
+    """Yield the rates of both groups in each iteration of ``epochs``, three iterations each."""
+    for epoch in epochs:
+        for iteration in range(3 * epoch, 3 * epoch + 3):
+            opt.step()
+            yield [group["lr"] for group in opt.param_groups]
+            if iteration < warmup_iters:
+                schedulers["warmup_sched"].step()
+        if 3 * epoch + 3 > warmup_iters:
+            schedulers["lr_sched"].step()
+
+
+@pytest.mark.parametrize("base_rates", [[0.5, 1.0], [7.0], [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("warmup_iters", [0, 5])
+@pytest.mark.parametrize(
+    "schedule, options",
+    [
+        ("MultiStepLR", []),
+        ("CosineAnnealingLR", []),
+        ("CosineAnnealingWarmRestarts", [["T_0", 2], ["T_mult", 2]]),
+        ("PolynomialLR", [["total_iters", 6]]),
+    ],
+)
+def test_a_fresh_optimiser_gets_the_rates_of_restored_schedules(cfg, schedule, options, warmup_iters, base_rates):
+    cfg.SOLVER.SCHED, cfg.SOLVER.SCHED_OPTIONS, cfg.SOLVER.STEPS = schedule, options, [1, 3]
+    cfg.SOLVER.WARMUP_ITERS = warmup_iters
+    whole = list(train(*two_groups(cfg), warmup_iters, range(8)))
+    for done in (1, 2, 3, 5, 7):
+        first = two_groups(cfg)
+        list(train(*first, warmup_iters, range(done)))
+        opt, schedulers = two_groups(cfg)
+        start = counters(schedulers)
+        for name, scheduler in schedulers.items():
+            scheduler.load_state_dict({**first[1][name].state_dict(), "base_lrs": base_rates})
+        replay(opt, schedulers, start)
+        assert [group["lr"] for group in opt.param_groups] == [group["lr"] for group in first[0].param_groups]
+        assert list(train(opt, schedulers, warmup_iters, range(done, 8))) == whole[3 * done :]
+
+
+def test_base_rates_of_the_checkpoint_go_on_where_each_group_has_one(cfg):
+    opt, schedulers = two_groups(cfg)
+    start = counters(schedulers)
+    schedulers["lr_sched"].load_state_dict({"base_lrs": [3.0, 4.0], "last_epoch": 1, "_step_count": 2})
+    replay(opt, schedulers, start)
+    assert [group["lr"] for group in opt.param_groups] == [3.0, 4.0]
