@@ -62,12 +62,18 @@ class CfgNode(_YacsNode):
 
     def get_node(self, path: str) -> Any:
         """Return what stands at a dotted path, e.g. ``cfg.get_node("MODEL.LOSSES.TRI")``."""
+        if not self.has_node(path):
+            raise KeyError(f"The config has no '{path}'.{nearest(path, flatten(self))}")
+        return functools.reduce(dict.__getitem__, path.split("."), self)
+
+    def has_node(self, path: str) -> bool:
+        """Whether something stands at a dotted path."""
         node = self
         for part in path.split("."):
             if not isinstance(node, CfgNode) or part not in node:
-                raise KeyError(f"The config has no '{path}'.{nearest(path, flatten(self))}")
+                return False
             node = node[part]
-        return node
+        return True
 
     def __getattr__(self, name: str) -> Any:
         if name in self:

@@ -84,8 +84,8 @@ def test_without_classes_it_extracts_but_does_not_train():
     ("options", "error", "message"),
     [
         ({"neck_feat": "befor"}, ValueError, "NECK_FEAT must be one of 'before', 'after'; got 'befor'. Did you mean"),
-        ({"pool_type": "GlobalAvgPol"}, KeyError, "POOLING registry .MODEL.HEADS.POOL_LAYER.. Did you mean 'GlobalAvgPool'"),
-        ({"cls_type": "Circlesoftmax"}, KeyError, "SOFTMAX registry .MODEL.HEADS.CLS_LAYER.. Did you mean 'CircleSoftmax'"),
+        ({"pool_type": "GlobalAvgPol"}, KeyError, "MODEL.HEADS.POOL_LAYER.. Did you mean 'GlobalAvgPool'"),
+        ({"cls_type": "Circlesoftmax"}, KeyError, "MODEL.HEADS.CLS_LAYER.. Did you mean 'CircleSoftmax'"),
         ({"embedding_dim": -1}, ValueError, "MODEL.HEADS.EMBEDDING_DIM must be at least 0; got -1"),
         ({"num_classes": -1}, ValueError, "MODEL.HEADS.NUM_CLASSES must be at least 0; got -1"),
         ({"with_bnneck": True, "norm_type": ""}, ValueError, "MODEL.HEADS.NORM is empty; .* BN, syncBN"),

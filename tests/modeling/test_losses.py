@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastreid.modeling import losses as L
-from fastreid.modeling.losses.utils import concat_all_gather, cosine_dist, euclidean_dist, normalize
+from fastreid.modeling.losses.utils import LOSS_REGISTRY, concat_all_gather, cosine_dist, euclidean_dist, normalize
 from fastreid.utils.events import EventStorage
 
 TARGETS = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3])  # class 2 has one sample
@@ -185,3 +185,23 @@ def test_accuracy_goes_to_the_open_storage_and_needs_none():
     with EventStorage(0) as storage:
         L.log_accuracy(logits, targets)
     assert storage.latest()["cls_accuracy"][0] == 0.75
+
+
+def test_a_loss_of_a_plug_in_does_not_disturb_configs_without_it():
+    """A teacher's config, or the next test, need not have the node of a loss that another config has registered."""
+    from fastreid.config import get_cfg
+    from fastreid.modeling.losses.settings import settings_from_cfg
+
+    class Foreign:
+        def __init__(self, scale=1.0):
+            self.scale = scale
+
+    LOSS_REGISTRY.register(Foreign, node="MODEL.LOSSES.FOREIGN")
+    try:
+        cfg = get_cfg()
+        assert "foreign" not in settings_from_cfg(cfg)
+        cfg.MODEL.LOSSES.NAME = ("Foreign",)
+        with pytest.raises(KeyError, match="no 'MODEL.LOSSES.FOREIGN'"):
+            settings_from_cfg(cfg)
+    finally:
+        del LOSS_REGISTRY._objects["Foreign"], LOSS_REGISTRY._nodes["Foreign"]

@@ -28,6 +28,8 @@ def settings_from_cfg(cfg) -> dict[str, Any]:
     settings: dict[str, Any] = {"loss_names": names}
     for name, loss in LOSS_REGISTRY:
         node = LOSS_REGISTRY.node(name)
+        if node is not None and name not in names and not cfg.has_node(node):
+            continue  # of a plug-in that another config of this process has loaded
         if node is not None:
             values, options = cfg.get_node(node), option_names(loss)
             given = {_RENAMED.get(o, o): values[key_of(o)] for o in options if key_of(o) in values}
