@@ -42,6 +42,11 @@ class CfgNode(_YacsNode):
                 f"Found the option {flags[0]} among the KEY VALUE pairs. Options such as --config-file and --resume "
                 f"(which takes no path: MODEL.WEIGHTS names a file) come before the first pair."
             )
+        if cfg_list and _is_path(str(cfg_list[0]).partition("=")[0]):
+            raise ValueError(
+                f"Found the path '{cfg_list[0]}' where the first KEY belongs. --resume takes no path: it continues from "
+                "the last checkpoint in OUTPUT_DIR; to start from a file, set MODEL.WEIGHTS FILE"
+            )
         joined = [str(item) for item in cfg_list[0::2] if "=" in str(item)]
         if joined:
             key, _, value = joined[0].partition("=")
@@ -139,6 +144,10 @@ class CfgNode(_YacsNode):
 
     def _is_node(self, key: str) -> bool:
         return any(name.startswith(key + ".") for name in flatten(self))
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or os.sep in text or text.endswith((".pth", ".pt", ".safetensors"))
 
 
 def _restore_node(kind: type, items: dict, attributes: dict) -> CfgNode:
