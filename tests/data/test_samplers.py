@@ -19,7 +19,7 @@ from fastreid.data.samplers import (
     TrainingSampler,
     build_train_sampler,
 )
-from fastreid.data.samplers.triplet_sampler import no_index, proportional, reorder_index
+from fastreid.data.samplers.triplet_sampler import no_index, proportional, reorder_index, warn_of_one_identity
 from fastreid.utils import comm
 from fastreid.utils.registry import key_of
 
@@ -220,3 +220,21 @@ def test_any_number_of_processes_draws_the_same_batches_and_augmentations(name, 
     for number, batch in enumerate(whole):
         assert sorted(item for share in shares for item in share[number]) == sorted(batch)
         assert len({key for _, key in batch}) == 12
+
+
+@pytest.mark.parametrize("kind", IDENTITY_SAMPLERS)
+def test_batches_of_one_identity_are_warned_of_once_by_the_main_process(kind, monkeypatch, caplog):
+    warn_of_one_identity.cache_clear()
+    as_rank(monkeypatch, 1, 2)
+    kind(items(), 4, 4, seed=0)  # two processes, an identity each: losses see both
+    as_rank(monkeypatch, 0, 1)
+    kind(items(), 8, 4, seed=0)
+    kind(items(), 8, 1, seed=0)
+    kind(items(), 1, 1, seed=0)
+    warn_of_one_identity.cache_clear()
+    assert caplog.text.count("Each batch holds images of one identity") == 1
+    caplog.clear()
+    kind(items(), 16, 16, seed=0)
+    kind(items(), 16, 16, seed=0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "raise SOLVER.IMS_PER_BATCH (16) or lower DATALOADER.NUM_INSTANCE (16)" in caplog.text

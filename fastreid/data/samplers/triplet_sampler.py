@@ -1,6 +1,8 @@
 """Samplers of P identities x K images, the batches that metric losses need (Hermans et al., arXiv 1703.07737)."""
 
+import functools
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,6 +10,8 @@ import numpy as np
 
 from fastreid.data.cameras import in_natural_order
 from fastreid.data.samplers.build import SAMPLER_REGISTRY, StreamSampler
+
+logger = logging.getLogger(__name__)
 
 
 class IdentitySampler(StreamSampler):
@@ -42,6 +46,8 @@ class IdentitySampler(StreamSampler):
                 f"DATALOADER.NUM_INSTANCE), but the training set has {len(self.pid_index)}. Use a smaller "
                 f"SOLVER.IMS_PER_BATCH or a larger DATALOADER.NUM_INSTANCE"
             )
+        if self.num_pids_per_batch == 1 and self.rank == 0:
+            warn_of_one_identity(num_instance)
 
     def batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield global batches: K images of an identity in a row, identities in the order of the ranks."""
@@ -164,6 +170,15 @@ class SetReWeightSampler(IdentitySampler):
             for place in rng.choice(len(rest), self.num_pids_per_batch - len(batch), replace=False) if rest else ():
                 batch[rest[place]] = draw(self.pid_index[rest[place]], self.num_instance, rng)
             yield [index for indices in batch.values() for index in indices]
+
+
+@functools.cache
+def warn_of_one_identity(num_instance: int) -> None:
+    """Warn, once for all samplers of a training; no error, since a loss over classes alone does without negatives."""
+    logger.warning(
+        "Each batch holds images of one identity: losses over pairs have no negatives; raise SOLVER.IMS_PER_BATCH (%d) "
+        "or lower DATALOADER.NUM_INSTANCE (%d)", num_instance, num_instance,
+    )  # fmt: skip
 
 
 def draw(members: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
