@@ -5,6 +5,7 @@ from torch import nn
 from fastreid.config import get_cfg
 from fastreid.modeling import LOSS_REGISTRY, META_ARCH_REGISTRY, Baseline, EmbeddingHead, build_model
 from fastreid.modeling.meta_arch.baseline import per_channel
+from fastreid.modeling.meta_arch.build import choose_device
 from fastreid.utils.events import EventStorage
 
 
@@ -229,3 +230,21 @@ def test_graph_is_captured_whole():
     images = batch()["images"][:2]
     program = torch.export.export(model, (images,))
     assert torch.allclose(program.module()(images), model(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, hint", [("gpu", "cuda"), ("GPU:1", "cuda"), ("CUDA", "cuda"), ("cuda0", "cuda"), ("cpuu", "cpu"), ("7", "")]
+)
+def test_an_unknown_device_is_named_with_the_nearest_one(name, hint):
+    with pytest.raises(ValueError, match="MODEL.DEVICE must be cpu, cuda, cuda:N") as caught:
+        build_model(config("MODEL.DEVICE", name))
+    assert f"got '{name}'" in str(caught.value)
+    assert str(caught.value).partition("Did you mean ")[2] == (f"'{hint}'?" if hint else "")
+
+
+def test_a_gpu_beyond_those_of_the_machine_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match="MODEL.DEVICE is 'cuda:2', but this machine has 2 CUDA devices, from cuda:0"):
+        choose_device("cuda:2")
