@@ -44,8 +44,8 @@ class CfgNode(_YacsNode):
             )
         if cfg_list and _is_path(str(cfg_list[0]).partition("=")[0]):
             raise ValueError(
-                f"Found the path '{cfg_list[0]}' where the first KEY belongs. --resume takes no path: it continues from "
-                "the last checkpoint in OUTPUT_DIR; to start from a file, set MODEL.WEIGHTS FILE"
+                f"Found the path '{cfg_list[0]}' where the first KEY belongs. --resume takes no path: it continues "
+                "from the last checkpoint in OUTPUT_DIR; to start from a file, set MODEL.WEIGHTS FILE"
             )
         joined = [str(item) for item in cfg_list[0::2] if "=" in str(item)]
         if joined:

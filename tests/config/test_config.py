@@ -94,7 +94,7 @@ def test_values_take_the_type_of_the_default(key, given, expected):
         (["SOLVER.BASE_LR", "True"], "must be of type float .* got True"),
         (["MODEL.BACKBONE", "50x"], "MODEL.BACKBONE in the command line is a group of keys"),
         (["--resume", "model.pth"], "MODEL.WEIGHTS names a file"),
-        (["logs/x/model_best.pth", "SEED", "4"], "path 'logs/x/model_best.pth' .*--resume takes no path.*MODEL.WEIGHTS"),
+        (["logs/x/model_best.pth", "SEED", "4"], "path 'logs/x/model_best.pth' .*--resume takes no path.* MODEL"),
         (["model_best.pth"], "--resume takes no path: it continues from the last checkpoint in OUTPUT_DIR"),
         (["MODEL.WEIGHTS=logs/x.pth"], "write MODEL.WEIGHTS logs/x.pth instead"),
         (["SOLVER.BASE_LR"], "the key 'SOLVER.BASE_LR' has no value"),
