@@ -113,6 +113,11 @@ class CommDataset(Dataset):
     def num_cameras(self) -> int:
         return len(self.cams)
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of what a batch says of each image for an evaluation, as feature files call it."""
+        return ["pids", "camids", *(_COLUMNS[column][0] for column in self._columns)]
+
     def targets_of(self, records: Sequence[Record]) -> np.ndarray:
         """Targets, int64 (N,), of records of this data set."""
         return np.asarray([self.pid_dict[record.pid] for record in records], dtype=np.int64)

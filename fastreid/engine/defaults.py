@@ -128,6 +128,8 @@ class DefaultTrainer(TrainerBase):
         self.delay_epochs = cfg.SOLVER.DELAY_EPOCHS
         self.images_per_step = cfg.SOLVER.IMS_PER_BATCH
         self.register_hooks(self.build_hooks())
+        if comm.is_main_process() and cfg.TEST.EVAL_PERIOD > 0:
+            self._check_tests()
 
     model = property(lambda self: self._trainer.model)
     data_loader = property(lambda self: self._trainer.data_loader)
@@ -164,6 +166,22 @@ class DefaultTrainer(TrainerBase):
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.best_metric = checkpoint.get("best_metric", checkpoint.get("metric", hook.best_metric))
         self._skip_batches(done)
+
+    def _check_tests(self) -> None:
+        """Raise now what the first evaluation would, hours later; what subclasses do in another way is left to them."""
+
+        def ours(name: str) -> bool:
+            return getattr(getattr(type(self), name), "__func__", None) is getattr(DefaultTrainer, name).__func__
+
+        evaluates = any(isinstance(hook, hooks.EvalHook) for hook in self._hooks)
+        if not (evaluates and ours("test") and ours("build_evaluator")):
+            return
+        for name in self.cfg.DATASETS.TESTS:
+            if ours("build_test_loader"):
+                loader, evaluator = self.build_evaluator(self.cfg, name)
+                evaluator.check(loader.dataset)
+            else:
+                build_evaluator(self.cfg, 0, None, name)
 
     def _has_checkpoint(self) -> bool:
         found = comm.all_gather(self.checkpointer.has_checkpoint())

@@ -37,7 +37,9 @@ class ClasEvaluator(DatasetEvaluator):
         self.reset()
 
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
-        dataset = getattr(data_loader, "dataset", None)
+        self.check(getattr(data_loader, "dataset", None))
+
+    def check(self, dataset: Any) -> None:
         if self.classes is None or not hasattr(dataset, "pid_dict"):
             return
         index = {pid: number for number, pid in enumerate(self.classes)}

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 class DatasetEvaluator:
     """What :func:`inference_on_dataset` calls: ``begin``, ``reset``, ``process`` for each batch, ``evaluate``."""
 
+    def check(self, dataset: Any) -> None:
+        """Raise ``ValueError`` for a data set that cannot be judged; a training calls it before its first iteration."""
+
     def begin(self, model: nn.Module, data_loader, flip_test: bool = False) -> None:
         """See the model and the loader before the first batch. Only evaluators that need them implement it."""
 

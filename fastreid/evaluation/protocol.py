@@ -26,6 +26,7 @@ from fastreid.retrieval.rank import GRADED_ITEMS
 from fastreid.retrieval.results import SHOWN_RANKS
 from fastreid.retrieval.roc import tpr_at_fpr
 from fastreid.retrieval.rules import parts_of
+from fastreid.retrieval.search import check_columns
 from fastreid.utils.errors import require_choice, require_members, require_whole
 
 logger = logging.getLogger(__name__)
@@ -185,6 +186,14 @@ class Protocol:
     @property
     def _graded(self) -> bool:
         return any(parse_metric(name).name == "nDCG" for name in self.metrics)
+
+    def check_columns(self, names: Iterable[str], labelled: bool = True) -> None:
+        """Raise ``ValueError`` unless a data set with the columns ``names`` can be judged."""
+        empty = {name: np.empty(0, dtype=np.int64) for name in names}
+        with_derived(empty, empty, self.group_by, "TEST.GROUP_BY")
+        if self._graded and labelled:
+            with_derived(empty, empty, self.gains, "TEST.GAINS")
+        check_columns(empty, 0, get_rule(self.rule), "queries")
 
     def searches(self, features: FeatureFile) -> Iterator[tuple[str, Search]]:
         """Yield (stage name, search): the plain one, then the one that each post-processor makes of it."""

@@ -1,9 +1,11 @@
 """The evaluator of re-identification: collect features, judge them under the protocol of the config."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 
+from fastreid.data.common import CommDataset
 from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.results import evaluate, features_path, headline
@@ -46,9 +48,16 @@ class ReidEvaluator(FeatureCollector):
             feats, labels = outputs.detach().float().cpu(), {"pids": inputs["targets"], "camids": inputs["camids"]}
             self._predictions.append({"feats": feats, **labels})
 
+    def check(self, dataset: Any) -> None:
+        if self._measures_itself:
+            return
+        require_gallery(dataset, self.num_query)
+        # a subclass with its own ``process`` may know columns that the data set does not
+        if isinstance(dataset, CommDataset) and type(self).process is ReidEvaluator.process:
+            Protocol.from_config(self.cfg).check_columns(dataset.columns, dataset.relevance_known)
+
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
-        if not self._measures_itself:
-            require_gallery(getattr(data_loader, "dataset", None), self.num_query)
+        self.check(getattr(data_loader, "dataset", None))
         self.fingerprint = None  # weights change from one evaluation of a training to the next
         self.dataset_name = self.dataset_name or getattr(getattr(data_loader, "dataset", None), "name", "")
         super().begin(model, data_loader, flip_test)

@@ -279,3 +279,58 @@ def test_log_of_a_second_setup_goes_to_the_second_folder_only(tiny_cfg, tmp_path
     logging.getLogger("fastreid.engine").info("once only")
     assert (tmp_path / "second" / "log.txt").read_text().count("once only") == 1
     assert "once only" not in (tmp_path / "out" / "log.txt").read_text()
+
+
+def lists_without_a_gallery(tiny_data, tmp_path):
+    """Options of the same lists under another root, whose gallery list is empty."""
+    for part in ("train", "query"):
+        lines = (tiny_data / f"{part}.txt").read_text().splitlines()
+        (tmp_path / f"{part}.txt").write_text("\n".join(f"{tiny_data}/{line}" for line in lines))
+    (tmp_path / "gallery.txt").write_text("")
+    return ["DATASETS.FILELIST.ROOT", str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["DATASETS.TESTS", ("Market1501",)], "Data set market1501: .* not found under"),
+        (["DATASETS.TESTS", ("FileList", "Market1051")], "Did you mean 'Market1501'"),
+        (["TEST.METRIC", "cosin"], "TEST.METRIC must be one of .* Did you mean 'cosine'"),
+        (["TEST.RULE", "camra"], "Did you mean 'camera'"),
+        (["TEST.RULE", "granted_before"], "needs column .*dates"),
+        (["TEST.METRICS", ("recal@5",)], "TEST.METRICS: .*recal@5"),
+        (["TEST.GROUP_BY", ("camid",)], "TEST.GROUP_BY names column 'camid'.* Did you mean 'camids'"),
+        (["TEST.METRICS", ("nDCG@5",), "TEST.GAINS", [["patents", 1.0]]], "TEST.GAINS names column 'patents'"),
+        (lists_without_a_gallery, "The gallery part of data set 'FileList' is empty"),
+    ],
+)
+def test_what_no_evaluation_could_use_is_refused_before_the_training(tiny_cfg, tiny_data, tmp_path, options, message,
+                                                                     monkeypatch):  # fmt: skip
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    tiny_cfg.merge_from_list(options(tiny_data, tmp_path) if callable(options) else options)
+    with pytest.raises((ValueError, KeyError, FileNotFoundError), match=message):
+        DefaultTrainer(tiny_cfg)
+    tiny_cfg.TEST.EVAL_PERIOD = 0
+    DefaultTrainer(tiny_cfg)
+
+
+@pytest.mark.parametrize("method", ["test", "build_evaluator", "build_test_loader", "build_hooks"])
+def test_test_sets_that_only_a_trainer_from_outside_knows_are_left_to_it(tiny_cfg, method):
+    def refuse(*args, **kwargs):
+        pytest.fail("called before the first evaluation")
+
+    methods = {"build_hooks": lambda self: [hooks.IterationTimer()]}
+    kind = type("Trainer", (DefaultTrainer,), {method: methods.get(method, classmethod(refuse))})
+    tiny_cfg.DATASETS.TESTS = ("TheirOwn",)
+    kind(tiny_cfg)
+
+
+def test_metric_is_checked_where_only_the_test_loader_comes_from_outside(tiny_cfg):
+    class Trainer(DefaultTrainer):
+        @classmethod
+        def build_test_loader(cls, cfg, dataset_name):
+            pytest.fail("called before the first evaluation")
+
+    tiny_cfg.DATASETS.TESTS, tiny_cfg.TEST.METRIC = ("TheirOwn",), "cosin"
+    with pytest.raises(ValueError, match="TEST.METRIC must be one of"):
+        Trainer(tiny_cfg)
