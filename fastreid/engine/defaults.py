@@ -142,7 +142,10 @@ class DefaultTrainer(TrainerBase):
         A resumed training gives the same losses as one that was never stopped: optimiser, schedules, loss scale, best
         metric, smoothed figures and the place in the stream of batches are all restored.
         """
-        resume = resume and self._has_checkpoint()
+        wanted, resume = resume, resume and self._has_checkpoint()
+        if wanted and not resume:
+            start = f"from MODEL.WEIGHTS {self.cfg.MODEL.WEIGHTS}" if self.cfg.MODEL.WEIGHTS else "anew"
+            logger.warning("OUTPUT_DIR %s holds no checkpoint: the training starts %s", self.cfg.OUTPUT_DIR, start)
         planned, start = _plan(self.scheduler), counters(self.scheduler)
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not resume:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -178,3 +179,17 @@ def test_rates_go_on_without_the_optimiser_of_the_checkpoint(tiny_cfg, tmp_path,
         assert sorted(resumed.rates) == list(range(3 * (epoch + 1), 18))
         for iteration, rates in resumed.rates.items():
             assert rates == whole.rates[iteration], iteration
+
+
+@pytest.mark.parametrize("weights, what", [("", "the training starts anew$"), ("w.pth", "from MODEL.WEIGHTS .*w.pth$")])
+def test_nothing_to_resume_is_said(tiny_cfg, tmp_path, capsys, weights, what):
+    trainer = DefaultTrainer(tiny_cfg)
+    if weights:
+        torch.save({"model": trainer.model.state_dict()}, tmp_path / weights)
+        trainer.cfg.MODEL.WEIGHTS = str(tmp_path / weights)
+    trainer.resume_or_load(resume=False)
+    assert "holds no checkpoint" not in capsys.readouterr().out
+    trainer.resume_or_load(resume=True)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "holds no checkpoint" in line]
+    assert f"OUTPUT_DIR {tmp_path / 'out'} holds no checkpoint" in line
+    assert re.search(what, line)
