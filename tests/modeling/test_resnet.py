@@ -64,7 +64,15 @@ def test_ibn_b_is_in_the_stem_and_after_the_sum_of_two_last_blocks():
     assert torch.equal(block_out, seen[0].relu()), "the norm comes after the residual sum, before the activation"
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", ["18x", "34x"])
+def test_depths_without_non_local_blocks_say_so_and_fit_files_of_fast_reid(depth, caplog):
+    with torch.device("meta"):
+        model = build_resnet_backbone(depth, with_nl=True)
+        assert set(model.state_dict()) == set(build_resnet_backbone(depth).state_dict())
+    assert f"build_resnet_backbone {depth} has no non-local block; NL_LAYERS adds them" in caplog.text
+
+
+@pytest.mark.parametrize("depth", ["10x", "50x", "101x", "152x"])
 def test_non_local_blocks_stand_after_the_last_blocks_of_a_stage(depth):
     with torch.device("meta"):
         model = build_resnet_backbone(depth, with_nl=True)

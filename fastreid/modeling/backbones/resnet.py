@@ -3,6 +3,7 @@
 ``resnext.py`` builds ResNeXt from the same blocks, stages and options.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,6 +15,8 @@ from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.pretrained import load_pretrained
 from fastreid.modeling.backbones.pretrained_urls import pretrained_url, variant_name
 from fastreid.utils.errors import require_choice, require_whole
+
+logger = logging.getLogger(__name__)
 
 
 class _Block(nn.Module):
@@ -169,12 +172,12 @@ def _make_stage(block, inplanes, planes, kinds, stride, bn_norm, with_se) -> nn.
     return nn.Sequential(*blocks)
 
 
-# depth: (block, blocks per stage, non-local blocks per stage). fast-reid has non-local blocks for 50x and 101x only;
-# the other rows are ours: as many as the twin with the same stages, two in the small one.
+# depth: (block, blocks per stage, non-local blocks per stage). fast-reid has none for 18x and 34x, and its checkpoints
+# of these depths with WITH_NL True must fit; 10x and 152x are ours.
 DEPTHS = {
     "10x": (BasicBlock, (1, 1, 1, 1), (0, 1, 1, 0)),
-    "18x": (BasicBlock, (2, 2, 2, 2), (0, 1, 1, 0)),
-    "34x": (BasicBlock, (3, 4, 6, 3), (0, 2, 3, 0)),
+    "18x": (BasicBlock, (2, 2, 2, 2), (0, 0, 0, 0)),
+    "34x": (BasicBlock, (3, 4, 6, 3), (0, 0, 0, 0)),
     "50x": (Bottleneck, (3, 4, 6, 3), (0, 2, 3, 0)),
     "101x": (Bottleneck, (3, 4, 23, 3), (0, 2, 9, 0)),
     "152x": (Bottleneck, (3, 8, 36, 3), (0, 2, 9, 0)),
@@ -224,6 +227,8 @@ def build_family(
     block, layers, non_layers = depths[depth]
     ibn = ibn_type if with_ibn else None
     non_layers = _check_nl_layers(nl_layers or non_layers, layers) if with_nl else (0, 0, 0, 0)
+    if with_nl and not any(non_layers):
+        logger.warning("MODEL.BACKBONE.WITH_NL is True, but %s %s has no non-local block; NL_LAYERS adds them", name, depth)
     model = network(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels, width)
     if pretrain:
         load_pretrained(model, pretrain_path or pretrained_url(name, variant_name(depth, ibn, with_se)))
