@@ -228,7 +228,7 @@ def build_family(
     ibn = ibn_type if with_ibn else None
     non_layers = _check_nl_layers(nl_layers or non_layers, layers) if with_nl else (0, 0, 0, 0)
     if with_nl and not any(non_layers):
-        logger.warning("MODEL.BACKBONE.WITH_NL is True, but %s %s has no non-local block; NL_LAYERS adds them", name, depth)
+        logger.warning("MODEL.BACKBONE.WITH_NL: %s %s has no non-local block; NL_LAYERS adds them", name, depth)
     model = network(block, layers, last_stride, norm, ibn, with_se, non_layers, nl_channels, in_channels, width)
     if pretrain:
         load_pretrained(model, pretrain_path or pretrained_url(name, variant_name(depth, ibn, with_se)))
