@@ -1,6 +1,5 @@
 """Transforms: contract over all registered ones, and each drawing-specific one against a plain reference."""
 
-
 import numpy as np
 import pytest
 import torch
