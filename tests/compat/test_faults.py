@@ -261,7 +261,7 @@ def test_19_the_two_re_rankers_need_no_gpu_and_differ_as_their_sources_do():
 def test_22_one_inner_channel_is_kept_for_checkpoints_and_may_be_changed():
     assert Non_local(64, "BN").g.weight.shape == (1, 64, 1, 1)
     cfg = get_cfg()
-    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.WITH_NL", True])
+    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DEPTH", "10x", "MODEL.BACKBONE.WITH_NL", True])
     cfg.merge_from_list(["MODEL.BACKBONE.NL_CHANNELS", 8])
     names = {name: value.shape[0] for name, value in build_model(cfg).state_dict().items() if name.endswith("g.weight")}
     assert names
