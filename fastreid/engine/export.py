@@ -29,19 +29,14 @@ examples:
 @entry_point()
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and write the file; the exit status is 1 when the file and the model disagree."""
-    parser = argparse.ArgumentParser(
-        description="Write a model as ONNX, TorchScript or safetensors, after a comparison of the file with the model.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config-file", default="", metavar="FILE", help="YAML file; without it the defaults hold")
+    from fastreid.engine.tool_config import tool_parser
+
+    what = "Write a model as ONNX, TorchScript or safetensors, after a comparison of the file with the model."
+    parser = tool_parser(what, EXAMPLES, opts="opts")
     parser.add_argument("--format", default="onnx", help="onnx (default), torchscript or safetensors")
     parser.add_argument("--output", required=True, metavar="FILE", help="file to write")
     parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="fix the batch size (default 0: any)")
     parser.add_argument("--normalize", action="store_true", help="features of unit length (for cosine similarity)")
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="settings, after all options"
-    )
     run(parser.parse_args(argv))
 
 

@@ -14,7 +14,6 @@ from fastreid.utils.errors import nearest
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FEATURES_FILE = "features.npz"
 EXAMPLES = """
 examples:
@@ -78,6 +77,8 @@ def image_paths(inputs: Iterable[str]) -> list[str]:
 
 
 def _images_at(given: str) -> list[str]:
+    from fastreid.data.images import IMAGE_SUFFIXES
+
     if os.path.isfile(given):
         return [given]
     if os.path.isdir(given):
@@ -86,6 +87,8 @@ def _images_at(given: str) -> list[str]:
 
 
 def _why_not(given: str) -> str:
+    from fastreid.data.images import IMAGE_SUFFIXES
+
     if os.path.isdir(given):
         return f": no file below that folder ends in {', '.join(IMAGE_SUFFIXES)}"
     folder, name = os.path.split(given)

@@ -3,14 +3,18 @@
 import argparse
 
 
-def tool_parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """Return a parser with ``--config-file`` and, after all other options, ``--opts KEY VALUE ...``."""
+def tool_parser(description: str, epilog: str = "", opts: str = "--opts") -> argparse.ArgumentParser:
+    """Return a parser with ``--config-file`` and, after all other options, ``--opts KEY VALUE ...``.
+
+    Args:
+        opts: "opts" for settings without a word before them, as the training tools take them.
+    """
     parser = argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", default="", metavar="FILE", help="YAML file; without it the defaults hold")
     parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="settings, after all options"
+        opts, nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="settings, after all options"
     )
     return parser
 
