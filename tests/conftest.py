@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import functools
+import logging
 import multiprocessing
 import os
 from pathlib import Path
@@ -40,3 +41,15 @@ def quick_launch():
         patch.setattr(launcher.mp, "spawn", started)
         patch.setattr(launcher, "GRACE_SECONDS", 1.0)
         yield
+
+
+@pytest.fixture(autouse=True)
+def restored_logger():
+    """A command sets up the logger of its process; the next test, of any folder, finds it as it was."""
+    logger = logging.getLogger("fastreid")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    for handler in set(logger.handlers) - set(handlers):
+        handler.close()
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)

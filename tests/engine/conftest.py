@@ -1,6 +1,5 @@
-"""A tiny data set and config, and a logger that other tests find as it was."""
+"""A tiny data set and config."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +25,6 @@ class TinyBackbone(nn.Module):
     def forward(self, x):
         return self.layer2(self.layer1(x))
 """
-
-
-@pytest.fixture(autouse=True)
-def restored_logger():
-    logger = logging.getLogger("fastreid")
-    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
-    yield
-    for handler in set(logger.handlers) - set(handlers):
-        handler.close()
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
