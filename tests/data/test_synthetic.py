@@ -114,6 +114,14 @@ def test_solid_helpers_have_the_exact_volume():
     assert ring.volume() == pytest.approx(2 * np.pi**2 * 5, rel=0.03)
 
 
+def test_stack_scales_the_outline_along_the_profile():
+    frustum = s.stack(s.rectangle(2, 2), [(1, 0), (0.5, 3)], at=(0, 0, 1))
+    assert frustum.volume() == pytest.approx(4 * 3 * (1 + 0.5 + 0.25) / 3)
+    assert frustum.bounding_box() == pytest.approx((-1, -1, 1, 1, 1, 4))
+    stepped = s.stack(s.rectangle(2, 2), [(1, 0), (1, 1), (0.5, 1), (0.5, 2)])
+    assert stepped.volume() == pytest.approx(4 + 1)
+
+
 def test_spline_passes_through_its_points():
     points = [(0, 0), (1, 2), (3, 1)]
     assert np.allclose(s.spline(points, 5)[[0, 2, 4]], points)

@@ -122,6 +122,16 @@ def loft(rings: np.ndarray, closed: bool = False):
     return solid if solid.volume() >= 0 else _manifold(points, np.concatenate(faces)[:, ::-1])
 
 
+def stack(outline: np.ndarray, profile: Sequence[Point], at: Point = (0, 0, 0)):
+    """Solid whose section at height z is ``outline`` (N, 2) times s, for all (s, z) of ``profile`` from bottom to top.
+
+    The outline must be star-shaped about the origin; two points of one z make a step. A circle gives a ``lathe``.
+    """
+    outline = np.asarray(outline, dtype=float)
+    rings = [np.column_stack([scale * outline, np.full(len(outline), z)]) for scale, z in profile]
+    return loft(np.array(rings)).translate(tuple(at))
+
+
 def _fan(ring: np.ndarray, centre: int) -> np.ndarray:
     return np.stack([ring, np.roll(ring, -1), np.full(len(ring), centre)], axis=1)
 
