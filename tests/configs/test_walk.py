@@ -1,6 +1,7 @@
 """Every config file builds, trains two steps and evaluates, with its own network on miniature data."""
 
 import gc
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,9 @@ def data(tmp_path_factory) -> Path:
         images = sorted((patents / "Market-1501-v15.09.15" / folder).glob("[0-9]*.jpg"))
         rows = [f"{image.relative_to(patents)} {image.name[:4]}\n" for image in images]
         (patents / f"{part}.txt").write_text("".join(rows))
+    for other in (patents / "list.txt", patents / "distractors.txt"):
+        shutil.copyfile(patents / "gallery.txt", other)
+    shutil.copytree(patents, root / "real" / "omniglot")
     return root
 
 

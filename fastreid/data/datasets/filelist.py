@@ -9,6 +9,7 @@ from fastreid.data.datasets.build import DATASET_REGISTRY, expand
 from fastreid.data.datasets.lists import date_of, read_list
 from fastreid.data.datasets.patent import GALLERY_CAMERA, QUERY_CAMERA
 from fastreid.data.records import Record
+from fastreid.utils.errors import require_choice
 
 
 @DATASET_REGISTRY.register(node="DATASETS.FILELIST")
@@ -17,11 +18,15 @@ class FileList(ImageDataset):
 
     Identities are any words without spaces; the lists of one part share them, and query and gallery share them too.
 
+    A gallery of the same lists as the queries is judged by leaving one out: an image is never a match of itself.
+
     Args:
-        root: folder that the paths in the lists are relative to (config: ``DATASETS.FILELIST.ROOT``).
+        root: folder of the lists and images (config: ``DATASETS.FILELIST.ROOT``).
         train, query, gallery: list files, absolute or relative to ``root``.
         cameras: lines have a third field, the camera; the same-camera rule then drops gallery items of the query's
             identity and camera. Without cameras no match is ever dropped.
+        paths: what the paths in the lists are relative to: "root", or "list", the folder of the list itself, for
+            lists from several places.
 
     Raises:
         FileNotFoundError: a list is missing.
@@ -37,9 +42,13 @@ class FileList(ImageDataset):
         query: Sequence[str] = (),
         gallery: Sequence[str] = (),
         cameras: bool = False,
+        paths: str = "root",
         **kwargs,
     ):
-        self.folder, self.cameras = Path(root), cameras
+        require_choice("DATASETS.FILELIST.PATHS", paths, ("root", "list"))
+        self.folder, self.cameras, self.beside_list = Path(root), cameras, paths == "list"
+        # with a camera of its own for each image, the camera rule drops the pair of an image with itself
+        self.leave_one_out = bool(query) and tuple(query) == tuple(gallery) and not cameras
         super().__init__(
             lambda: self._records("TRAIN", train, 1, f"{self.name}_"),
             lambda: self._records("QUERY", query, QUERY_CAMERA),
@@ -58,15 +67,17 @@ class FileList(ImageDataset):
                     f"DATASETS.FILELIST.{part}: list '{name}' not found at {path.absolute()}; lists are absolute or "
                     f"relative to DATASETS.FILELIST.ROOT, which lies below FASTREID_DATASETS unless absolute"
                 )
+            folder = path.parent if self.beside_list else self.folder
             for fields, place in read_list(path, 2 + self.cameras):
-                records.append(self._record(fields, place, camera, prefix))
+                own_camera = self.leave_one_out and part != "TRAIN"
+                records.append(self._record(folder, fields, place, len(records) if own_camera else camera, prefix))
         return records
 
-    def _record(self, fields: tuple[str, ...], place: str, camera: int, prefix: str) -> Record:
+    def _record(self, folder: Path, fields: tuple[str, ...], place: str, camera: int, prefix: str) -> Record:
         path, identity = fields[:2]
         pid = prefix + identity if prefix else number_or_word(identity)
         camid = number_or_word(fields[2]) if self.cameras else camera
-        return Record(str(self.folder / path), pid, camid, date=date_of(path), source=place)
+        return Record(str(folder / path), pid, camid, date=date_of(path), source=place)
 
 
 def number_or_word(field: str) -> int | str:
