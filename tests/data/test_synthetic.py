@@ -127,6 +127,23 @@ def test_spline_passes_through_its_points():
     assert np.allclose(s.spline(points, 5)[[0, 2, 4]], points)
 
 
+def test_engraving_is_no_deeper_than_asked():
+    cube, post = s.box(4, 4, 4), s.box(1, 1, 20, (0, 0, -10))
+    engraved = s.engrave(cube, post, 0.5)
+    assert engraved.volume() == pytest.approx(64 - 2 * 0.5)
+    assert engraved.bounding_box() == pytest.approx(cube.bounding_box())
+    assert engraved.decompose()[0].genus() == 0
+
+
+def test_offset_keeps_its_distance():
+    square = s.rectangle(4, 2)
+    assert np.ptp(s.offset(square, -0.25), axis=0) == pytest.approx((3.5, 1.5))
+    grown = s.kernel().CrossSection([s.offset(square, 0.5)])
+    assert grown.area() == pytest.approx(8 + 12 * 0.5 + np.pi * 0.25, rel=0.005)
+    with pytest.raises(ValueError, match="must leave something of the outline; got -1"):
+        s.offset(square, -1)
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_frames_are_right_handed(view):
     turn = rotation(Camera(view))

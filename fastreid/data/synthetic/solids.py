@@ -157,6 +157,17 @@ def tube(path: np.ndarray, radius: float, flat: float = 1.0, closed: bool = Fals
     return loft(np.array(rings), closed)
 
 
+def engrave(body, tool, depth: float):
+    """Cut ``tool`` into a roughly convex ``body``, no deeper than ``depth``; a slit thinner than a line draws one line.
+
+    Depth is measured along the axes of the body's bounding box.
+    """
+    low, high = np.array(body.bounding_box()).reshape(2, 3)
+    middle, shrink = (low + high) / 2, 1 - 2 * depth / (high - low)
+    core = body.translate(tuple(-middle)).scale(tuple(shrink)).translate(tuple(middle))
+    return body - (tool - core)
+
+
 def union(solids: Sequence):
     return kernel().Manifold.batch_boolean(list(solids), kernel().OpType.Add)
 
@@ -177,6 +188,19 @@ def rectangle(width: float, depth: float, radius: float = 0.0, segments: int = 8
         centre = np.array([sx * (width / 2 - radius), sy * (depth / 2 - radius)])
         corners.append(centre + radius * np.column_stack([np.cos(angle), np.sin(angle)]))
     return np.vstack(corners)
+
+
+def offset(outline: np.ndarray, distance: float) -> np.ndarray:
+    """Outline (M, 2) at a constant ``distance`` outside a closed outline (N, 2), or inside where it is negative.
+
+    Raises:
+        ValueError: nothing is left inside.
+    """
+    section = kernel().CrossSection([np.asarray(outline, dtype=float)], kernel().FillRule.NonZero)
+    moved = section.offset(distance, kernel().JoinType.Round, 2.0, SEGMENTS).to_polygons()
+    if not moved:
+        raise ValueError(f"distance of offset must leave something of the outline; got {distance:g}")
+    return max(moved, key=len)
 
 
 def ellipse(width: float, depth: float, segments: int = SEGMENTS, power: float = 2.0) -> np.ndarray:
