@@ -122,6 +122,23 @@ def test_stack_scales_the_outline_along_the_profile():
     assert stepped.volume() == pytest.approx(4 + 1)
 
 
+def test_side_plate_faces_sideways():
+    outline = np.array([(0, 0), (3, 0), (0, 4)])  # (y, z)
+    solid = s.side_plate(outline, 2, (1, 0, 0))
+    assert solid.volume() == pytest.approx(12)
+    assert solid.bounding_box() == pytest.approx((0, 0, 0, 2, 3, 4))
+    assert solid.slice(0.001).area() > solid.slice(3).area()
+
+
+def test_engrave_and_emboss_follow_the_surface():
+    body, cutter = s.cylinder(2, 5), s.box(1, 9, 3, (0, -4.5, 1))
+    sunk, raised = s.engrave(body, cutter, (0, 0.1, 0)), s.emboss(body, cutter, (0, -0.1, 0))
+    assert body.volume() - sunk.volume() == pytest.approx(0.3, rel=0.01)  # width x height x depth
+    assert raised.volume() - body.volume() == pytest.approx(0.3, rel=0.01)
+    assert (sunk ^ cutter).bounding_box()[1] == pytest.approx(-1.9)
+    assert raised.bounding_box()[1] == pytest.approx(-2.1)
+
+
 def test_spline_passes_through_its_points():
     points = [(0, 0), (1, 2), (3, 1)]
     assert np.allclose(s.spline(points, 5)[[0, 2, 4]], points)

@@ -65,6 +65,11 @@ def plate(outline: np.ndarray, thickness: float, at: Point = (0, 0, 0)):
     return prism(outline, thickness).translate((0, 0, -thickness / 2)).rotate((90, 0, 0)).translate(tuple(at))
 
 
+def side_plate(outline: np.ndarray, thickness: float, at: Point = (0, 0, 0)):
+    """Plate that faces sideways: outline (N, 2) in y and z, ``thickness`` in x, centred on ``at`` in x."""
+    return prism(outline, thickness).translate((0, 0, -thickness / 2)).rotate((90, 0, 90)).translate(tuple(at))
+
+
 def cylinder(radius: float, height: float, at: Point = (0, 0, 0), top: float | None = None, segments: int = SEGMENTS):
     """Upright cylinder, or cone frustum with the upper radius ``top``, standing on ``at``."""
     return kernel().Manifold.cylinder(height, radius, radius if top is None else top, segments).translate(tuple(at))
@@ -166,6 +171,19 @@ def engrave(body, tool, depth: float):
     middle, shrink = (low + high) / 2, 1 - 2 * depth / (high - low)
     core = body.translate(tuple(-middle)).scale(tuple(shrink)).translate(tuple(middle))
     return body - (tool - core)
+
+
+def engrave(solid, cutter, depth: Point):
+    """Sink the surface of ``solid`` inside ``cutter`` by the vector ``depth``, which points into the solid.
+
+    The floor of the recess is the surface itself, moved, so this works on curved bodies.
+    """
+    return solid - (cutter - solid.translate(tuple(depth)))
+
+
+def emboss(solid, cutter, height: Point):
+    """Raise the surface of ``solid`` inside ``cutter`` by the vector ``height``, which points out of the solid."""
+    return solid + (cutter ^ solid.translate(tuple(height)))
 
 
 def union(solids: Sequence):
