@@ -9,14 +9,18 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastreid.data.synthetic.plan import SPLITS, VERSION, Plan, Settings, plan_design
 from fastreid.utils.command import entry_point
 from fastreid.utils.files import atomic_write, data_root
+
+if TYPE_CHECKING:
+    from fastreid.data.synthetic.surface import Surface
 
 logger = logging.getLogger(__name__)
 
@@ -97,24 +101,26 @@ def _write_settings(root: Path, settings: Settings, complete: bool) -> None:
 
 
 def _draw_all(root: Path, settings: Settings, plans: list[Plan], workers: int | None) -> None:
-    from tqdm import tqdm
-
     from fastreid.data.synthetic.solids import kernel
 
     kernel()  # without manifold3d, say so before any process starts
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
     draw = functools.partial(draw_design, root=root, settings=settings)
     jobs = [(plan.split, plan.index) for plan in plans]
     logger.info("Drawing %d designs into %s; a core draws about eight in a second", len(jobs), root)
-    bar = functools.partial(tqdm, total=len(jobs), desc="MiniPatent", unit="design", disable=None)
+    run_jobs(draw, jobs, workers, "MiniPatent")
+
+
+def run_jobs(function: Callable, jobs: Sequence, workers: int | None, name: str) -> list:
+    """Return ``function(job)`` of all jobs, in processes where that is worth while, under a progress bar ``name``."""
+    from tqdm import tqdm
+
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    bar = functools.partial(tqdm, total=len(jobs), desc=name, unit="design", disable=None)
     if workers < 2 or len(jobs) < WORTH_A_POOL:
-        for job in bar(jobs):
-            draw(job)
-        return
+        return [function(job) for job in bar(jobs)]
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
         try:
-            for _ in bar(pool.map(draw, jobs, chunksize=4)):
-                pass
+            return list(bar(pool.map(function, jobs, chunksize=4)))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -134,22 +140,28 @@ def _end_with_parent() -> None:
 
 
 def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
-    """Draw the figures of one design (split, index) into its folder, which appears whole or not at all."""
-    from fastreid.data.synthetic.render import render
+    """Draw the figures of one design (split, index)."""
     from fastreid.data.synthetic.surface import build_surface
 
     plan = plan_design(*job, settings)
-    target = root / IMAGES / plan.folder
-    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
-    temporary.mkdir(parents=True)
     try:
         surface = build_surface(plan.family.build(plan.draws.child("shape")))
     except ValueError as error:
         raise ValueError(f"family '{plan.family.name}', {plan.split} design {plan.index}: {error}") from error
+    draw_figures(plan, surface, root, settings.size, settings.bilevel)
+
+
+def draw_figures(plan: Plan, surface: "Surface", root: Path, size: int, bilevel: bool) -> None:
+    """Draw all figures of ``plan`` into its folder below ``root``, which appears whole or not at all."""
+    from fastreid.data.synthetic.render import render
+
+    target = root / IMAGES / plan.folder
+    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    temporary.mkdir(parents=True)
     for figure in plan.figures:
         label = f"FIG. {figure.number}" if plan.style.label else ""
         stipple = plan.draws.generator(f"stipple {figure.number}")
-        image = render(surface, figure.camera, plan.style, settings.size, label, stipple, settings.bilevel)
+        image = render(surface, figure.camera, plan.style, size, label, stipple, bilevel)
         image.save(temporary / Path(plan.file(figure)).name, optimize=True)
     try:
         temporary.rename(target)

@@ -107,20 +107,26 @@ def plan_design(split: str, index: int, settings: Settings) -> Plan:
     """Plan design ``index`` of ``split``; depends on the seed, the split and the index alone."""
     require_choice("split of MiniPatent", split, SPLITS)
     draws = Draws(settings.seed, list(SPLITS).index(split), index)
-    granted = FIRST_TUESDAY + timedelta(weeks=draws.integer("week", 0, WEEKS - 1))
     family = list(FAMILIES.values())[index % len(FAMILIES)]
-    style = draw_style(draws.child("style"), settings.style)
-    number = SPLITS[split][0] + index
-    figures = _figures(draws, style)
-    return Plan(split, index, f"USD0{number:06d}", int(f"{granted:%Y%m%d}"), family, style, figures, draws)
+    return plan_patent(draws, split, index, f"USD0{SPLITS[split][0] + index:06d}", family, settings.style)
 
 
-def _figures(draws: Draws, style: Style) -> tuple[Figure, ...]:
+def plan_patent(
+    draws: Draws, split: str, index: int, patent_id: str, family: Family, style: str, figures: int | None = None
+) -> Plan:
+    """Choose date, style and figures of a patent; ``figures``: how many, ``None``: drawn. Meshes are planned so too."""
+    granted = FIRST_TUESDAY + timedelta(weeks=draws.integer("week", 0, WEEKS - 1))
+    manner = draw_style(draws.child("style"), style)
+    views = _figures(draws, manner, figures)
+    return Plan(split, index, patent_id, int(f"{granted:%Y%m%d}"), family, manner, views, draws)
+
+
+def _figures(draws: Draws, style: Style, count: int | None = None) -> tuple[Figure, ...]:
     """Choose 3 to 7 views, the perspective among them, number them at random and choose the queries.
 
     The query rule is that of the DeepPatent lists: one query for 2 or 3 figures, two for 4 or more.
     """
-    count = draws.choice("figures", (3, 4, 5, 6, 7), (1, 2, 2, 2, 3))
+    count = count or draws.choice("figures", (3, 4, 5, 6, 7), (1, 2, 2, 2, 3))
     others = draws.generator("views").permutation(np.array(VIEWS[1:]))[: count - 1].tolist()
     # in the order of the views, the label would give the view away
     views = draws.generator("numbering").permutation(np.array(["perspective", *others])).tolist()
