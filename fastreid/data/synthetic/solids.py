@@ -173,17 +173,17 @@ def engrave(body, tool, depth: float):
     return body - (tool - core)
 
 
-def engrave(solid, cutter, depth: Point):
-    """Sink the surface of ``solid`` inside ``cutter`` by the vector ``depth``, which points into the solid.
+def sink(body, tool, shift: Point):
+    """Recess the surface of ``body`` inside ``tool`` by the vector ``shift``, which points into the body.
 
-    The floor of the recess is the surface itself, moved, so this works on curved bodies.
+    The floor is the surface itself, moved: unlike ``engrave``, the body may be concave and other sides stay untouched.
     """
-    return solid - (cutter - solid.translate(tuple(depth)))
+    return body - (tool - body.translate(tuple(shift)))
 
 
-def emboss(solid, cutter, height: Point):
-    """Raise the surface of ``solid`` inside ``cutter`` by the vector ``height``, which points out of the solid."""
-    return solid + (cutter ^ solid.translate(tuple(height)))
+def emboss(body, tool, shift: Point):
+    """Raise the surface of ``body`` inside ``tool`` by the vector ``shift``, which points out of the body."""
+    return body + (tool ^ body.translate(tuple(shift)))
 
 
 def union(solids: Sequence):
