@@ -99,7 +99,9 @@ def _place(local: np.ndarray, camera: Camera, canvas: float) -> tuple[np.ndarray
     flat = local[:, :2] @ spin.T
     low, high = flat.min(0), flat.max(0)
     height = canvas * (1 - camera.bottom)
-    scale = camera.fill * min(canvas / (high[0] - low[0]), height / (high[1] - low[1]))
+    # a flat sheet seen edge-on has no height
+    wide, tall = np.maximum(high - low, 1e-9 * np.ptp(local))
+    scale = camera.fill * min(canvas / wide, height / tall)
     margin = np.array([canvas, height]) - scale * (high - low)
     reach = np.maximum(margin / 2 - 0.02 * canvas, 0)
     offset = np.clip(np.multiply(camera.shift, canvas), -reach, reach)

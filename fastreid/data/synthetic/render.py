@@ -10,7 +10,7 @@ from fastreid.data.synthetic.projection import Camera, Projected, project
 from fastreid.data.synthetic.shading import shade
 from fastreid.data.synthetic.style import Style
 from fastreid.data.synthetic.surface import Chains, Surface
-from fastreid.data.synthetic.visibility import DepthBuffer, fill_depth_buffer, runs, sample, visible
+from fastreid.data.synthetic.visibility import DepthBuffer, depth_behind, fill_depth_buffer, runs, sample
 
 SUPERSAMPLING = 4
 # (depth tolerance as a share of the object's size, cells looked at to either side, shortest run in samples); a contour
@@ -18,6 +18,8 @@ SUPERSAMPLING = 4
 CREASE_TEST, CONTOUR_TEST = (0.004, 1, 4), (0.03, 2, 8)
 # share of a pixel that must be inked for a black pixel of a bilevel drawing
 BILEVEL_COVERAGE = 0.42
+# scanned sheets: deviation of the inked share at the edges of lines, mean number of specks and their radius (of 512 px)
+WAVER, SPECKS, SPECK_RADIUS = 0.14, 5, 0.7
 
 
 def render(
@@ -34,7 +36,7 @@ def render(
     Args:
         size: side of the square canvas in pixels.
         label: text under the drawing, e.g. ``"FIG. 3"``.
-        rng: source of the stipple; needed for the shadings "stipple" and "glass".
+        rng: source of stipple, glass strokes and the specks of a scanned sheet.
         bilevel: True for a 1-bit image, False for 8-bit gray with antialiased lines.
 
     Returns:
@@ -46,47 +48,60 @@ def render(
     # below 384 px lines are drawn relatively wider: one pixel is the least that a bilevel drawing can show
     unit = size / 512
     wide = max(unit, 0.75)
+    rng = np.random.default_rng(0) if rng is None else rng
     paper = _Paper(size)
-    for line in visible_lines(surface, seen, buffer, style, unit):
+    lines, outline = visible_lines(surface, seen, buffer, style, unit)
+    for line in lines:
         paper.stroke(line, style.stroke * wide)
-    strokes, dots = shade(surface, seen, buffer, style, unit, rng or np.random.default_rng(0))
+    for line in outline if style.outline > 1 else ():
+        paper.stroke(line, style.outline * style.stroke * wide)
+    strokes, dots = shade(surface, seen, buffer, style, unit, rng)
     for line in strokes:
         paper.stroke(line, max(0.55 * style.stroke * wide, 0.85))
     paper.dots(dots, max(0.55 * style.stroke * wide, 0.8))
     if label:
         paper.text(label, camera)
+    if style.scanned:
+        paper.scan(rng, SPECK_RADIUS * wide)
     return paper.finish(bilevel)
 
 
 def visible_lines(
     surface: Surface, seen: Projected, buffer: DepthBuffer, style: Style, unit: float
-) -> list[np.ndarray]:
-    """Return the visible creases and contours as polylines (n, 2) in canvas pixels, broken lines cut into dashes."""
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the visible creases and contours as polylines (n, 2) in canvas pixels, broken lines cut into dashes.
+
+    The second list are the pieces of unbroken lines with empty paper beside them.
+    """
     creases, (points, smooth) = surface.chains, contours(surface, seen)
     # a crease between two faces that are turned away is hidden whatever the depth buffer says
-    shown = seen.front[creases.faces].any(1)
-    lines = _seen_lines(seen.xyz[creases.points], creases, shown, buffer, CREASE_TEST, seen.size)
+    shown = (seen.front[creases.faces] | (creases.faces < 0)).any(1)
+    lines, outline = _seen_lines(seen.xyz[creases.points], creases, shown, buffer, CREASE_TEST, seen.size)
     if len(smooth.points):
         shown = np.ones(len(smooth.points), bool)
-        lines += _seen_lines(points[smooth.points], smooth, shown, buffer, CONTOUR_TEST, seen.size)
+        more = _seen_lines(points[smooth.points], smooth, shown, buffer, CONTOUR_TEST, seen.size)
+        lines, outline = lines + more[0], outline + more[1]
     drawn = []
     for line, broken in lines:
         drawn += _dashes(line, style, unit) if broken else [line]
-    return drawn
+    return drawn, outline
 
 
 def _seen_lines(
     points: np.ndarray, chains: Chains, shown: np.ndarray, buffer: DepthBuffer, test: tuple, size: float
-) -> list[tuple[np.ndarray, bool]]:
-    """Visible runs (n, 2) of polylines and whether they are drawn broken."""
+) -> tuple[list[tuple[np.ndarray, bool]], list[np.ndarray]]:
+    """Visible runs (n, 2) of polylines and whether they are drawn broken; those of them that bound the drawing."""
     samples = sample(points, chains.lines, 1.0 / buffer.scale)
     # the last point of a polyline has no segment of its own: it goes with the one before
     last = np.append(samples.line[1:] != samples.line[:-1], True)
     segment = samples.seg - last
     tolerance, reach, shortest = test
-    flags = shown[segment] & visible(samples, buffer, tolerance * size, reach)
+    behind = depth_behind(samples, buffer, reach)
+    flags = shown[segment] & (samples.xyz[:, 2] <= behind + tolerance * size)
     found = runs(flags, samples.line, shortest=shortest)
-    return [(samples.xyz[start:stop, :2], bool(chains.broken[segment[start]])) for start, stop in found]
+    outer = runs(flags & np.isinf(behind) & ~chains.broken[segment], samples.line, shortest=shortest)
+    lines = [(samples.xyz[start:stop, :2], bool(chains.broken[segment[start]])) for start, stop in found]
+    return lines, [samples.xyz[start:stop, :2] for start, stop in outer]
 
 
 def _dashes(line: np.ndarray, style: Style, unit: float) -> list[np.ndarray]:
@@ -101,7 +116,7 @@ class _Paper:
     """A supersampled canvas."""
 
     def __init__(self, size: int):
-        self.size = size
+        self.size, self.grain = size, None
         self.image = Image.new("L", (size * SUPERSAMPLING, size * SUPERSAMPLING), 255)
         self.draw = ImageDraw.Draw(self.image)
 
@@ -119,8 +134,17 @@ class _Paper:
         font = _font(round(side * 0.042))
         self.draw.text((x, side * (1 - camera.bottom / 2)), label, fill=0, font=font, anchor="mm")
 
+    def scan(self, rng: np.random.Generator, radius: float) -> None:
+        """Add specks, and let the edges of lines waver."""
+        self.dots(rng.uniform(0, self.size, (rng.poisson(SPECKS), 2)), radius)
+        self.grain = rng.normal(0, 255 * WAVER, (self.size, self.size))
+
     def finish(self, bilevel: bool) -> Image.Image:
         gray = self.image.reduce(SUPERSAMPLING)
+        if self.grain is not None:
+            share = np.asarray(gray)
+            edge = (share > 0) & (share < 255)
+            gray = Image.fromarray(np.where(edge, np.clip(share + self.grain, 0, 255), share).astype(np.uint8))
         if not bilevel:
             return gray
         threshold = round(255 * (1 - BILEVEL_COVERAGE))

@@ -32,7 +32,8 @@ class Chains:
     """Polylines stored end to end.
 
     points int64 (P,), vertex numbers; lines int64 (P,), polyline of each point; faces int64 (P, 2), the two triangles
-    beside the segment that starts at the point (unused at the last point of a polyline); broken bool (P,).
+    beside the segment that starts at the point (unused at the last point of a polyline), -1 for a side without a
+    triangle that could turn away, as at the rim of an open sheet; broken bool (P,).
     """
 
     points: np.ndarray
