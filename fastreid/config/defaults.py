@@ -60,11 +60,14 @@ _C.MODEL.HEADS.NAME = "EmbeddingHead"  # name in REID_HEADS_REGISTRY
 _C.MODEL.HEADS.NORM = "BN"  # norm of the BN-neck
 _C.MODEL.HEADS.NUM_CLASSES = 0  # 0: the number of training identities
 _C.MODEL.HEADS.EMBEDDING_DIM = 0  # width of a linear reduction before the neck; 0: none
+_C.MODEL.HEADS.DROPOUT = 0.5  # (new) BNDropoutHead: share of the values dropped before its linear layer, 0..1
 _C.MODEL.HEADS.WITH_BNNECK = False
 _C.MODEL.HEADS.NECK_FEAT = "before"  # what the metric losses see: the feature "before" or "after" the BN-neck
+# (new) The descriptor in evaluation: the feature "after" the BN-neck, or "before" it (behind the reduction, if any)
+_C.MODEL.HEADS.TEST_FEAT = "after"
 _C.MODEL.HEADS.POOL_LAYER = "GlobalAvgPool"  # name in POOLING_REGISTRY
 _C.MODEL.HEADS.CLS_LAYER = "Linear"  # name in SOFTMAX_REGISTRY
-_C.MODEL.HEADS.MARGIN = 0.0  # margin of the classification layer (ArcSoftmax: radians)
+_C.MODEL.HEADS.MARGIN = 0.0  # margin of the classification layer (the ArcSoftmax family: radians)
 _C.MODEL.HEADS.SCALE = 1  # scale of its logits
 
 _C.MODEL.LOSSES = CN()
@@ -81,10 +84,12 @@ _C.MODEL.LOSSES.FL = CN()
 _C.MODEL.LOSSES.FL.ALPHA = 0.25
 _C.MODEL.LOSSES.FL.GAMMA = 2
 _C.MODEL.LOSSES.FL.SCALE = 1.0
+_C.MODEL.LOSSES.FL.REDUCTION = "sample"  # (new) focus by the probability of each "sample", or by that of the "batch"
 _C.MODEL.LOSSES.TRI = CN()
 _C.MODEL.LOSSES.TRI.MARGIN = 0.3  # 0: soft margin
 _C.MODEL.LOSSES.TRI.NORM_FEAT = False  # cosine distance of normalised features instead of Euclidean
 _C.MODEL.LOSSES.TRI.HARD_MINING = False  # batch-hard; otherwise softmax-weighted
+_C.MODEL.LOSSES.TRI.ALL_TRIPLETS = False  # (new) no mining: the mean over all triplets that are not satisfied yet
 _C.MODEL.LOSSES.TRI.SCALE = 1.0
 _C.MODEL.LOSSES.CIRCLE = CN()
 _C.MODEL.LOSSES.CIRCLE.MARGIN = 0.25
@@ -94,6 +99,9 @@ _C.MODEL.LOSSES.COSFACE = CN()
 _C.MODEL.LOSSES.COSFACE.MARGIN = 0.25
 _C.MODEL.LOSSES.COSFACE.GAMMA = 128
 _C.MODEL.LOSSES.COSFACE.SCALE = 1.0
+_C.MODEL.LOSSES.INFONCE = CN()  # (new) InfoNCELoss: each pair of one identity against the other identities of the batch
+_C.MODEL.LOSSES.INFONCE.TEMPERATURE = 0.07  # divides the cosines, > 0
+_C.MODEL.LOSSES.INFONCE.SCALE = 1.0
 
 # ---------------------------------------------------------------------------------- KD (knowledge distillation)
 _C.KD = CN()
@@ -229,6 +237,7 @@ _C.SOLVER.OPT = "Adam"  # name in OPTIMIZER_REGISTRY or of a class of torch.opti
 _C.SOLVER.MAX_EPOCH = 120
 _C.SOLVER.BASE_LR = 3e-4
 _C.SOLVER.HEADS_LR_FACTOR = 1.0  # learning rate of the head, as a multiple of BASE_LR
+_C.SOLVER.CLASSIFIER_LR_FACTOR = 1.0  # (new) learning rate of the class weights, as a multiple of that of the head
 _C.SOLVER.MOMENTUM = 0.9  # SGD
 _C.SOLVER.NESTEROV = False  # SGD
 _C.SOLVER.WEIGHT_DECAY = 0.0005

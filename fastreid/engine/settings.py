@@ -7,7 +7,7 @@ from typing import Any
 from fastreid.config import CfgNode, get_cfg
 from fastreid.config.config import flatten
 from fastreid.evaluation.build import task_of
-from fastreid.modeling import META_ARCH_REGISTRY
+from fastreid.modeling import META_ARCH_REGISTRY, REID_HEADS_REGISTRY
 from fastreid.utils.registry import Registry, key_of, option_names
 
 # where a registry is, and the keys that select from it
@@ -22,21 +22,26 @@ SELECTORS = (
 )
 
 
-def _read_by(*architectures: str) -> tuple[str, Callable[[CfgNode], bool]]:
-    """The condition of a key that these meta-architectures read; one from outside may read it too."""
+def _read_by(*names: str, registry: Registry = META_ARCH_REGISTRY) -> tuple[str, Callable[[CfgNode], bool]]:
+    """The condition of a key that these components of ``registry`` read; one from outside may read it too."""
 
     def holds(cfg: CfgNode) -> bool:
-        name = cfg.MODEL.META_ARCHITECTURE
-        ours = META_ARCH_REGISTRY.get(name).__module__.startswith("fastreid.")
-        return name in architectures or not ours
+        name = cfg.get_node(registry.key)
+        return name in names or not registry.get(name).__module__.startswith("fastreid.")
 
-    return f"only for MODEL.META_ARCHITECTURE {' and '.join(architectures)}", holds
+    return f"only for {registry.key} {' and '.join(names)}", holds
 
 
 RETRIEVAL = (
     "TEST.METRIC", "TEST.RULE", "TEST.METRICS", "TEST.GROUP_BY", "TEST.GAINS", "TEST.ROC.ENABLED", "TEST.AQE.ENABLED",
     "TEST.QE.ENABLED", "TEST.DBA.ENABLED", "TEST.RERANK.ENABLED",
 )  # fmt: skip
+
+
+def _has_no_neck(cfg: CfgNode) -> bool:
+    return cfg.MODEL.HEADS.NAME == "BNDropoutHead"
+
+
 DISTILLERS = ("Distiller", "DistillerOverhaul")
 # key -> what must hold for it to matter, in words and as a test of the config
 CONDITIONS = {
@@ -62,7 +67,17 @@ CONDITIONS = {
     ),
     "TEST.THRES": ("the head gives no attributes", lambda cfg: task_of(cfg) == "attributes"),
     **{key: ("nothing is retrieved with this head", lambda cfg: task_of(cfg) == "retrieval") for key in RETRIEVAL},
-    "MODEL.HEADS.NORM": ("MODEL.HEADS.WITH_BNNECK is False", lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK),
+    "MODEL.HEADS.NORM": (
+        "MODEL.HEADS.WITH_BNNECK is False",
+        lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK or _has_no_neck(cfg),
+    ),
+    "MODEL.HEADS.DROPOUT": _read_by("BNDropoutHead", registry=REID_HEADS_REGISTRY),
+    "MODEL.HEADS.WITH_BNNECK": ("BNDropoutHead has norms of its own", lambda cfg: not _has_no_neck(cfg)),
+    "MODEL.HEADS.NECK_FEAT": ("BNDropoutHead has one feature", lambda cfg: not _has_no_neck(cfg)),
+    "MODEL.HEADS.TEST_FEAT": (
+        "only for EmbeddingHead with MODEL.HEADS.WITH_BNNECK",
+        lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK and task_of(cfg) == "retrieval" and not _has_no_neck(cfg),
+    ),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }
 # keys of fast-reid that nothing reads yet: vision transformers

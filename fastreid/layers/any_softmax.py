@@ -7,6 +7,8 @@ not among these logits (it lives on another process): the row is then all negati
 ``MODEL.HEADS.CLS_LAYER`` names a class in ``SOFTMAX_REGISTRY``; the head calls it with (num_classes, scale, margin).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -62,12 +64,45 @@ class CosSoftmax(_Softmax):
 class ArcSoftmax(_Softmax):
     """Additive angular margin in radians: ``s cos(angle + m)`` for the target (ArcFace, Deng et al., 2019, eq. 3).
 
-    Cosines are kept 1e-7 away from -1 and 1, where the angle has no finite derivative.
+    Cosines are kept 1e-7 away from -1 and 1, where the angle has no finite derivative. Nothing is done about targets
+    farther than ``pi - m``, for which the angle passes ``pi`` and the logit grows again; ``ArcSoftmaxEasy`` and
+    ``ArcSoftmaxHard`` are the two remedies.
     """
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        angles = logits.clamp(-1 + 1e-7, 1 - 1e-7).acos()
-        return (angles + self.m * self.is_target(targets)).cos() * self.s
+        return self.with_margin(logits, self.m * self.is_target(targets)) * self.s
+
+    @staticmethod
+    def with_margin(logits: torch.Tensor, margin: torch.Tensor | float) -> torch.Tensor:
+        """Return ``cos(angle + margin)`` of cosines ``logits``."""
+        return (logits.clamp(-1 + 1e-7, 1 - 1e-7).acos() + margin).cos()
+
+
+@_register
+class ArcSoftmaxEasy(ArcSoftmax):
+    """ArcFace with an easy margin: ``s cos(angle + m)`` for a target with ``cos > 0``, and ``s cos`` for any other one.
+
+    The option ``easy_margin`` of the authors' code (insightface): a target starts to feel the margin when it is nearer
+    than a right angle. The logit jumps there, from 0 down to ``-s sin(m)``.
+    """
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        easy = torch.where(logits > 0, self.with_margin(logits, self.m), logits)
+        return torch.where(self.is_target(targets), easy, logits) * self.s
+
+
+@_register
+class ArcSoftmaxHard(ArcSoftmax):
+    """ArcFace with a hard margin: targets with ``cos > cos(pi - m)`` get ``s cos(angle + m)``, others a penalty.
+
+    Behind ``pi - m``, where the angle would pass ``pi``, the logit is ``s (cos - m sin(pi - m))``, which goes on
+    falling: the default of the authors' code (insightface), where ``easy_margin`` is off. ``m`` lies in 0..pi.
+    """
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        last, penalty = math.cos(math.pi - self.m), self.m * math.sin(math.pi - self.m)
+        hard = torch.where(logits > last, self.with_margin(logits, self.m), logits - penalty)
+        return torch.where(self.is_target(targets), hard, logits) * self.s
 
 
 @_register

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from fastreid.solver import optim
 from fastreid.solver.freeze import frozen_parameters
+from fastreid.utils.checkpoint import is_class_weight
 from fastreid.utils.errors import nearest, require_choice
 from fastreid.utils.registry import Registry
 
@@ -63,6 +64,7 @@ def build_optimizer(cfg, model: nn.Module, contiguous: bool = True) -> tuple[Opt
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         heads_lr_factor=solver.HEADS_LR_FACTOR,
+        classifier_lr_factor=solver.CLASSIFIER_LR_FACTOR,
         freeze_layers=cfg.MODEL.FREEZE_LAYERS if solver.FREEZE_ITERS > 0 else (),
     )
     if solver.OPT in OPTIMIZER_REGISTRY:
@@ -91,11 +93,16 @@ def get_default_optimizer_params(
     bias_lr_factor: float = 1.0,
     heads_lr_factor: float = 1.0,
     freeze_layers: Sequence[str] = (),
+    classifier_lr_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Return parameter groups by learning rate, weight decay and whether they are frozen at first.
 
     fast-reid's rules: weights of norms have their own decay; every ``bias`` (of norms too) its own factor and decay;
-    what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others.
+    what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others. The
+    class weights (``is_class_weight``) have theirs times ``classifier_lr_factor`` as well.
+
+    An optimiser without a step that joins all parameters, such as Adam or SGD, treats its groups as optimisers of their
+    own: one Adam with two rates is two Adams.
     """
     frozen = {id(p) for p in frozen_parameters(model, freeze_layers)}
     groups: dict[tuple, dict[str, Any]] = {}
@@ -112,6 +119,8 @@ def get_default_optimizer_params(
                 lr, decay = lr * bias_lr_factor, weight_decay_bias
             if "heads" in module_name:
                 lr *= heads_lr_factor
+            if is_class_weight(f"{module_name}.{name}"):
+                lr *= classifier_lr_factor
             key = (lr, decay, id(parameter) in frozen)
             group = groups.setdefault(key, {"params": [], "lr": lr, "weight_decay": decay, "frozen": key[2]})
             group["params"].append(parameter)

@@ -308,7 +308,12 @@ def load_weights(
 
 def classifiers_of(weights: dict[str, Any]) -> dict[str, int]:
     """Return the names of the class weights among the weights of a model, each with its number of classes."""
-    return {name: len(value) for name, value in weights.items() if CLASSIFIER.fullmatch(name)}
+    return {name: len(value) for name, value in weights.items() if is_class_weight(name)}
+
+
+def is_class_weight(name: str) -> bool:
+    """Tell whether ``name`` is that of class weights, a row per class, in a model of fastreid or of fast-reid."""
+    return CLASSIFIER.fullmatch(name) is not None
 
 
 def _require_fit(source: str, missing: list, shapes: list, unexpected: list, optional: set) -> None:

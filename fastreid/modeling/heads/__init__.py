@@ -1,8 +1,9 @@
 """Heads: from a feature map to a descriptor and, in training, to class logits."""
 
 from fastreid.modeling.heads.attr_head import AttrHead
+from fastreid.modeling.heads.bn_dropout_head import BNDropoutHead
 from fastreid.modeling.heads.build import REID_HEADS_REGISTRY, build_heads
 from fastreid.modeling.heads.clas_head import ClasHead
 from fastreid.modeling.heads.embedding_head import EmbeddingHead
 
-__all__ = ["REID_HEADS_REGISTRY", "AttrHead", "ClasHead", "EmbeddingHead", "build_heads"]
+__all__ = ["REID_HEADS_REGISTRY", "AttrHead", "BNDropoutHead", "ClasHead", "EmbeddingHead", "build_heads"]

@@ -16,12 +16,15 @@ class EmbeddingHead(nn.Module):
     """Feature map (B, ``feat_dim``, h, w) -> descriptor (B, D), with a classifier for training.
 
     In training it returns a dict: ``cls_outputs`` (B, C), the logits with margin and scale; ``pred_class_logits``
-    (B, C), the logits with scale only; ``features`` (B, D), what the metric losses see. In evaluation it returns the
-    (B, D) feature after the neck. D is ``embedding_dim``, or ``feat_dim`` where that is 0.
+    (B, C), the logits with scale only; ``features``, what the metric losses see. In evaluation it returns the (B, D)
+    descriptor. D is ``embedding_dim``, or ``feat_dim`` where that is 0.
 
     Args:
         num_classes: training classes; 0 is possible for a model that only extracts features.
-        neck_feat: ``features`` from "before" or "after" the BN-neck (Luo et al., 2019).
+        neck_feat: ``features`` "before" or "after" all that follows the pooling, (B, ``feat_dim``) or (B, D). As in
+            fast-reid, "before" is so the pooled vector even where there is a reduction.
+        test_feat: the descriptor "after" the BN-neck (Luo et al., 2019) or "before" it, behind the reduction where
+            there is one (Wang and Zhang, 2023). Without BN-neck both are the same.
         pool_type: name in ``POOLING_REGISTRY``. cls_type: name in ``SOFTMAX_REGISTRY``.
         scale, margin: of the classification layer.
         with_bnneck: normalise the descriptor with a batch norm ``norm_type`` whose bias is frozen.
@@ -34,18 +37,20 @@ class EmbeddingHead(nn.Module):
     def __init__(
         self, *, feat_dim: int, embedding_dim: int = 0, num_classes: int = 0, neck_feat: str = "before",
         pool_type: str = "GlobalAvgPool", cls_type: str = "Linear", scale: float = 1, margin: float = 0.0,
-        with_bnneck: bool = False, norm_type: str = "BN",
+        with_bnneck: bool = False, norm_type: str = "BN", test_feat: str = "after",
     ):
         super().__init__()
         require_choice("MODEL.HEADS.NECK_FEAT", neck_feat, ("before", "after"))
+        require_choice("MODEL.HEADS.TEST_FEAT", test_feat, ("before", "after"))
         require_whole("MODEL.HEADS.EMBEDDING_DIM", embedding_dim, 0)
         require_whole("MODEL.HEADS.NUM_CLASSES", num_classes, 0)
-        self.num_classes, self.neck_feat = num_classes, neck_feat
+        self.num_classes, self.neck_feat, self.test_feat = num_classes, neck_feat, test_feat
         self.pool_layer = POOLING_REGISTRY.get(pool_type)()
         neck, width = [], feat_dim
         if embedding_dim > 0:
             neck.append(nn.Conv2d(feat_dim, embedding_dim, 1, bias=False))
             width = embedding_dim
+        self.with_bnneck = with_bnneck
         if with_bnneck:
             require_norm("MODEL.HEADS.NORM", norm_type)
             neck.append(get_norm(norm_type, width, bias_freeze=True))
@@ -69,6 +74,7 @@ class EmbeddingHead(nn.Module):
             "margin": heads.MARGIN,
             "with_bnneck": heads.WITH_BNNECK,
             "norm_type": heads.NORM,
+            "test_feat": heads.TEST_FEAT,
         }
 
     def reset_parameters(self) -> None:
@@ -78,9 +84,9 @@ class EmbeddingHead(nn.Module):
 
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor | dict:
         """Args: features: (B, feat_dim, h, w). targets: (B,) int64 class indices, needed in training."""
-        pooled, neck = self.embed(features)
         if not self.training:
-            return neck
+            return self.descriptor(features)
+        pooled, neck = self.embed(features)
         self.require_classes()
         logits = self.classify(neck)
         return {
@@ -93,6 +99,12 @@ class EmbeddingHead(nn.Module):
         """Return the pooled vector and the one after the neck, (B, feat_dim) and (B, D)."""
         pooled = self.pool_layer(features)
         return pooled[..., 0, 0], self.bottleneck(pooled)[..., 0, 0]
+
+    def descriptor(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what retrieval compares, (B, D)."""
+        if self.test_feat == "after" or not self.with_bnneck:
+            return self.embed(features)[1]
+        return self.bottleneck[:-1](self.pool_layer(features))[..., 0, 0]
 
     def classify(self, neck: torch.Tensor) -> torch.Tensor:
         """Return (B, C) logits: cosines, or plain products where the classification layer says ``cosine = False``."""

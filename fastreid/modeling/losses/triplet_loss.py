@@ -1,10 +1,17 @@
-"""Triplet loss with batch-hard or softmax-weighted mining."""
+"""Triplet loss with batch-hard or softmax-weighted mining, or over all triplets."""
 
 import torch
 import torch.nn.functional as F
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.utils import LOSS_REGISTRY, cosine_dist, euclidean_dist, over_all_processes, same_class
+from fastreid.modeling.losses.utils import (
+    LOSS_REGISTRY,
+    cosine_dist,
+    euclidean_dist,
+    over_all_processes,
+    pair_masks,
+    same_class,
+)  # fmt: skip
 
 
 def hard_example_mining(dist: torch.Tensor, is_pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,21 +65,56 @@ def triplet_loss(
     dist = cosine_dist(embedding, embedding) if norm_feat else euclidean_dist(embedding, embedding)
     mining = hard_example_mining if hard_mining else weighted_example_mining
     dist_ap, dist_an = mining(dist, same_class(targets))
-    difference = dist_ap - dist_an
+    return _hinge(dist_ap - dist_an, margin).mean()
+
+
+@over_all_processes
+@full_precision
+def all_triplets_loss(embedding: torch.Tensor, targets: torch.Tensor, margin: float, norm_feat: bool) -> torch.Tensor:
+    """Mean of ``[margin + d_ap - d_an]_+`` over all triplets of the batch where it is above 0; 0 where none is.
+
+    The triplet loss without mining. That satisfied triplets do not count in the mean is a habit of
+    pytorch-metric-learning, without which the loss of a trained model fades. ``margin`` 0: soft, over all triplets.
+
+    Args:
+        embedding: (N, D). targets: (N,) int64.
+        norm_feat: distance ``2 - 2 cos``, the *squared* distance of normalised features, instead of Euclidean.
+    """
+    dist = cosine_dist(embedding, embedding) if norm_feat else euclidean_dist(embedding, embedding)
+    is_pos, is_neg = pair_masks(targets)
+    anchor, positive = is_pos.nonzero(as_tuple=True)
+    # a row per positive pair; one per anchor would take (N, N, N)
+    losses = _hinge(dist[anchor, positive][:, None] - dist[anchor], margin) * is_neg[anchor]
+    return losses.sum() / (losses > 0).sum().clamp(min=1)
+
+
+def _hinge(difference: torch.Tensor, margin: float) -> torch.Tensor:
     # softplus does not overflow, so fast-reid's fall-back for an infinite soft margin has no case left
-    return (F.relu(difference + margin) if margin > 0 else F.softplus(difference)).mean()
+    return F.relu(difference + margin) if margin > 0 else F.softplus(difference)
 
 
 @LOSS_REGISTRY.register(node="MODEL.LOSSES.TRI")
 class TripletLoss:
-    """``triplet_loss`` of the features."""
+    """``triplet_loss`` of the features, or ``all_triplets_loss`` with ``all_triplets``.
+
+    Raises:
+        ValueError: both ``all_triplets`` and ``hard_mining``.
+    """
 
     needs = ("features", "targets")
     key = "loss_triplet"
 
-    def __init__(self, margin: float = 0.3, norm_feat: bool = False, hard_mining: bool = False, scale: float = 1.0):
+    def __init__(
+        self, margin: float = 0.3, norm_feat: bool = False, hard_mining: bool = False, scale: float = 1.0,
+        all_triplets: bool = False,
+    ):
+        if all_triplets and hard_mining:
+            raise ValueError("MODEL.LOSSES.TRI: HARD_MINING and ALL_TRIPLETS exclude each other; both are True")
         self.margin, self.norm_feat, self.hard_mining, self.scale = margin, norm_feat, hard_mining, scale
+        self.all_triplets = all_triplets
 
     def __call__(self, table: dict) -> torch.Tensor:
-        loss = triplet_loss(table["features"], table["targets"], self.margin, self.norm_feat, self.hard_mining)
-        return self.scale * loss
+        features, targets = table["features"], table["targets"]
+        if self.all_triplets:
+            return self.scale * all_triplets_loss(features, targets, self.margin, self.norm_feat)
+        return self.scale * triplet_loss(features, targets, self.margin, self.norm_feat, self.hard_mining)
