@@ -22,7 +22,7 @@ REGISTRIES = {
     "fastreid.solver.OPTIMIZER_REGISTRY": set(),
     "fastreid.solver.SCHEDULER_REGISTRY": set(),
     "fastreid.data.samplers.SAMPLER_REGISTRY": {"seed", "size", "shuffle", "callback_get_label"},
-    "fastreid.data.transforms.TRANSFORM_REGISTRY": {"target"},
+    "fastreid.data.transforms.TRANSFORM_REGISTRY": {"target", "cover"},
     "fastreid.data.datasets.DATASET_REGISTRY": {"root"},  # the key joined to the data root
     "fastreid.retrieval.POSTPROCESSOR_REGISTRY": set(),
     "fastreid.retrieval.RULE_REGISTRY": set(),

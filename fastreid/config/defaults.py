@@ -122,12 +122,25 @@ _C.INPUT.SIZE_TEST = [256, 128]
 _C.INPUT.CHANNELS = 3  # (new) 3 or 1
 _C.INPUT.GRAYSCALE = False  # (new) read every image as grey first (drawings); 3 channels are then three equal ones
 
+# (new) How an image of other proportions becomes (height, width).
+_C.INPUT.RESIZE = CN()
+# "stretch": its proportions change; "letterbox": all of it, with bars beside it; "crop": it covers the size (of a square:
+# by its shorter side), the rest is cut off at the centre, or in training at a random place (RANDOM_CROP)
+_C.INPUT.RESIZE.MODE = "stretch"
+_C.INPUT.RESIZE.FILL = 255  # grey value of the bars
+_C.INPUT.RANDOM_CROP = CN()  # (new) for RESIZE.MODE "crop"
+_C.INPUT.RANDOM_CROP.ENABLED = False
+
 # (new) Cut the page down to the drawing before any other step, in training and test.
 _C.INPUT.INK_CROP = CN()
 _C.INPUT.INK_CROP.ENABLED = False
+_C.INPUT.INK_CROP.METHOD = "ink"  # "ink", or "notebook": what the code of Higuchi and Yanai does, mostly nothing
 _C.INPUT.INK_CROP.THRESHOLD = 128  # darker than this is ink
 _C.INPUT.INK_CROP.SQUARE = True  # fill up to a square with white, so that resizing keeps the proportions
 _C.INPUT.INK_CROP.MARGIN = 0.02  # white border kept, as a share of the longer side of the ink box
+_C.INPUT.INK_CROP.SPECK = 0.005  # groups of ink below this share of the page's longer side do not count; 0: all count
+_C.INPUT.INK_CROP.FRAMES = True  # count frames and rules along the border of the ink
+_C.INPUT.INK_CROP.LABELS = True  # count figure labels ("FIG. 3"); False: erase those that stand apart
 # (new) Thicken dark lines before a strong reduction, which would lose them.
 _C.INPUT.THICKEN = CN()
 _C.INPUT.THICKEN.ENABLED = False
@@ -180,6 +193,8 @@ _C.INPUT.REA = CN()  # random erasing
 _C.INPUT.REA.ENABLED = False
 _C.INPUT.REA.PROB = 0.5
 _C.INPUT.REA.VALUE = [0.485 * 255, 0.456 * 255, 0.406 * 255]  # [255, 255, 255] on white pages
+_C.INPUT.REA.SCALE = [0.02, 0.33]  # (new) share of the image, uniform
+_C.INPUT.REA.RATIO = [0.3, 3.3]  # (new) height / width of the rectangle
 _C.INPUT.RPT = CN()  # random patch: paste a piece of an earlier image
 _C.INPUT.RPT.ENABLED = False
 _C.INPUT.RPT.PROB = 0.5

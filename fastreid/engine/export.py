@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastreid.config.input_size import input_size
 from fastreid.utils.command import entry_point
 from fastreid.utils.errors import require_choice, require_whole
 
@@ -98,8 +99,7 @@ def input_shape(cfg) -> tuple[int, int, int]:
     Raises:
         ValueError: ``INPUT.SIZE_TEST`` leaves the images as large as they are.
     """
-    size = cfg.INPUT.CROP.SIZE if cfg.INPUT.CROP.ENABLED else cfg.INPUT.SIZE_TEST
-    height, width = (*size, *size)[:2]
+    height, width = input_size(cfg, is_train=False)
     if min(height, width) < 1:
         raise ValueError(f"an export needs one size for all images: INPUT.SIZE_TEST is {list(cfg.INPUT.SIZE_TEST)}")
     return cfg.INPUT.CHANNELS, height, width

@@ -65,6 +65,15 @@ CONDITIONS = {
         "MODEL.LOSSES.BCE.WEIGHT_ENABLED is False",
         lambda cfg: cfg.MODEL.LOSSES.BCE.WEIGHT_ENABLED,
     ),
+    "INPUT.RESIZE.FILL": (
+        "INPUT.RESIZE.MODE is not 'letterbox'", lambda cfg: cfg.INPUT.RESIZE.MODE == "letterbox"
+    ),
+    **{
+        f"INPUT.INK_CROP.{key}": (
+            "INPUT.INK_CROP.METHOD is 'notebook'", lambda cfg: cfg.INPUT.INK_CROP.METHOD != "notebook"
+        )
+        for key in ("SPECK", "FRAMES", "LABELS")
+    },
     "TEST.THRES": ("the head gives no attributes", lambda cfg: task_of(cfg) == "attributes"),
     **{key: ("nothing is retrieved with this head", lambda cfg: task_of(cfg) == "retrieval") for key in RETRIEVAL},
     "MODEL.HEADS.NORM": (

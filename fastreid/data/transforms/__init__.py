@@ -3,6 +3,7 @@
 from fastreid.data.transforms.build import TRANSFORM_REGISTRY, Compose, build_transforms
 from fastreid.data.transforms.drawing import InkCrop, Thicken
 from fastreid.data.transforms.functional import to_tensor
+from fastreid.data.transforms.geometry import Letterbox, Resize, ResizeCrop
 from fastreid.data.transforms.transforms import (
     Channels,
     PadCrop,
@@ -10,7 +11,6 @@ from fastreid.data.transforms.transforms import (
     RandomFlip,
     RandomPatch,
     RandomRotation,
-    Resize,
     ScaleCrop,
     ToTensor,
 )

@@ -41,15 +41,17 @@ def build_transforms(cfg, is_train: bool = True) -> Compose:
     size = list(cfg.INPUT.SIZE_TRAIN if is_train else cfg.INPUT.SIZE_TEST)
     steps: list[Callable] = []
     for name in TRAIN if is_train else TEST:
-        steps += _fixed(cfg, name, size) if name.isupper() else _switched(cfg, name, size)
+        steps += _fixed(cfg, name, size, is_train) if name.isupper() else _switched(cfg, name, size)
     return Compose(steps)
 
 
-def _fixed(cfg, step: str, size: list[int]) -> list[Callable]:
-    from fastreid.data.transforms.transforms import Channels, Resize, ToTensor
+def _fixed(cfg, step: str, size: list[int], is_train: bool) -> list[Callable]:
+    from fastreid.data.transforms.geometry import build_resize
+    from fastreid.data.transforms.transforms import Channels, ToTensor
 
     if step == "RESIZE":
-        return [Resize(size)] if size[0] > 0 else []
+        resize = build_resize(cfg, size, is_train)
+        return [resize] if resize else []
     if step == "OUTSIDE":
         outside = [name for name in TRANSFORM_REGISTRY.names() if name not in TRAIN]
         return [transform for name in outside for transform in _switched(cfg, name, size)]
@@ -66,5 +68,7 @@ def _fixed(cfg, step: str, size: list[int]) -> list[Callable]:
 def _switched(cfg, name: str, size: list[int]) -> list[Callable]:
     if not TRANSFORM_REGISTRY.enabled(name, cfg):
         return []
-    takes_target = "target" in inspect.signature(TRANSFORM_REGISTRY.get(name)).parameters
-    return [TRANSFORM_REGISTRY.build(name, cfg, **({"target": size} if takes_target else {}))]
+    # what a transform may ask for: the size to come, and whether the image will cover it (or fit into it)
+    given = {"target": size, "cover": len(size) == 1 or cfg.INPUT.RESIZE.MODE == "crop"}
+    taken = inspect.signature(TRANSFORM_REGISTRY.get(name)).parameters
+    return [TRANSFORM_REGISTRY.build(name, cfg, **{key: value for key, value in given.items() if key in taken})]

@@ -31,27 +31,6 @@ class Maybe:
         return self.apply(image) if self.prob > 0 and chance(self.prob) else image
 
 
-class Resize:
-    """Bicubic resize to (height, width), or of the shorter side to one number.
-
-    A strong reduction first takes box averages down to three times the target (Pillow's ``reducing_gap``), which looks
-    the same and is several times faster on scanned pages.
-    """
-
-    def __init__(self, size: int | Sequence[int]):
-        self.size = [size] if isinstance(size, int) else list(size)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        if len(self.size) == 2:
-            height, width = self.size
-        else:
-            short = min(image.size)
-            width, height = (max(1, int(self.size[0] * side / short)) for side in image.size)
-        if (width, height) == image.size:
-            return image
-        return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-
-
 class ToTensor:
     """PIL image or array (H, W[, C]) to a float tensor (C, H, W); grey values stay on the scale 0..255."""
 

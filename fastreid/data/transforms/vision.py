@@ -102,18 +102,31 @@ class RandomAffine:
 
 @TRANSFORM_REGISTRY.register(node="INPUT.REA")
 class RandomErasing(Maybe):
-    """Fill a random rectangle of a tensor (Zhong et al., arXiv 1708.04896; 2 to 33 % of the area, aspect 0.3 to 3.3).
+    """Fill a random rectangle of a tensor (Zhong et al., arXiv 1708.04896).
 
     Args:
         value: fill per channel, 0..255; an image with another number of channels gets their mean.
+        scale: share of the image area, (low, high), uniform.
+        ratio: height / width of the rectangle, (low, high), log-uniform.
     """
 
-    def __init__(self, prob: float = 0.5, value: Sequence[float] = (0.485 * 255, 0.456 * 255, 0.406 * 255)):
+    def __init__(
+        self,
+        prob: float = 0.5,
+        value: Sequence[float] = (0.485 * 255, 0.456 * 255, 0.406 * 255),
+        scale: Sequence[float] = (0.02, 0.33),
+        ratio: Sequence[float] = (0.3, 3.3),
+    ):
         self.prob, self.value = prob, [float(part) for part in value]
+        self.scale, self.ratio = tuple(scale), tuple(ratio)
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"INPUT.REA.SCALE must hold two shares, 0 < low <= high <= 1; got {list(scale)}")
+        if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"INPUT.REA.RATIO must hold two ratios, 0 < low <= high; got {list(ratio)}")
 
     def apply(self, image: torch.Tensor) -> torch.Tensor:
         from torchvision import transforms as T
 
         value = self.value if len(self.value) == image.shape[0] else [sum(self.value) / len(self.value)]
-        place = T.RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3), value)
+        place = T.RandomErasing.get_params(image, self.scale, self.ratio, value)
         return T.functional.erase(image, *place)

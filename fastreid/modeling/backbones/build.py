@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from fastreid.config.input_size import input_size
 from fastreid.layers.batch_norm import require_norm
 from fastreid.utils.registry import Registry, key_of, option_names
 
@@ -20,8 +21,8 @@ def build_backbone(cfg) -> nn.Module:
     """Build ``MODEL.BACKBONE.NAME``: a module (B, C, H, W) -> (B, D, h, w) that states D as ``feature_dim``.
 
     A backbone registered with a config node also receives ``in_channels`` (``INPUT.CHANNELS``) and, where it has such
-    an argument, ``img_size`` (``INPUT.SIZE_TRAIN``); one registered without is called with ``cfg``, and its width is
-    ``MODEL.BACKBONE.FEAT_DIM`` where it does not state one.
+    an argument, ``img_size`` (of training images, ``INPUT.SIZE_TRAIN``); one registered without is called with
+    ``cfg``, and its width is ``MODEL.BACKBONE.FEAT_DIM`` where it does not state one.
 
     Raises:
         KeyError: unknown name, with the nearest match.
@@ -35,7 +36,7 @@ def build_backbone(cfg) -> nn.Module:
         if "NORM" in taken:
             require_norm("MODEL.BACKBONE.NORM", node.NORM)
         warn_unsupported(name, {key: node[key] for key in SWITCHES if key not in taken})
-        given = {"in_channels": cfg.INPUT.CHANNELS, "img_size": tuple(cfg.INPUT.SIZE_TRAIN)}
+        given = {"in_channels": cfg.INPUT.CHANNELS, "img_size": input_size(cfg, is_train=True)}
         wired = {key: value for key, value in given.items() if key in inspect.signature(component).parameters}
     backbone = BACKBONE_REGISTRY.build(name, cfg, **wired)
     if not hasattr(backbone, "feature_dim"):

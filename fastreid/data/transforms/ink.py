@@ -1,0 +1,176 @@
+"""Where the drawing is on a page: groups of ink, and which of them are dust, frames or figure labels."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+CELLS = 400  # along the longer side of a page; groups are made of cells, so that a page of 8 megapixels is cheap
+REACH = 3  # cells; ink up to twice as far apart is one group: dashes, stipples, the letters of a label
+FRAME_BAND = 0.015  # width of the band along the border in which a frame lies, as a share of the longer side
+EIGHT = np.ones((3, 3), bool)  # diagonal neighbours are connected
+# A figure label: one line of text, read from any side. CAP is the height of its tallest sign.
+LABEL_CAP = (0.006, 0.06)  # share of the longer side of the page
+LABEL_LENGTH = (1.8, 9.0)  # of the line, in CAP
+LABEL_SIGNS = (3, 14)  # separate pieces of ink
+LABEL_TALL = 0.7  # at least three signs have this share of CAP (F, G, the digit) ...
+LABEL_WIDE = 1.3  # ... and no sign is wider than this, in CAP
+LABEL_LINE = 1.45  # no more than this, in CAP, from the top of the highest to the foot of the lowest sign
+
+
+@dataclass(frozen=True)
+class InkGroups:
+    """Ink that belongs together.
+
+    Attributes:
+        ink: (H, W) bool, the pixels of the page that are dark.
+        cell: side of a cell in pixels.
+        numbers: (h, w) int, the group of each cell, from 1; 0: no ink.
+        boxes: per group its (rows, columns), slices of cells.
+    """
+
+    ink: np.ndarray
+    cell: int
+    numbers: np.ndarray
+    boxes: list[tuple[slice, slice]]
+
+    @classmethod
+    def of(cls, ink: np.ndarray) -> "InkGroups":
+        cell = -(-max(ink.shape) // CELLS)
+        inked = cells_with_ink(ink, cell)
+        near = ndimage.maximum_filter(inked, 2 * REACH + 1, mode="constant")
+        numbers, _ = ndimage.label(near, EIGHT)
+        numbers = np.where(inked, numbers, 0)
+        return cls(ink, cell, numbers, ndimage.find_objects(numbers))
+
+    def __iter__(self) -> Iterable[int]:
+        return iter(range(1, len(self.boxes) + 1))
+
+    def size_of(self, group: int) -> int:
+        """The longer side of its box of cells, in pixels; that of its ink is up to two cells less."""
+        return self.cell * max(part.stop - part.start for part in self.boxes[group - 1])
+
+    def pixels_of(self, groups: Iterable[int]) -> np.ndarray:
+        """(H, W) bool: the cells of these groups."""
+        chosen = np.isin(self.numbers, list(groups))
+        return chosen.repeat(self.cell, 0).repeat(self.cell, 1)[: self.ink.shape[0], : self.ink.shape[1]]
+
+    def ink_of(self, group: int) -> np.ndarray:
+        """The ink of one group, (height, width) bool of its own box."""
+        rows, columns = self.boxes[group - 1]
+        own = (self.numbers[rows, columns] == group).repeat(self.cell, 0).repeat(self.cell, 1)
+        part = self.ink[rows.start * self.cell :, columns.start * self.cell :][: own.shape[0], : own.shape[1]]
+        return part & own[: part.shape[0], : part.shape[1]]
+
+    def box_of(self, groups: Iterable[int]) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of the ink of these groups, in pixels."""
+        kept = self.ink & self.pixels_of(groups)
+        rows, columns = np.flatnonzero(kept.any(1)), np.flatnonzero(kept.any(0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def cells_with_ink(ink: np.ndarray, cell: int) -> np.ndarray:
+    """Reduce (H, W) bool to (ceil(H / cell), ceil(W / cell)): whether there is any ink in a cell."""
+    rows, columns = (np.arange(0, side, cell) for side in ink.shape)
+    return np.logical_or.reduceat(np.logical_or.reduceat(ink, rows, axis=0), columns, axis=1)
+
+
+def find_specks(groups: InkGroups, share: float) -> set[int]:
+    """Groups whose longer side is below ``share`` of the page's longer side."""
+    limit = share * max(groups.ink.shape)
+    small = {group for group in groups if groups.size_of(group) - 2 * groups.cell < limit}
+    return {group for group in small if max(_extents(groups.ink_of(group))) < limit}
+
+
+def _extents(ink: np.ndarray) -> list[int]:
+    """Height and width of what is True in a bool array that is not all False."""
+    return [int(np.ptp(np.flatnonzero(ink.any(axis)))) + 1 for axis in (1, 0)]
+
+
+def find_frames(groups: InkGroups, among: set[int]) -> set[int]:
+    """Groups of ``among`` that run along the border of them all: frames, rules, the shadow of a scanned edge.
+
+    Such a group lies wholly in a narrow band along the border and is at least half as long as one of the sides; inside
+    the band there must be something else. What lies within a frame is looked at again.
+    """
+    found: set[int] = set()
+    while outer := _outermost(groups, among - found):
+        found |= outer
+    return found
+
+
+def _outermost(groups: InkGroups, among: set[int]) -> set[int]:
+    if len(among) < 2:
+        return set()
+    numbers = np.where(np.isin(groups.numbers, list(among)), groups.numbers, 0)
+    rows, columns = np.flatnonzero(numbers.any(1)), np.flatnonzero(numbers.any(0))
+    numbers = numbers[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    band = int(np.ceil(FRAME_BAND * max(numbers.shape)))
+    inside = set(np.unique(numbers[band:-band, band:-band]).tolist()) - {0}
+    long = {group for group in among - inside if _is_long(groups.boxes[group - 1], numbers.shape)}
+    return long if inside else set()
+
+
+def _is_long(box: tuple[slice, slice], shape: tuple[int, int]) -> bool:
+    return any(2 * (part.stop - part.start) >= side for part, side in zip(box, shape, strict=True))
+
+
+def find_labels(groups: InkGroups) -> set[int]:
+    """Groups that look like one line of a few letters and digits ("FIG. 3", "Fig. 10A"), upright or turned."""
+    most = LABEL_LENGTH[1] * LABEL_CAP[1] * max(groups.ink.shape) + 2 * groups.cell
+    return {
+        group for group in groups
+        if groups.size_of(group) <= most and is_label(groups.ink_of(group), max(groups.ink.shape))
+    }  # fmt: skip
+
+
+def is_label(ink: np.ndarray, page: int) -> bool:
+    """Whether ``ink`` (height, width) is a line of text; ``page``: longer side of the page in pixels."""
+    boxes = ndimage.find_objects(ndimage.label(ink, EIGHT)[0])
+    spans = np.array([[[part.start, part.stop] for part in box] for box in boxes])  # (signs, axis, start and end)
+    if not LABEL_SIGNS[0] <= len(spans) <= LABEL_SIGNS[1]:
+        return False
+    return any(_is_line(spans[:, across], spans[:, 1 - across], page) for across in (0, 1))
+
+
+def _is_line(across: np.ndarray, along: np.ndarray, page: int) -> bool:
+    """The same for signs with these (start, end) across and along the line."""
+    heights, widths = np.ptp(across, axis=1), np.ptp(along, axis=1)
+    cap = heights.max()
+    return bool(
+        LABEL_CAP[0] * page <= cap <= LABEL_CAP[1] * page
+        and LABEL_LENGTH[0] * cap <= np.ptp(along) <= LABEL_LENGTH[1] * cap
+        and (heights >= LABEL_TALL * cap).sum() >= 3
+        and widths.max() <= LABEL_WIDE * cap
+        and np.ptp(across) <= LABEL_LINE * cap
+    )
+
+
+def first_contour_box(white: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Box (left, top, right, bottom) of ``cv2.findContours(white, RETR_EXTERNAL, ...)[0][0]``; ``None`` without any.
+
+    OpenCV gives the outer contours of white areas in reverse order of their first pixels (row by row), and only those
+    of areas that no other white area surrounds. So this is the box of the area that begins last. White areas are
+    connected over corners, black ones are not; beyond the page all is black (Suzuki and Abe, CVGIP 1985).
+
+    Args:
+        white: (H, W) bool.
+    """
+    height, width = white.shape
+    if white[0].all() and white[-1].all() and white[:, 0].all() and white[:, -1].all():
+        return 0, 0, width, height  # a white border surrounds everything: the only outer contour is the page
+    padded = np.pad(white, 1)
+    outside, _ = ndimage.label(~padded)
+    areas, _ = ndimage.label(padded, EIGHT)
+    # the pixel to the left of the first one of an area belongs to the black area around it
+    beside_outside = padded & (np.roll(outside, 1, axis=1) == outside[0, 0])
+    boxes = ndimage.find_objects(areas)
+    for row in sorted({rows.start for rows, _ in boxes}, reverse=True):
+        begun = [number for number, (rows, _) in enumerate(boxes, 1) if rows.start == row]
+        starts = {int(np.argmax(areas[row] == number)): boxes[number - 1] for number in begun}
+        outer = [column for column in starts if beside_outside[row, column]]
+        if outer:
+            rows, columns = starts[max(outer)]
+            return columns.start - 1, rows.start - 1, columns.stop - 1, rows.stop - 1
+    return None
