@@ -73,14 +73,17 @@ def visible_lines(
 
     The second list are the pieces of unbroken lines with empty paper beside them.
     """
-    creases, (points, smooth) = surface.chains, contours(surface, seen)
+    creases, folds, (points, smooth) = surface.chains, surface.folds, contours(surface, seen)
     # a crease between two faces that are turned away is hidden whatever the depth buffer says
-    shown = (seen.front[creases.faces] | (creases.faces < 0)).any(1)
-    lines, outline = _seen_lines(seen.xyz[creases.points], creases, shown, buffer, CREASE_TEST, seen.size)
-    if len(smooth.points):
-        shown = np.ones(len(smooth.points), bool)
-        more = _seen_lines(points[smooth.points], smooth, shown, buffer, CONTOUR_TEST, seen.size)
-        lines, outline = lines + more[0], outline + more[1]
+    kinds = [(seen.xyz, creases, (seen.front[creases.faces] | (creases.faces < 0)).any(1), CREASE_TEST)]
+    kinds += [(points, smooth, np.ones(len(smooth.points), bool), CONTOUR_TEST)]
+    if folds is not None:
+        kinds += [(seen.xyz, folds, seen.front[folds.faces[:, 0]] != seen.front[folds.faces[:, 1]], CREASE_TEST)]
+    lines, outline = [], []
+    for places, chains, shown, test in kinds:
+        if len(chains.points):
+            more = _seen_lines(places[chains.points], chains, shown, buffer, test, seen.size)
+            lines, outline = lines + more[0], outline + more[1]
     drawn = []
     for line, broken in lines:
         drawn += _dashes(line, style, unit) if broken else [line]

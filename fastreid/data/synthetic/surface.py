@@ -16,7 +16,8 @@ class Surface:
     """Closed triangle mesh of the union of all parts.
 
     vertices float64 (V, 3); triangles int64 (T, 3), counter-clockwise from outside; normals float64 (T, 3, 3), one per
-    corner, split at creases; face_normals float64 (T, 3); claimed bool (T,); chains: creases as polylines.
+    corner, split at creases; face_normals float64 (T, 3); claimed bool (T,); chains: creases as polylines; folds: edges
+    that are drawn only where one triangle beside them faces the viewer and the other does not.
     """
 
     vertices: np.ndarray
@@ -25,6 +26,7 @@ class Surface:
     face_normals: np.ndarray
     claimed: np.ndarray
     chains: "Chains"
+    folds: "Chains | None" = None
 
 
 @dataclass(frozen=True)
