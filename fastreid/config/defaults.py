@@ -228,11 +228,13 @@ _C.DATASETS.DEEPPATENT.ROOT = "DeepPatent"  # its folder: below the data root, o
 _C.DATASETS.DEEPPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
 _C.DATASETS.MINIPATENT = CN()  # (new) drawings made on first use
 _C.DATASETS.MINIPATENT.ROOT = "minipatent"  # its folder: below the data root, or absolute; one per size and seed
-_C.DATASETS.MINIPATENT.NUM_TRAIN = 400  # designs
-_C.DATASETS.MINIPATENT.NUM_VAL = 60
-_C.DATASETS.MINIPATENT.NUM_TEST = 60
+_C.DATASETS.MINIPATENT.NUM_TRAIN = 396  # designs; the 33 families take turns
+_C.DATASETS.MINIPATENT.NUM_VAL = 66
+_C.DATASETS.MINIPATENT.NUM_TEST = 66
 _C.DATASETS.MINIPATENT.SIZE = 256  # pixels
 _C.DATASETS.MINIPATENT.SEED = 0
+_C.DATASETS.MINIPATENT.STYLE = "mixed"  # "mixed" manners of drawing, or "fixed": one for all, a control experiment
+_C.DATASETS.MINIPATENT.SIBLINGS = 1  # designs per line; more than 1: those of a line differ in proportions alone (hard)
 _C.DATASETS.MINIPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
 
 # ----------------------------------------------------------------------------------------------- DATALOADER

@@ -180,7 +180,7 @@ class CommDataset(Dataset):
 
 
 # column of a record -> its name in a batch and what stands for a missing value
-_COLUMNS = {"date": ("dates", 0), "taxonomy": ("taxonomy", ""), "text": ("text", "")}
+_COLUMNS = {"date": ("dates", 0), "taxonomy": ("taxonomy", ""), "text": ("text", ""), "view": ("views", "")}
 
 
 def _order(name: Any) -> tuple[bool, Any]:

@@ -17,6 +17,7 @@ class Record:
         date: grant date as the integer yyyymmdd.
         taxonomy: classification code, e.g. Locarno ``0601``.
         text: title or description.
+        view: from where the object is seen, e.g. ``front``.
         attributes: one number per attribute of the data set: 1 yes, 0 no, -1 unknown.
         source: list file and line that named the image, ``lists/train.txt:17``, for error messages.
     """
@@ -29,6 +30,7 @@ class Record:
     text: str | None = None
     source: str | None = None
     attributes: tuple[int, ...] | None = None
+    view: str | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.path, self.pid, self.camid))

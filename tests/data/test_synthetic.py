@@ -15,7 +15,7 @@ from fastreid.data.synthetic.draws import Draws
 from fastreid.data.synthetic.families import FAMILIES, get_family
 from fastreid.data.synthetic.projection import VIEWS, Camera, project, rotation
 from fastreid.data.synthetic.render import render, visible_lines
-from fastreid.data.synthetic.style import Style, draw_style
+from fastreid.data.synthetic.style import SHADINGS, Style, draw_style
 from fastreid.data.synthetic.surface import build_surface, edges_of, link
 from fastreid.data.synthetic.visibility import fill_depth_buffer, runs, sample
 
@@ -27,7 +27,7 @@ def ink(image) -> np.ndarray:
 def lines_of(surface, camera, style=None, size=400):
     seen = project(surface, camera, size)
     buffer = fill_depth_buffer(seen.xyz, surface.triangles, np.flatnonzero(seen.front), size, 3 * size // 2)
-    return visible_lines(surface, seen, buffer, style or Style(), size / 512), seen
+    return visible_lines(surface, seen, buffer, style or Style(), size / 512)[0], seen
 
 
 def length(lines) -> float:
@@ -311,7 +311,7 @@ def test_unclaimed_part_is_drawn_in_broken_lines():
     assert 0.75 * solid < broken < 0.95 * solid
 
 
-@pytest.mark.parametrize("shading", ["hatch", "stipple", "glass"])
+@pytest.mark.parametrize("shading", ["hatch", "stipple", "glass", "contour"])
 def test_shading_adds_ink_only_inside_the_outline(shading):
     surface = build_surface([s.Part(s.box(4, 4, 4)), s.Part(s.cylinder(1.5, 2, (0, 0, 3.9)))])
     camera = Camera("perspective", azimuth=40)
@@ -327,7 +327,10 @@ def test_shading_adds_ink_only_inside_the_outline(shading):
 def test_style_is_drawn_from_few_values_or_fixed():
     mixed = [draw_style(Draws(0, k), "mixed") for k in range(200)]
     assert {style.stroke for style in mixed} == {1.3, 1.8, 2.4}
-    assert 0.2 < np.mean([x.label for x in mixed]) < 0.4
+    assert 0.2 < np.mean([bool(x.label) for x in mixed]) < 0.4
+    assert 0.1 < np.mean([x.scanned for x in mixed]) < 0.3
+    assert {style.outline for style in mixed} == {1.0, 1.7}
+    assert {style.shading for style in mixed} == set(SHADINGS)
     assert {draw_style(Draws(0, k), "fixed") for k in range(5)} == {Style()}
     with pytest.raises(ValueError, match="style of MiniPatent must be one of 'mixed', 'fixed'; got 'mixd'"):
         draw_style(Draws(0), "mixd")

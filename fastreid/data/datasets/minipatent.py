@@ -11,7 +11,8 @@ from fastreid.data.datasets.patent import DeepPatent
 
 @DATASET_REGISTRY.register(node="DATASETS.MINIPATENT")
 class MiniPatent(DeepPatent):
-    """Line drawings of parametric designs in the layout and lists of DeepPatent, with date, Locarno code and title.
+    """Line drawings of parametric designs in the layout and lists of DeepPatent, with date, Locarno code, view and
+    description.
 
     Drawn into ``root`` when absent (main process only, the others wait) and kept; later runs read the files.
 
@@ -20,6 +21,8 @@ class MiniPatent(DeepPatent):
         num_train, num_val, num_test: designs per split.
         size: side of a drawing in pixels.
         seed: the same seed gives the same drawings.
+        style: ``"mixed"`` manners of drawing, or ``"fixed"``: one for all.
+        siblings: designs per line; more than 1: those of a line differ in proportions alone.
         split: ``"val"`` or ``"test"``, whose queries and gallery are used.
 
     Raises:
@@ -33,11 +36,13 @@ class MiniPatent(DeepPatent):
     def __init__(
         self,
         root: str | os.PathLike = "datasets/minipatent",
-        num_train: int = 400,
-        num_val: int = 60,
-        num_test: int = 60,
+        num_train: int = 396,
+        num_val: int = 66,
+        num_test: int = 66,
         size: int = 256,
         seed: int = 0,
+        style: str = "mixed",
+        siblings: int = 1,
         split: str = "val",
         **kwargs,
     ):
@@ -45,7 +50,7 @@ class MiniPatent(DeepPatent):
         from fastreid.data.synthetic.generate import METADATA_FILE, Settings, generate
         from fastreid.utils.comm import is_main_process, synchronize
 
-        settings = Settings(num_train, num_val, num_test, size, seed)
+        settings = Settings(num_train, num_val, num_test, size, seed, style, siblings)
         try:
             if is_main_process():
                 generate(root, settings)
@@ -65,6 +70,7 @@ def _columns(metadata: Path) -> dict[str, dict]:
         for patent in map(json.loads, file):
             date = int(patent["date"].replace("-", ""))
             for figure in patent["figures"]:
-                row = {"date": date, "taxonomy": patent["locarno"], "text": figure["caption"]}
+                text = f"{patent['title']}. {figure['caption']}"
+                row = {"date": date, "taxonomy": patent["locarno"], "text": text, "view": figure["view"]}
                 columns[Path(figure["file"]).name] = row
     return columns

@@ -1,4 +1,4 @@
-"""Smooth contours: where a rounded surface turns away from the viewer."""
+"""Lines on rounded surfaces: the contour, where a surface turns away from the viewer, and lines of equal slope."""
 
 import numpy as np
 
@@ -10,12 +10,16 @@ EDGE_ON = 1e-3
 
 
 def contours(surface: Surface, seen: Projected) -> tuple[np.ndarray, Chains]:
-    """Return points (N, 3) in canvas pixels and the polylines through them.
+    """Return points (N, 3) in canvas pixels of the contour and the polylines through them.
 
     The contour is the zero set of the interpolated cosine between normal and view direction (Hertzmann, "Introduction
     to 3D Non-Photorealistic Rendering", SIGGRAPH course 1999), which is smooth on a faceted surface.
     """
-    value = seen.facing - EDGE_ON
+    return level_lines(surface, seen, seen.facing - EDGE_ON)
+
+
+def level_lines(surface: Surface, seen: Projected, value: np.ndarray) -> tuple[np.ndarray, Chains]:
+    """Return points (N, 3) in canvas pixels and the polylines where ``value`` (T, 3), given at corners, is zero."""
     positive = value > 0
     crossed = positive.any(1) & ~positive.all(1)
     faces = np.flatnonzero(crossed)

@@ -41,3 +41,27 @@ class Draws:
 
     def chance(self, name: str, probability: float) -> bool:
         return bool(self.generator(name).random() < probability)
+
+
+class SiblingDraws(Draws):
+    """Draws of one of several designs of a line: discrete draws are those of the line, continuous ones lie near them.
+
+    Args:
+        key: that of the line's :class:`Draws`.
+        sibling: number of the design within the line.
+        sigma: standard deviation of the deviation, as a share of the range of a draw; what would leave the range is
+            reflected back into it.
+    """
+
+    def __init__(self, *key: int, sibling: int, sigma: float):
+        super().__init__(*key)
+        self.sibling, self.sigma = sibling, sigma
+
+    def child(self, name: str) -> "SiblingDraws":
+        return SiblingDraws(*super().child(name).key, sibling=self.sibling, sigma=self.sigma)
+
+    def between(self, name: str, low: float, high: float) -> float:
+        own = np.random.default_rng([*self.key, zlib.crc32(name.encode()), 1 + self.sibling])
+        value = super().between(name, low, high) + self.sigma * (high - low) * own.normal()
+        inside = high - abs(high - (low + abs(value - low)))
+        return float(np.clip(inside, low, high))

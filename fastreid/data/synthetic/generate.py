@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 SETTINGS_FILE, METADATA_FILE = "settings.json", "metadata.jsonl"
 IMAGES, SUBMISSION = "train_data/patent_data", "codalab_test_set"
+BROKEN_LINES = "design with broken lines"  # comment in the files of such designs
 # starting a process costs about as much as drawing this many designs
 WORTH_A_POOL = 16
 
@@ -60,7 +61,7 @@ def generate(root: str | os.PathLike, settings: Settings | None = None, workers:
             _write_lists(root, plans)
             _write_submission_set(root, [plan for plan in plans if plan.split == "test"])
             with atomic_write(root / METADATA_FILE, "w") as file:
-                file.writelines(json.dumps(plan.metadata()) + "\n" for plan in plans)
+                file.writelines(json.dumps(plan.metadata(_has_broken_lines(root, plan))) + "\n" for plan in plans)
             _write_settings(root, settings, complete=True)
     return {"patents": len(plans), "figures": sum(len(p.figures) for p in plans), "drawn": len(missing)}
 
@@ -145,7 +146,7 @@ def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
 
     plan = plan_design(*job, settings)
     try:
-        surface = build_surface(plan.family.build(plan.draws.child("shape")))
+        surface = build_surface(plan.family.build(plan.shape))
     except ValueError as error:
         raise ValueError(f"family '{plan.family.name}', {plan.split} design {plan.index}: {error}") from error
     draw_figures(plan, surface, root, settings.size, settings.bilevel)
@@ -153,16 +154,21 @@ def draw_design(job: tuple[str, int], root: Path, settings: Settings) -> None:
 
 def draw_figures(plan: Plan, surface: "Surface", root: Path, size: int, bilevel: bool) -> None:
     """Draw all figures of ``plan`` into its folder below ``root``, which appears whole or not at all."""
+    from PIL.PngImagePlugin import PngInfo
+
     from fastreid.data.synthetic.render import render
 
     target = root / IMAGES / plan.folder
     temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
+    remark = PngInfo()
+    if not surface.claimed.all():
+        remark.add_text("Comment", BROKEN_LINES)
     for figure in plan.figures:
-        label = f"FIG. {figure.number}" if plan.style.label else ""
+        label = plan.style.label.format(figure.number)
         stipple = plan.draws.generator(f"stipple {figure.number}")
         image = render(surface, figure.camera, plan.style, size, label, stipple, bilevel)
-        image.save(temporary / Path(plan.file(figure)).name, optimize=True)
+        image.save(temporary / Path(plan.file(figure)).name, optimize=True, pnginfo=remark)
     try:
         temporary.rename(target)
     except OSError:
@@ -170,6 +176,13 @@ def draw_figures(plan: Plan, surface: "Surface", root: Path, size: int, bilevel:
         if not target.is_dir():
             raise
         shutil.rmtree(temporary)
+
+
+def _has_broken_lines(root: Path, plan: Plan) -> bool:
+    from PIL import Image
+
+    with Image.open(root / IMAGES / plan.file(plan.figures[0])) as image:
+        return image.info.get("Comment") == BROKEN_LINES
 
 
 def _write_lists(root: Path, plans: list[Plan]) -> None:
@@ -227,11 +240,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--style", choices=("mixed", "fixed"), default=default.style, help="fixed: one manner for all")
+    parser.add_argument("--siblings", type=int, default=default.siblings, help="designs per line that differ in "
+                        "proportions alone (default %(default)s)")  # fmt: skip
     parser.add_argument("--gray", action="store_true", help="8-bit antialiased drawings instead of 1-bit")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     args = parser.parse_args(argv)
     root = args.root or data_root() / "minipatent"
-    settings = Settings(args.train, args.val, args.test, args.size, args.seed, args.style, not args.gray)
+    settings = Settings(args.train, args.val, args.test, args.size, args.seed, args.style, args.siblings, not args.gray)
     done = generate(root, settings, args.workers)
     print(f"{root}: {done['patents']} patents, {done['figures']} figures ({done['drawn']} patents drawn now)")
     print(f"lists: {root}/train_data/*.txt   metadata: {root}/{METADATA_FILE}   test set: {root}/{SUBMISSION}/")

@@ -1,13 +1,16 @@
-"""Surface shading: hatching, stipple and glass strokes, as lines and dots in canvas pixels."""
+"""Surface shading: hatching, stipple, glass strokes and lines of slope, as lines and dots in canvas pixels."""
 
 import numpy as np
 
+from fastreid.data.synthetic.contours import level_lines
 from fastreid.data.synthetic.projection import Projected
 from fastreid.data.synthetic.style import Style
 from fastreid.data.synthetic.surface import Surface
-from fastreid.data.synthetic.visibility import DepthBuffer, Samples, runs, sample
+from fastreid.data.synthetic.visibility import DepthBuffer, Samples, depth_behind, runs, sample
 
 LIGHT = np.array([-0.48, 0.62, 0.62])
+# cosines to the eye at which a rounded surface gets a line; least and largest distance between two, pixels of 512
+SLOPES, GAPS = (0.42, 0.61, 0.78), (5.0, 50.0)
 Lines = list[np.ndarray]
 
 
@@ -22,6 +25,9 @@ def shade(
         return _hatch(dark, buffer, style, unit), nothing
     if style.shading == "stipple":
         return [], _stipple(np.where(surface.claimed, tone, 1.0), buffer, style, unit, rng)
+    if style.shading == "contour":
+        dark = surface.claimed & (tone < style.threshold + 0.15)
+        return _slope_lines(dark, surface, seen, buffer, unit), nothing
     if style.shading == "glass":
         flat = surface.claimed & _large_planes(surface) & (seen.normals[:, 2] > 0.3)
         return _glass(flat, buffer, style, unit, rng), nothing
@@ -86,3 +92,29 @@ def _glass(chosen: np.ndarray, buffer: DepthBuffer, style: Style, unit: float, r
     on = (place < 3) & ((position + phase + 6 * place) % (90 * unit / 1.5) < (44 - 10 * np.abs(place - 1)) * unit / 1.5)
     found = runs(on & _covered(chosen, buffer, lines.xyz[:, :2]), lines.line, shortest=6)
     return [lines.xyz[[start, stop - 1], :2] for start, stop in found]
+
+
+def _slope_lines(chosen: np.ndarray, surface: Surface, seen: Projected, buffer: DepthBuffer, unit: float) -> Lines:
+    """Lines of equal slope to the viewer: straight along a cylinder, rings on a ball, closer towards its contour."""
+    gap = np.min(np.diff(SLOPES)) / np.maximum(_steepness(surface, seen), 1e-9)
+    rounded = chosen & (gap > GAPS[0] * max(unit, 0.6)) & (gap < GAPS[1] * unit)
+    lines = []
+    for slope in SLOPES:
+        points, chains = level_lines(surface, seen, seen.facing - slope)
+        if not len(chains.points):
+            continue
+        samples = sample(points[chains.points], chains.lines, 1.0 / buffer.scale)
+        segment = samples.seg - np.append(samples.line[1:] != samples.line[:-1], True)
+        near = samples.xyz[:, 2] <= depth_behind(samples, buffer) + 0.01 * seen.size
+        found = runs(near & rounded[chains.faces[segment, 0]], samples.line, shortest=16)
+        lines += [samples.xyz[start:stop, :2] for start, stop in found]
+    return lines
+
+
+def _steepness(surface: Surface, seen: Projected) -> np.ndarray:
+    """Change of the cosine to the eye per canvas pixel in each triangle (T,)."""
+    corner, value = seen.xyz[surface.triangles, :2], seen.facing
+    (ax, ay), (bx, by) = (corner[:, 1] - corner[:, 0]).T, (corner[:, 2] - corner[:, 0]).T
+    a, b = value[:, 1] - value[:, 0], value[:, 2] - value[:, 0]
+    area = np.where(np.abs(ax * by - ay * bx) < 1e-9, 1e-9, ax * by - ay * bx)
+    return np.hypot(a * by - b * ay, b * ax - a * bx) / np.abs(area)

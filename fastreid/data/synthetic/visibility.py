@@ -97,11 +97,11 @@ def sample(points: np.ndarray, lines: np.ndarray, step: float) -> Samples:
     return Samples(points[owner] + (ahead - points)[owner] * t, lines[owner], owner)
 
 
-def visible(samples: Samples, buffer: DepthBuffer, tolerance: float, reach: int = 1) -> np.ndarray:
-    """Whether each sample is no further than the deepest of the cells around it, plus ``tolerance`` pixels.
+def depth_behind(samples: Samples, buffer: DepthBuffer, reach: int = 1) -> np.ndarray:
+    """Return the depth (M,) of the deepest of the cells around each sample, inf beside empty paper.
 
-    ``reach`` 1 looks at the four cells around the sample, 2 at sixteen: enough to look past the rim of the very form
-    whose contour is tested, at what lies behind it.
+    A sample is visible if it is no further than that. ``reach`` 1 looks at the four cells around the sample, 2 at
+    sixteen: enough to look past the rim of the very form whose contour is tested, at what lies behind it.
     """
     cells = len(buffer.depth)
     x, y = (np.floor(samples.xyz[:, axis] * buffer.scale - 0.5).astype(np.int64) for axis in (0, 1))
@@ -110,7 +110,7 @@ def visible(samples: Samples, buffer: DepthBuffer, tolerance: float, reach: int 
         for dx in range(1 - reach, 1 + reach):
             around = buffer.depth[(y + dy).clip(0, cells - 1), (x + dx).clip(0, cells - 1)]
             np.maximum(deepest, around, out=deepest)
-    return samples.xyz[:, 2] <= deepest + tolerance
+    return deepest
 
 
 def runs(flags: np.ndarray, line: np.ndarray, bridge: int = 2, shortest: int = 4) -> np.ndarray:

@@ -14,14 +14,18 @@ from fastreid.utils.errors import nearest
 
 @dataclass(frozen=True)
 class Family:
-    """name; locarno: class and subclass, "0601" = 06-01, as printed in USPTO data; title of the patents; builder."""
+    """name; locarno: class and subclass, "0601" = 06-01, as printed in USPTO data; title of the patents; builder;
+    mirrored: the left side of every design is the mirror image of its right side."""
 
     name: str
     locarno: str
     title: str
     build: Callable[[Draws], list[Part]]
+    mirrored: bool = False
 
 
+# held true by a test
+MIRRORED = {"sofa"}
 FAMILIES: dict[str, Family] = {}
 
 
@@ -29,7 +33,8 @@ def family(locarno: str, title: str):
     """Register the decorated builder under its function name."""
 
     def register(build: Callable[[Draws], list[Part]]):
-        FAMILIES[build.__name__] = Family(build.__name__, locarno, title, build)
+        name = build.__name__
+        FAMILIES[name] = Family(name, locarno, title, build, name in MIRRORED)
         return build
 
     return register
@@ -41,4 +46,14 @@ def get_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-from fastreid.data.synthetic.families import furnishings, personal, seats, tableware, tools  # noqa: E402
+from fastreid.data.synthetic.families import (  # noqa: E402
+    electronics,
+    furnishings,
+    kitchen,
+    personal,
+    phones,
+    power,
+    seats,
+    tableware,
+    tools,
+)
