@@ -26,6 +26,9 @@ LOSSES = {
     "cross_entropy_saturated": lambda x, t: L.cross_entropy_loss(1000 * x, t, 0.0),
     "binary_cross_entropy": lambda x, t: L.binary_cross_entropy_loss(x, KNOWN[t]),
     "focal": lambda x, t: L.focal_loss(x, t, 0.25),
+    "focal_of_mean": lambda x, t: L.focal_loss_of_mean(x, t, 1.0, 1.5),
+    "infonce": lambda x, t: L.infonce_loss(x, t, 0.2),
+    "triplet_all": lambda x, t: L.all_triplets_loss(x, t, 0.3, False),
 }
 
 

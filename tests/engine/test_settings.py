@@ -39,6 +39,17 @@ def test_defaults_have_no_idle_setting():
         (["MODEL.QUEUE_SIZE", "64", "MODEL.META_ARCHITECTURE", "MoCo"], []),
         (["MODEL.BACKBONE.NORM", "GhostBN"], ["MODEL.BACKBONE.NORM = 'GhostBN' (GhostBN has one part here: BN)"]),
         (["MODEL.HEADS.MARGIN", "0.3"], ["MODEL.HEADS.MARGIN = 0.3 (MODEL.HEADS.CLS_LAYER is 'Linear')"]),
+        (["MODEL.HEADS.DROPOUT", "0.1"], ["MODEL.HEADS.DROPOUT = 0.1 (only for MODEL.HEADS.NAME BNDropoutHead)"]),
+        (["MODEL.HEADS.TEST_FEAT", "before"], ["MODEL.HEADS.TEST_FEAT = 'before' (only for EmbeddingHead with "
+         "MODEL.HEADS.WITH_BNNECK)"]),
+        (["MODEL.HEADS.TEST_FEAT", "before", "MODEL.HEADS.WITH_BNNECK", "True"], []),
+        (
+            ["MODEL.HEADS.NAME", "BNDropoutHead", "MODEL.HEADS.WITH_BNNECK", "True", "MODEL.HEADS.DROPOUT", "0.1",
+             "MODEL.HEADS.NORM", "syncBN", "MODEL.HEADS.NECK_FEAT", "after", "MODEL.HEADS.TEST_FEAT", "before"],
+            ["MODEL.HEADS.WITH_BNNECK = True (BNDropoutHead has norms of its own)",
+             "MODEL.HEADS.NECK_FEAT = 'after' (BNDropoutHead has one feature)",
+             "MODEL.HEADS.TEST_FEAT = 'before' (only for EmbeddingHead with MODEL.HEADS.WITH_BNNECK)"],
+        ),
         (["MODEL.FREEZE_LAYERS", "['backbone']"], ["MODEL.FREEZE_LAYERS = ['backbone'] (SOLVER.FREEZE_ITERS is 0)"]),
         (["DATASETS.DEEPPATENT.SPLIT", "test"], ["DATASETS.DEEPPATENT.SPLIT = 'test' (only for DeepPatent; "
          "DATASETS.NAMES is ('Market1501',))"]),

@@ -1,5 +1,6 @@
 """Losses against loops over samples and pairs, and on the batches where masks go wrong."""
 
+import itertools
 import math
 
 import pytest
@@ -20,6 +21,9 @@ PAIR_LOSSES = {
     "triplet cosine": lambda x, t: L.triplet_loss(x, t, 0.3, True, True),
     "circle": lambda x, t: L.pairwise_circleloss(x, t, 0.25, 64),
     "cosface": lambda x, t: L.pairwise_cosface(x, t, 0.25, 64),
+    "triplet all": lambda x, t: L.all_triplets_loss(x, t, 0.3, False),
+    "triplet all squared": lambda x, t: L.all_triplets_loss(x, t, 0.05, True),
+    "infonce": lambda x, t: L.infonce_loss(x, t, 0.07),
 }
 
 
@@ -51,6 +55,73 @@ def test_triplet_against_loops(margin, norm_feat, hard_mining):
         expected.append(max(difference + margin, 0) if margin else math.log1p(math.exp(difference)))
     loss = L.triplet_loss(EMBEDDING, TARGETS, margin, norm_feat, hard_mining)
     assert float(loss) == pytest.approx(sum(expected) / 8, rel=1e-9)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("norm_feat", [False, True])
+def test_all_triplets_against_loops(margin, norm_feat):
+    violated = []
+    for i, p, n in itertools.product(range(8), repeat=3):
+        if i != p and TARGETS[i] == TARGETS[p] and TARGETS[i] != TARGETS[n]:
+            difference = distance(i, p, norm_feat) - distance(i, n, norm_feat)
+            value = max(difference + margin, 0) if margin else math.log1p(math.exp(difference))
+            violated += [value] * (value > 0)
+    assert 0 < len(violated)
+    loss = L.all_triplets_loss(EMBEDDING, TARGETS, margin, norm_feat)
+    assert float(loss) == pytest.approx(sum(violated) / len(violated), rel=1e-9)
+
+
+def test_satisfied_triplets_do_not_count():
+    """Identities 1 apart on a line, their images at one place: the hardest triplet has a difference of -1."""
+    x = TARGETS[:, None].double() * torch.ones(1, 6, dtype=torch.float64) / 6**0.5
+    assert float(L.all_triplets_loss(x, TARGETS, 0.9, False)) == 0
+    assert float(L.all_triplets_loss(x, TARGETS, 1.5, False)) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_mining_and_all_triplets_exclude_each_other():
+    with pytest.raises(ValueError, match="HARD_MINING and ALL_TRIPLETS exclude each other"):
+        L.TripletLoss(hard_mining=True, all_triplets=True)
+    table = {"features": EMBEDDING, "targets": TARGETS}
+    every = L.TripletLoss(margin=0.05, norm_feat=True, all_triplets=True, scale=0.5)(table)
+    assert torch.equal(every, 0.5 * L.all_triplets_loss(EMBEDDING, TARGETS, 0.05, True))
+
+
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_infonce_against_loops(temperature):
+    """One positive against all negatives, averaged over the ordered positive pairs."""
+    unit, losses = EMBEDDING / EMBEDDING.norm(dim=1, keepdim=True), []
+    similarity = [[float(unit[i] @ unit[j]) / temperature for j in range(8)] for i in range(8)]
+    for i, p in itertools.product(range(8), repeat=2):
+        if i != p and TARGETS[i] == TARGETS[p]:
+            negatives = sum(math.exp(similarity[i][n]) for n in range(8) if TARGETS[n] != TARGETS[i])
+            own = math.exp(similarity[i][p])
+            losses.append(-math.log(own / (own + negatives)))
+    assert len(losses) == 10
+    assert float(L.infonce_loss(EMBEDDING, TARGETS, temperature)) == pytest.approx(sum(losses) / 10, rel=1e-9)
+
+
+def test_infonce_with_pairs_of_images_is_supcon():
+    """Khosla et al., 2020, eq. 2, whose denominator has the other positives: with one positive there are none."""
+    targets = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+    logits = (normalize(EMBEDDING) @ normalize(EMBEDDING).t() / 0.1).fill_diagonal_(-torch.inf)
+    supcon = -torch.stack([logits.log_softmax(1)[i, (i + 4) % 8] for i in range(8)]).mean()
+    assert torch.allclose(L.infonce_loss(EMBEDDING, targets, 0.1), supcon)
+
+
+@pytest.mark.parametrize("name", ["infonce", "triplet all"])
+@pytest.mark.parametrize("targets", [torch.arange(8), torch.zeros(8, dtype=torch.long)])
+def test_nothing_to_compare_is_zero_with_a_gradient(name, targets):
+    x = EMBEDDING.clone().requires_grad_(True)
+    loss = PAIR_LOSSES[name](x, targets)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("temperature", [0, -0.1])
+def test_infonce_names_a_temperature_that_is_none(temperature):
+    with pytest.raises(ValueError, match=f"INFONCE.TEMPERATURE must be positive; got {temperature}"):
+        L.InfoNCELoss(temperature)
 
 
 @pytest.mark.parametrize("name", ["circle", "cosface"])
@@ -150,10 +221,34 @@ def test_focal_against_loops(gamma):
     assert float(L.focal_loss(LOGITS, TARGETS, 0.25, gamma)) == pytest.approx(sum(values) / 8)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.5])
+def test_focal_of_the_batch_mean(gamma):
+    """Higuchi and Yanai's: the factor of the mean cross-entropy, not the mean of the factors."""
+    mean = float(torch.nn.functional.cross_entropy(LOGITS, TARGETS))
+    expected = (1 - math.exp(-mean)) ** gamma * mean
+    assert float(L.focal_loss_of_mean(LOGITS, TARGETS, 1.0, gamma)) == pytest.approx(expected, rel=1e-9)
+    assert float(L.focal_loss_of_mean(LOGITS, TARGETS, 0.25, gamma)) == pytest.approx(expected / 4, rel=1e-9)
+    if gamma:
+        assert abs(expected - float(L.focal_loss(LOGITS, TARGETS, 1.0, gamma))) > 0.01
+    x = LOGITS.clone().requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda logits: L.focal_loss_of_mean(logits, TARGETS, 1.0, gamma), (x,))
+
+
+def test_focal_reduction_is_chosen_by_name():
+    table = {"cls_outputs": LOGITS, "targets": TARGETS}
+    for name, function in (("sample", L.focal_loss), ("batch", L.focal_loss_of_mean)):
+        expected = 3 * function(LOGITS, TARGETS, 0.5, 1.5)
+        assert torch.equal(L.FocalLoss(alpha=0.5, gamma=1.5, scale=3, reduction=name)(table), expected)
+    with pytest.raises(ValueError, match="FL.REDUCTION must be one of 'sample', 'batch'; got 'bach'. Did you mean"):
+        L.FocalLoss(reduction="bach")
+
+
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_focal_is_finite_for_saturated_logits(gamma):
+@pytest.mark.parametrize("function", [L.focal_loss, L.focal_loss_of_mean])
+@pytest.mark.parametrize("targets", [[0, 0], [0, 1]], ids=["half wrong", "all right"])
+def test_focal_is_finite_for_saturated_logits(function, gamma, targets):
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
-    loss = L.focal_loss(logits, torch.tensor([0, 0]), 0.25, gamma)
+    loss = function(logits, torch.tensor(targets), 0.25, gamma)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()

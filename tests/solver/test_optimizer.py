@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from fastreid.config import get_cfg
-from fastreid.solver import build_optimizer
+from fastreid.modeling.heads import BNDropoutHead, EmbeddingHead
+from fastreid.solver import build_lr_scheduler, build_optimizer
 from fastreid.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from fastreid.solver.freeze import frozen_parameters, is_below
 
@@ -69,6 +70,85 @@ def test_groups_follow_the_rules_of_fast_reid(net):
     net.b1.weight = net.b1_head.weight
     shared = [p for g in get_default_optimizer_params(net, 1.0, 0, 0, 0) for p in g["params"]]
     assert len(shared) == len({id(p) for p in shared})
+
+
+def test_class_weights_have_a_factor_on_top_of_that_of_the_head():
+    """The class weights of the usual head and of MGN's, not other weights of a head, nor layers called alike."""
+    net = nn.ModuleDict()
+    for name in ("heads", "b1_head"):
+        net[name] = EmbeddingHead(feat_dim=4, embedding_dim=2, num_classes=3, with_bnneck=True)
+    net["attention"] = nn.Linear(2, 2)
+    found = rates(get_default_optimizer_params(
+        net, base_lr=1.0, weight_decay=0.1, weight_decay_norm=0.2, weight_decay_bias=0.3,
+        heads_lr_factor=2.0, classifier_lr_factor=50.0,
+    ))  # fmt: skip
+    assert found[id(net["heads"].weight)] == (100.0, 0.1)
+    assert found[id(net["b1_head"].weight)] == (50.0, 0.1)
+    assert found[id(net["heads"].bottleneck[0].weight)] == (2.0, 0.1)
+    assert found[id(net["heads"].bottleneck[1].weight)] == (2.0, 0.2)
+    assert found[id(net["b1_head"].bottleneck[0].weight)] == (1.0, 0.1)
+    assert found[id(net["attention"].weight)] == (1.0, 0.1)
+
+
+@pytest.mark.parametrize("head", [EmbeddingHead, BNDropoutHead])
+def test_one_adam_with_two_rates_is_two_adams(cfg, head):
+    """Higuchi and Yanai: 1e-4 for the network, 5e-3 for the class weights, each with an Adam of its own."""
+    torch.manual_seed(0)
+    ours = nn.ModuleDict({"heads": head(feat_dim=4, embedding_dim=4, num_classes=3)})
+    theirs = copy.deepcopy(ours)
+    cfg.SOLVER.OPT, cfg.SOLVER.BASE_LR, cfg.SOLVER.CLASSIFIER_LR_FACTOR = "Adam", 1e-4, 50.0
+    cfg.SOLVER.WEIGHT_DECAY = cfg.SOLVER.WEIGHT_DECAY_NORM = cfg.SOLVER.WEIGHT_DECAY_BIAS = 0.0
+    optimizers = [build_optimizer(cfg, ours)[0]]
+    network = [p for name, p in theirs.named_parameters() if name != "heads.weight"]
+    pair = [torch.optim.Adam(network, lr=1e-4), torch.optim.Adam([theirs["heads"].weight], lr=5e-3)]
+    for model, stepped in ((ours, optimizers), (theirs, pair)):
+        torch.manual_seed(1)
+        for _ in range(3):
+            outputs = model["heads"](torch.rand(6, 4, 1, 1), torch.arange(6) % 3)
+            model.zero_grad()
+            nn.functional.cross_entropy(outputs["cls_outputs"], torch.arange(6) % 3).backward()
+            for optimizer in stepped:
+                optimizer.step()
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, msg=name)
+
+
+@pytest.mark.parametrize("schedule, floor", [("MultiStepLR", 0.0), ("CosineAnnealingLR", 1e-3)])
+def test_warm_up_schedule_and_resume_keep_the_ratio_of_the_class_weights(cfg, schedule, floor):
+    """The cosine moves what lies above its last rate, SOLVER.ETA_MIN_LR, which is one for all groups."""
+    cfg.SOLVER.SCHED, cfg.SOLVER.ETA_MIN_LR, cfg.SOLVER.STEPS, cfg.SOLVER.MAX_EPOCH = schedule, floor, [2, 4], 8
+    cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.CLASSIFIER_LR_FACTOR = 4, 50.0
+    net = nn.ModuleDict({"heads": EmbeddingHead(feat_dim=4, embedding_dim=4, num_classes=3)})
+
+    def start():
+        optimizer = build_optimizer(cfg, net)[0]
+        return optimizer, build_lr_scheduler(cfg, optimizer, 2)
+
+    def step(optimizer, schedulers, iteration):
+        optimizer.step()
+        if iteration < 4:
+            schedulers["warmup_sched"].step()
+        elif iteration % 2:
+            schedulers["lr_sched"].step()
+
+    (optimizer, schedulers), seen = start(), []
+    for iteration in range(16):
+        classes, network = (group["lr"] for group in optimizer.param_groups)
+        seen.append(network)
+        if iteration > 4:  # behind the warm-up, (rate - floor) / (base - floor) is the same share for both
+            assert (classes - floor) / (5 - floor) == pytest.approx((network - floor) / (0.1 - floor))
+        else:
+            assert classes == pytest.approx(50 * network)
+        if iteration in (2, 9):  # stopped in the warm-up, and in the schedule; states as from a file
+            states = copy.deepcopy([optimizer.state_dict(), *(s.state_dict() for s in schedulers.values())])
+            optimizer, schedulers = start()
+            for part, state in zip((optimizer, *schedulers.values()), states, strict=True):
+                part.load_state_dict(state)
+            assert [group["lr"] for group in optimizer.param_groups] == [classes, network]
+        step(optimizer, schedulers, iteration)
+    assert seen[0] == pytest.approx(0.01)
+    assert seen[4] == pytest.approx(0.1)
+    assert len(set(seen)) > 6 if floor else sorted(set(seen))[0] == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "RAdam"])
