@@ -51,14 +51,14 @@ def generate(root: str | os.PathLike, settings: Settings | None = None, workers:
     """
     root, settings = Path(root), settings or Settings()
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+    with locked(root):
         complete = _check_settings(root, settings)
         plans = [plan_design(split, index, settings) for split in SPLITS for index in range(settings.count(split))]
         missing = [] if complete else [plan for plan in plans if not (root / IMAGES / plan.folder).is_dir()]
         if not complete:
             _write_settings(root, settings, complete=False)
             _draw_all(root, settings, missing, workers)
-            _write_lists(root, plans)
+            write_lists(root, plans)
             _write_submission_set(root, [plan for plan in plans if plan.split == "test"])
             with atomic_write(root / METADATA_FILE, "w") as file:
                 file.writelines(json.dumps(plan.metadata(_has_broken_lines(root, plan))) + "\n" for plan in plans)
@@ -67,7 +67,7 @@ def generate(root: str | os.PathLike, settings: Settings | None = None, workers:
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
     """Let one process at a time write to ``root``; the lock goes with the process, even a killed one."""
     import fcntl
 
@@ -185,7 +185,7 @@ def _has_broken_lines(root: Path, plan: Plan) -> bool:
         return image.info.get("Comment") == BROKEN_LINES
 
 
-def _write_lists(root: Path, plans: list[Plan]) -> None:
+def write_lists(root: Path, plans: list[Plan]) -> None:
     """Lines ``path label``; labels restart at 1 in every split, as in DeepPatent."""
     names = {
         "val": ("val_query_patent.txt", "val_db_patent.txt"),
