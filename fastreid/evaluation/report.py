@@ -28,6 +28,7 @@ RULE_WORDS = {
     "camera": "all but those of the query's identity by the query's own camera",
     "other_patent": "all but the query's own patent",
     "granted_before": "those granted before the query",
+    "no_opposite_view": "all but the opposite view of the query's own patent",
     "same_class": "those of the query's Locarno class",
     "same_subclass": "those of the query's Locarno class and subclass",
 }

@@ -121,6 +121,30 @@ class SameSubclass(_SameLocarno):
         return 100 * class_ + subclass if subclass else 0
 
 
+@RULE_REGISTRY.register(name="no_opposite_view")
+class NoOppositeView:
+    """Leave out the figure of the query's own patent that shows the opposite side.
+
+    Opposite outlines are mirror images, which makes this match the easy one: without it, a figure has to be found from
+    a side that looks different. Views are named ``front``, ``rear``, ``left``, ``right``, ``top`` and ``bottom``;
+    whatever else the column holds has no opposite.
+    """
+
+    needs = ("pids", "views")
+    within = "pids"
+    uses_truth = True
+    sides = {"front": 1, "rear": -1, "left": 2, "right": -2, "top": 3, "bottom": -3}
+
+    def read(self, columns: Columns) -> Columns:
+        values, inverse = np.unique(columns["views"].astype(str), return_inverse=True)
+        sides = np.array([self.sides.get(value, 0) for value in values.tolist()], dtype=np.int64)
+        return {"pids": columns["pids"], "side": sides[inverse]}
+
+    def permits(self, query: Columns, item: Columns) -> np.ndarray:
+        opposite = (query["side"] == -item["side"]) & (item["side"] != 0)
+        return (query["pids"] != item["pids"]) | ~opposite
+
+
 class EveryRule:
     """A pair is permitted when all ``rules`` permit it. It is taken apart by `parts_of`."""
 

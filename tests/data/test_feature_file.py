@@ -22,7 +22,7 @@ def make(rows=5, num_query=2, **changes):
 
 def test_round_trip_keeps_everything(tmp_path):
     columns = {"pids": [7, 8, 9], "camids": [1, 1, -1], "dates": [20180102, 0, 20200107]}
-    columns["taxonomy"] = ["0601", None, "x"]
+    columns["taxonomy"], columns["views"] = ["0601", None, "x"], ["front", None, "top"]
     path = tmp_path / "deep" / "f.npz"
     make(3, 1, columns=columns, relevance_known=False).save(path)
     loaded = FeatureFile.load(path)
@@ -31,6 +31,7 @@ def test_round_trip_keeps_everything(tmp_path):
     assert loaded.paths == make(3, 1).paths
     assert loaded.columns["dates"].tolist() == columns["dates"]
     assert loaded.columns["taxonomy"].tolist() == ["0601", "", "x"]
+    assert loaded.columns["views"].tolist() == ["front", "", "top"]
     assert not loaded.relevance_known
     assert loaded.num_query == 1
     loaded.check(make().fingerprint)  # a tuple and the list that JSON made of it are the same setting

@@ -181,11 +181,12 @@ def test_a_test_loader_says_what_it_reads_and_whether_that_has_labels(cfg, monke
 
 
 def test_columns_of_records_are_columns_of_the_batch():
-    records = [Record("a", "p", 0, date=20180102, taxonomy="0601", text="Chair"), Record("b", "q", 0)]
+    records = [Record("a", "p", 0, date=20180102, taxonomy="0601", text="Chair", view="top"), Record("b", "q", 0)]
     data = CommDataset(records, transform=lambda image: torch.zeros(1), reader=lambda path, source: None)
     batch = fast_batch_collator([data[0], data[1]])
     assert batch["dates"].tolist() == [20180102, 0]
     assert (batch["taxonomy"], batch["text"]) == (["0601", ""], ["Chair", ""])
+    assert batch["views"] == ["top", ""]
 
 
 def test_string_labels_become_integers_in_training_and_test():

@@ -201,6 +201,28 @@ def test_metrics_by_name_and_by_group():
     assert list(stage.groups["camids"]["values"]) == ["1"]
 
 
+def test_the_opposite_view_is_hidden_and_views_are_a_group():
+    views = np.random.default_rng(2).choice(["front", "rear", "left", "right", "perspective"], 52)
+    views[:2], views[12:] = ["front", "rear"], np.where(np.arange(40) % 9 == 0, "front", views[12:])
+    file = feature_file(columns={**feature_file().columns, "views": views})
+    options = ["TEST.RULE", "camera+no_opposite_view", "TEST.GROUP_BY", ("views",)]
+    (stage,) = protocol(*options).evaluate(file).stages
+    (whole,) = protocol().evaluate(file).stages
+    opposite, precisions = {"front": "rear", "rear": "front", "left": "right", "right": "left"}, {}
+    scores = file.query.features @ file.gallery.features.T / np.linalg.norm(file.gallery.features, axis=1)
+    for row, (pid, view) in enumerate(zip(file.query.columns["pids"], file.query.columns["views"], strict=True)):
+        same = file.gallery.columns["pids"] == pid
+        left = ~(same & (file.gallery.columns["views"] == opposite.get(view)))
+        right = same[left][np.argsort(-scores[row, left], kind="stable")]
+        if right.any():
+            ranks = np.flatnonzero(right) + 1
+            precisions.setdefault(str(view), []).append(100 * np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    every = [value for values in precisions.values() for value in values]
+    assert 100 * stage.metrics.mAP == pytest.approx(np.mean(every)) != pytest.approx(100 * whole.metrics.mAP)
+    found = {view: (group["queries"], group["mAP"]) for view, group in stage.groups["views"]["values"].items()}
+    assert found == {view: (len(values), pytest.approx(np.mean(values))) for view, values in precisions.items()}
+
+
 def test_gains_of_ndcg_are_configurable_and_named_in_the_result():
     options = ["TEST.METRICS", ("nDCG@10",), "TEST.GAINS", [["pids", 3.0]]]
     evaluation = protocol(*options).evaluate(feature_file())

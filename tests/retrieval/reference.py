@@ -182,6 +182,7 @@ def columns_of(rng, count):
         "camids": rng.integers(0, 2, count),
         "dates": rng.choice([0, 20180109, 20180110, 20190507, 20200101], count),
         "taxonomy": rng.choice(["", "14-04", "14-02", "06-01"], count),
+        "views": rng.choice(["", "front", "rear", "left", "right"], count),
         "series": rng.integers(-1, 3, count),
     }
 
@@ -195,6 +196,8 @@ def permitted_pairs(rule, q, g):
         "all": np.ones(query.shape[:1] + item.shape[1:], dtype=bool),
         "camera": ~(same_pid & (pairs["camids"][0] == pairs["camids"][1])),
         "other_patent": ~same_pid,
+        "no_opposite_view": ~same_pid
+        | ~np.isin(np.char.add(*pairs["views"]), ["frontrear", "rearfront", "leftright", "rightleft"]),
         "granted_before": (item > 0) & (item < query),
         "same_class": (klass[0][:, None] == klass[1][None]) & (klass[1] != "")[None],
     }

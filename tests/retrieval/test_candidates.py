@@ -14,12 +14,14 @@ QUERIES = {
     "camids": np.array([0, 1]),
     "dates": np.array([20180109, 0]),
     "taxonomy": np.array(["14-04", ""]),
+    "views": np.array(["front", ""]),
 }
 GALLERY = {
     "pids": np.array([1, 1, 2, 3]),
     "camids": np.array([0, 1, 1, 0]),
     "dates": np.array([20180102, 20180109, 20180116, 0]),
     "taxonomy": np.array(["1404", "LOC (13) Cl. 14-02", "", "1400"]),
+    "views": np.array(["front", "rear", "", "rear"]),
 }
 MASKS = {
     "all": [[1, 1, 1, 1], [1, 1, 1, 1]],
@@ -27,6 +29,8 @@ MASKS = {
     "other_patent": [[0, 0, 1, 1], [1, 1, 0, 1]],
     # strictly before: neither the same day, nor an item or a query without a date
     "granted_before": [[1, 0, 0, 0], [0, 0, 0, 0]],
+    # the own patent's alone, and an unknown view has no opposite
+    "no_opposite_view": [[1, 0, 1, 1], [1, 1, 1, 1]],
     # an unknown code equals nothing, not even another unknown one
     "same_class": [[1, 1, 0, 1], [0, 0, 0, 0]],
     "same_subclass": [[1, 0, 0, 0], [0, 0, 0, 0]],
@@ -34,6 +38,8 @@ MASKS = {
     "other_patent + granted_before": [[0, 0, 0, 0], [0, 0, 0, 0]],
 }
 LOCARNO = {"1404": "14 04", "14-04": "14 04", "LOC (13) Cl. 14-02": "14 02", "601": "06 01", "6-1": "06 01"}
+OPPOSITES = [{"front", "rear"}, {"left", "right"}, {"top", "bottom"}]
+VIEWS = ["front", "rear", "left", "right", "top", "bottom", "perspective", ""]
 CODES = [*LOCARNO, "1400", "", "D14/138"]
 REGISTERED = [name for name, component in RULE_REGISTRY if component.__module__.startswith("fastreid.")]
 
@@ -47,11 +53,11 @@ class Named:
 
 
 OWN = {
-    "other_view": Named(lambda q, i: q["views"] != i["views"], "views", within="views"),
-    "only_view_1": Named(lambda q, i: i["views"] == 1, "views"),  # looks at the item alone
+    "other_view": Named(lambda q, i: q["angle"] != i["angle"], "angle", within="angle"),
+    "only_view_1": Named(lambda q, i: i["angle"] == 1, "angle"),  # looks at the item alone
     "filed_before": Named(lambda q, i: (i["filed"] > 0) & (i["filed"] < q["filed"]), "filed", before="filed"),
     "other_parity": Named(
-        lambda q, i: q["odd"] != i["odd"], "views", within="odd", read=lambda columns: {"odd": columns["views"] % 2}
+        lambda q, i: q["odd"] != i["odd"], "angle", within="odd", read=lambda columns: {"odd": columns["angle"] % 2}
     ),
 }
 _RNG = np.random.default_rng(0)
@@ -73,10 +79,11 @@ def allowed(name, q, g):
         "granted_before": 0 < g["dates"] < q["dates"],
         "same_class": q_class is not None and q_class == g_class,
         "same_subclass": q_sub is not None and (q_class, q_sub) == (g_class, g_sub),
-        "other_view": q["views"] != g["views"],
-        "only_view_1": g["views"] == 1,
+        "no_opposite_view": not (q["pids"] == g["pids"] and {q["views"], g["views"]} in OPPOSITES),
+        "other_view": q["angle"] != g["angle"],
+        "only_view_1": g["angle"] == 1,
         "filed_before": 0 < g["filed"] < q["filed"],
-        "other_parity": q["views"] % 2 != g["views"] % 2,
+        "other_parity": q["angle"] % 2 != g["angle"] % 2,
     }[name]
 
 
@@ -95,8 +102,9 @@ def random_columns(rng, count, text=False):
         "camids": rng.integers(0, 2, count),
         "dates": rng.integers(0, 5, count),
         "filed": rng.integers(-1, 4, count),
-        "views": rng.integers(0, 4, count),
+        "angle": rng.integers(0, 4, count),
         "taxonomy": rng.choice(CODES, count),
+        "views": rng.choice(VIEWS, count),
     }
 
 
@@ -204,9 +212,7 @@ def test_a_rule_reads_only_what_it_needs_and_misses_it_by_name(name):
     Candidates(name, *only, 2, 4).permitted(slice(0, 2))
     for column in rule.needs:
         lacking = {other: values for other, values in only[1].items() if other != column}
-        with pytest.raises(
-            ValueError, match=rf"{type(rule).__name__} needs column \['{column}'\] of the gallery"
-        ):
+        with pytest.raises(ValueError, match=rf"{type(rule).__name__} needs column \['{column}'\] of the gallery"):
             Search(*features, only[0], lacking, rule=name)
 
 
@@ -216,6 +222,7 @@ def test_a_rule_reads_only_what_it_needs_and_misses_it_by_name(name):
         ("camera", "all"),
         ("granted_before", "granted_before"),
         ("camera+granted_before", "granted_before"),
+        ("no_opposite_view+granted_before", "granted_before"),
         ("granted_before+camera+other_patent", "granted_before+other_patent"),
     ],
 )

@@ -9,6 +9,7 @@ from fastreid.retrieval import backends, counting, evaluate, scan, sides, topk
 from tests.retrieval import reference
 
 RULES = ["all", "camera", "granted_before", "same_class", "camera+granted_before", "camera+same_class+granted_before"]
+RULES += ["no_opposite_view", "camera+no_opposite_view"]
 BLOCKS = [1e-6, 4e-3, 4e-3, 0.02, 0.02, 1, 32]
 BACKENDS = ["torch", *["compiled"] * backends.HAS_CYTHON]
 
