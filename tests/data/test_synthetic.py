@@ -139,6 +139,14 @@ def test_sink_and_emboss_follow_the_surface():
     assert raised.bounding_box()[1] == pytest.approx(-2.1)
 
 
+def test_paddle_has_its_width_and_thickness_at_its_place():
+    bar = s.paddle(np.array([0.0, 2.0]), np.array([2.0, 2.0]), np.array([0.5, 0.5]), np.array([1.0, 1.0]), power=200)
+    assert bar.bounding_box() == pytest.approx((-1, 0.75, 0, 1, 1.25, 2))
+    assert bar.volume() == pytest.approx(2, rel=0.02)
+    bent = s.paddle(np.array([0.0, 2.0]), np.array([2.0, 1.0]), np.array([1.0, 0.5]), np.array([0.0, 3.0]))
+    assert bent.slice(2 - 1e-4).bounds() == pytest.approx((-0.5, 2.75, 0.5, 3.25), abs=1e-3)
+
+
 def test_spline_passes_through_its_points():
     points = [(0, 0), (1, 2), (3, 1)]
     assert np.allclose(s.spline(points, 5)[[0, 2, 4]], points)

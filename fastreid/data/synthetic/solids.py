@@ -137,6 +137,16 @@ def stack(outline: np.ndarray, profile: Sequence[Point], at: Point = (0, 0, 0)):
     return loft(np.array(rings)).translate(tuple(at))
 
 
+def paddle(z: np.ndarray, width: np.ndarray, thickness: np.ndarray, offset: np.ndarray, power: float = 2.6):
+    """Bar along z: super-elliptic sections ``width`` (x) by ``thickness`` (y), moved by ``offset`` in y; all (N,)."""
+    unit = ellipse(1, 1, 24, power)
+    rings = [
+        np.column_stack([unit[:, 0] * w, unit[:, 1] * t + y, np.full(24, h)])
+        for h, w, t, y in zip(z, width, thickness, offset, strict=True)
+    ]
+    return loft(np.array(rings))
+
+
 def _fan(ring: np.ndarray, centre: int) -> np.ndarray:
     return np.stack([ring, np.roll(ring, -1), np.full(len(ring), centre)], axis=1)
 

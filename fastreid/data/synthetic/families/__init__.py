@@ -47,7 +47,10 @@ def get_family(name: str) -> Family:
 
 
 from fastreid.data.synthetic.families import (  # noqa: E402
+    cutlery,
+    clocks,
     electronics,
+    faucet,
     furnishings,
     kitchen,
     personal,
