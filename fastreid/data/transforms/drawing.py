@@ -71,13 +71,12 @@ class InkCrop:
         if self.method == "notebook":
             white = np.asarray(image.convert("L")) >= self.threshold
             return Image.fromarray(white).convert(image.mode), first_contour_box(white)
-        box = ink_box(image, self.threshold)
-        if box is None or (self.speck == 0 and self.frames and self.labels):
-            return image, box
+        if self.speck == 0 and self.frames and self.labels:
+            return image, ink_box(image, self.threshold)
         groups = InkGroups.of(np.asarray(image.convert("L")) < self.threshold)
         kept, labels = self._choose(groups)
-        if not kept or len(kept) == len(groups.boxes):
-            return image, box
+        if not kept:
+            return image, ink_box(image, self.threshold)
         if labels:
             white = Image.new(image.mode, image.size, "white")
             image = Image.composite(white, image, Image.fromarray(groups.pixels_of(labels)))

@@ -11,12 +11,15 @@ REACH = 3  # cells; ink up to twice as far apart is one group: dashes, stipples,
 FRAME_BAND = 0.015  # width of the band along the border in which a frame lies, as a share of the longer side
 EIGHT = np.ones((3, 3), bool)  # diagonal neighbours are connected
 # A figure label: one line of text, read from any side. CAP is the height of its tallest sign.
-LABEL_CAP = (0.006, 0.06)  # share of the longer side of the page
+LABEL_CAP = (0.006, 0.1)  # share of the longer side of the page
 LABEL_LENGTH = (1.8, 9.0)  # of the line, in CAP
-LABEL_SIGNS = (3, 14)  # separate pieces of ink
+LABEL_SIGNS = (3, 14)  # separate pieces of ink, without
+LABEL_DUST = 0.1  # ... those below this, in CAP
 LABEL_TALL = 0.7  # at least three signs have this share of CAP (F, G, the digit) ...
-LABEL_WIDE = 1.3  # ... and no sign is wider than this, in CAP
+LABEL_WIDE = 1.3  # ... and no sign is wider than this, in CAP, but lines below the text
 LABEL_LINE = 1.45  # no more than this, in CAP, from the top of the highest to the foot of the lowest sign
+NUMBER_AWAY = 5.0  # a number may stand apart from "FIG." by this, in heights of the line ...
+NUMBER_LENGTH = 2.5  # ... and be as long as this
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class InkGroups:
     def __iter__(self) -> Iterable[int]:
         return iter(range(1, len(self.boxes) + 1))
 
-    def size_of(self, group: int) -> int:
-        """The longer side of its box of cells, in pixels; that of its ink is up to two cells less."""
-        return self.cell * max(part.stop - part.start for part in self.boxes[group - 1])
+    def sides_of(self, group: int) -> list[int]:
+        """The shorter and the longer side of its box of cells, in pixels; those of its ink: up to two cells less."""
+        return sorted(self.cell * (part.stop - part.start) for part in self.boxes[group - 1])
 
     def pixels_of(self, groups: Iterable[int]) -> np.ndarray:
         """(H, W) bool: the cells of these groups."""
@@ -63,29 +66,35 @@ class InkGroups:
         part = self.ink[rows.start * self.cell :, columns.start * self.cell :][: own.shape[0], : own.shape[1]]
         return part & own[: part.shape[0], : part.shape[1]]
 
+    def spans_of(self, group: int) -> np.ndarray:
+        """((top, bottom), (left, right)) of the ink of one group, in pixels."""
+        ink, corner = self.ink_of(group), [part.start * self.cell for part in self.boxes[group - 1]]
+        inked = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
+        return np.array([[start + at[0], start + at[-1] + 1] for start, at in zip(corner, inked, strict=True)])
+
     def box_of(self, groups: Iterable[int]) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of the ink of these groups, in pixels."""
-        kept = self.ink & self.pixels_of(groups)
-        rows, columns = np.flatnonzero(kept.any(1)), np.flatnonzero(kept.any(0))
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        spans = np.array([self.spans_of(group) for group in groups])
+        (top, left), (bottom, right) = spans[:, :, 0].min(0).tolist(), spans[:, :, 1].max(0).tolist()
+        return left, top, right, bottom
 
 
 def cells_with_ink(ink: np.ndarray, cell: int) -> np.ndarray:
     """Reduce (H, W) bool to (ceil(H / cell), ceil(W / cell)): whether there is any ink in a cell."""
-    rows, columns = (np.arange(0, side, cell) for side in ink.shape)
-    return np.logical_or.reduceat(np.logical_or.reduceat(ink, rows, axis=0), columns, axis=1)
+    for _axis in (0, 1):
+        reduced = ink[::cell].copy()
+        for start in range(1, cell):
+            rows = ink[start::cell]
+            reduced[: len(rows)] |= rows
+        ink = reduced.T
+    return ink
 
 
 def find_specks(groups: InkGroups, share: float) -> set[int]:
     """Groups whose longer side is below ``share`` of the page's longer side."""
     limit = share * max(groups.ink.shape)
-    small = {group for group in groups if groups.size_of(group) - 2 * groups.cell < limit}
-    return {group for group in small if max(_extents(groups.ink_of(group))) < limit}
-
-
-def _extents(ink: np.ndarray) -> list[int]:
-    """Height and width of what is True in a bool array that is not all False."""
-    return [int(np.ptp(np.flatnonzero(ink.any(axis)))) + 1 for axis in (1, 0)]
+    small = {group for group in groups if groups.sides_of(group)[1] - 2 * groups.cell < limit}
+    return {group for group in small if np.ptp(groups.spans_of(group), axis=1).max() < limit}
 
 
 def find_frames(groups: InkGroups, among: set[int]) -> set[int]:
@@ -118,32 +127,47 @@ def _is_long(box: tuple[slice, slice], shape: tuple[int, int]) -> bool:
 
 def find_labels(groups: InkGroups) -> set[int]:
     """Groups that look like one line of a few letters and digits ("FIG. 3", "Fig. 10A"), upright or turned."""
-    most = LABEL_LENGTH[1] * LABEL_CAP[1] * max(groups.ink.shape) + 2 * groups.cell
-    return {
-        group for group in groups
-        if groups.size_of(group) <= most and is_label(groups.ink_of(group), max(groups.ink.shape))
-    }  # fmt: skip
+    page = max(groups.ink.shape)
+    most = [LABEL_CAP[1] * page * factor + 2 * groups.cell for factor in (LABEL_LINE, LABEL_LENGTH[1])]
+    small = {g for g in groups if all(side <= limit for side, limit in zip(groups.sides_of(g), most, strict=True))}
+    found = {group for group in small if is_label(groups.ink_of(group), page)}
+    lines = [groups.spans_of(group) for group in found]
+    return found | {g for g in small - found if any(_is_number_of(line, groups.spans_of(g)) for line in lines)}
 
 
 def is_label(ink: np.ndarray, page: int) -> bool:
     """Whether ``ink`` (height, width) is a line of text; ``page``: longer side of the page in pixels."""
     boxes = ndimage.find_objects(ndimage.label(ink, EIGHT)[0])
     spans = np.array([[[part.start, part.stop] for part in box] for box in boxes])  # (signs, axis, start and end)
-    if not LABEL_SIGNS[0] <= len(spans) <= LABEL_SIGNS[1]:
-        return False
     return any(_is_line(spans[:, across], spans[:, 1 - across], page) for across in (0, 1))
 
 
 def _is_line(across: np.ndarray, along: np.ndarray, page: int) -> bool:
     """The same for signs with these (start, end) across and along the line."""
+    cap = np.ptp(across, axis=1).max()
+    signs = np.maximum(np.ptp(across, axis=1), np.ptp(along, axis=1)) > LABEL_DUST * cap
+    across, along = across[signs], along[signs]
     heights, widths = np.ptp(across, axis=1), np.ptp(along, axis=1)
-    cap = heights.max()
     return bool(
-        LABEL_CAP[0] * page <= cap <= LABEL_CAP[1] * page
+        LABEL_SIGNS[0] <= len(heights) <= LABEL_SIGNS[1]
+        and LABEL_CAP[0] * page <= cap <= LABEL_CAP[1] * page
         and LABEL_LENGTH[0] * cap <= np.ptp(along) <= LABEL_LENGTH[1] * cap
         and (heights >= LABEL_TALL * cap).sum() >= 3
-        and widths.max() <= LABEL_WIDE * cap
+        and widths[heights > cap / 3].max() <= LABEL_WIDE * cap
         and np.ptp(across) <= LABEL_LINE * cap
+    )
+
+
+def _is_number_of(line: np.ndarray, other: np.ndarray) -> bool:
+    """Whether ``other`` continues a ``line`` of text; both are spans (axis, start and end)."""
+    across = int(np.ptp(line[1]) < np.ptp(line[0]))
+    height, along = np.ptp(line[across]), 1 - across
+    gap = max(other[along, 0] - line[along, 1], line[along, 0] - other[along, 1])
+    return bool(
+        gap <= NUMBER_AWAY * height
+        and np.ptp(other[along]) <= NUMBER_LENGTH * height
+        and 0.6 * height <= np.ptp(other[across]) <= 1.25 * height
+        and abs(other[across].mean() - line[across].mean()) <= 0.3 * height
     )
 
 
