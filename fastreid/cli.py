@@ -6,6 +6,7 @@ import sys
 COMMANDS = {
     "train": ("fastreid.engine.commands:train", "train a model, or evaluate one with --eval-only"),
     "test": ("fastreid.engine.submit:main", "write result.npy for the test lists"),
+    "ablate": ("fastreid.engine.ablation.command:main", "train a table of settings x seeds, collect mean and spread"),
     "features": ("fastreid.engine.feature_demo:main", "features of a folder of images"),
     "visualize": ("fastreid.engine.visualize:main", "ranked lists, ROC curve and distances as pictures"),
     "export": ("fastreid.engine.export:main", "write a model as ONNX, TorchScript or safetensors"),

@@ -50,13 +50,17 @@ class Plot:
         image = Image.new("RGB", (FINER * WIDTH, FINER * HEIGHT), PAPER)
         frame = self._frame()
         self._axes(ImageDraw.Draw(image), frame)
-        for number, (_, xs, ys, filled) in enumerate(self.lines):
-            points = [(frame.x(x), frame.y(y)) for x, y in zip(xs.tolist(), ys.tolist(), strict=True)]
-            if filled and len(points) > 1:
-                ImageDraw.Draw(image, "RGBA").polygon(points, fill=(*_color(number), 60))
-            _stroke(ImageDraw.Draw(image), points, _color(number), DASHES[number % len(DASHES)])
+        for number in range(len(self.lines)):
+            self._draw(image, frame, number)
         self._legend(ImageDraw.Draw(image, "RGBA"))
         return image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+
+    def _draw(self, image: Image.Image, frame: "Frame", number: int) -> None:
+        _, xs, ys, filled = self.lines[number]
+        points = [(frame.x(x), frame.y(y)) for x, y in zip(xs.tolist(), ys.tolist(), strict=True)]
+        if filled and len(points) > 1:
+            ImageDraw.Draw(image, "RGBA").polygon(points, fill=(*_color(number), 60))
+        _stroke(ImageDraw.Draw(image), points, _color(number), DASHES[number % len(DASHES)])
 
     def savefig(self, path: str | os.PathLike) -> None:
         """Write the picture; the ending of ``path`` says in which format."""
@@ -67,30 +71,30 @@ class Plot:
         with atomic_write(path) as file:
             self.render().save(file, Image.EXTENSION[suffix])
 
-    def _frame(self) -> "_Frame":
+    def _frame(self) -> "Frame":
         xs = np.concatenate([line[1] for line in self.lines]) if self.lines else np.zeros(0)
         ys = np.concatenate([line[2] for line in self.lines]) if self.lines else np.zeros(0)
         low, high = (float(xs.min()), float(xs.max())) if len(xs) else (0.1, 1.0)
         y_range = self.y_range or (0.0, 1.06 * float(ys.max(initial=0)) or 1.0)
-        return _Frame(low, high if high > low else low + 1, *y_range, self.log_x)
+        return Frame(low, high if high > low else low + 1, *y_range, self.log_x)
 
-    def _axes(self, draw: ImageDraw.ImageDraw, frame: "_Frame") -> None:
+    def _axes(self, draw: ImageDraw.ImageDraw, frame: "Frame") -> None:
         left, right = FINER * LEFT, FINER * (WIDTH - RIGHT)
         top, bottom = FINER * TOP, FINER * (HEIGHT - BOTTOM)
         for tick in nice_ticks(frame.low_y, frame.high_y):
             draw.line([(left, frame.y(tick)), (right, frame.y(tick))], GRID, FINER)
-            draw.text((left - 8 * FINER, frame.y(tick)), f"{tick:g}", INK, _font(13), anchor="rm")
+            draw.text((left - 8 * FINER, frame.y(tick)), f"{tick:g}", INK, font(13), anchor="rm")
         for tick in _decades(frame) if self.log_x else nice_ticks(frame.low_x, frame.high_x, 8):
             draw.line([(frame.x(tick), top), (frame.x(tick), bottom)], GRID, FINER)
-            draw.text((frame.x(tick), bottom + 7 * FINER), f"{tick:g}", INK, _font(13), anchor="mt")
+            draw.text((frame.x(tick), bottom + 7 * FINER), f"{tick:g}", INK, font(13), anchor="mt")
         draw.line([(left, top), (left, bottom), (right, bottom)], INK, FINER)
-        draw.text((left, FINER * 16), self.title, INK, _font(17), anchor="lt")
-        draw.text((right, FINER * (HEIGHT - 12)), self.x_label, INK, _font(14), anchor="rb")
-        draw.text((right, FINER * 20), self.y_label, INK, _font(14), anchor="rt")
+        draw.text((left, FINER * 16), self.title, INK, font(17), anchor="lt")
+        draw.text((right, FINER * (HEIGHT - 12)), self.x_label, INK, font(14), anchor="rb")
+        draw.text((right, FINER * 20), self.y_label, INK, font(14), anchor="rt")
 
     def _legend(self, draw: ImageDraw.ImageDraw) -> None:
         """Names in the corner with the fewest points: top left, top right or the one below it."""
-        widest = max((draw.textlength(name, _font(14)) for name, *_ in self.lines), default=0) + FINER * 58
+        widest = max((draw.textlength(name, font(14)) for name, *_ in self.lines), default=0) + FINER * 58
         height, frame = FINER * (22 * len(self.lines) + 10), self._frame()
         inside = FINER * 10
         left, right = FINER * LEFT + inside, FINER * (WIDTH - RIGHT) - inside - widest
@@ -105,10 +109,10 @@ class Plot:
             middle = y + FINER * (16 + 22 * number)
             sample = [(x + FINER * 10, middle), (x + FINER * 42, middle)]
             _stroke(draw, sample, _color(number), DASHES[number % len(DASHES)])
-            draw.text((x + FINER * 50, middle), name, INK, _font(14), anchor="lm")
+            draw.text((x + FINER * 50, middle), name, INK, font(14), anchor="lm")
 
 
-class _Frame:
+class Frame:
     """Maps data to pixels of the large drawing."""
 
     def __init__(self, low_x: float, high_x: float, low_y: float, high_y: float, log_x: bool):
@@ -124,7 +128,7 @@ class _Frame:
         return FINER * (HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM))
 
 
-def _decades(frame: _Frame) -> list[float]:
+def _decades(frame: Frame) -> list[float]:
     first, last = math.ceil(math.log10(frame.low_x) - 1e-9), math.floor(math.log10(frame.high_x) + 1e-9)
     return [10.0**power for power in range(first, last + 1)]
 
@@ -133,7 +137,7 @@ def _color(number: int) -> tuple[int, int, int]:
     return COLORS[number % len(COLORS)]
 
 
-def _font(size: int) -> ImageFont.ImageFont:
+def font(size: int) -> ImageFont.ImageFont:
     return ImageFont.load_default(FINER * size)
 
 

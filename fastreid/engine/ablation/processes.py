@@ -1,0 +1,168 @@
+"""Runs as processes: several side by side, each measured, none left behind."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import IO
+
+import fastreid
+from fastreid.engine.ablation.runs import CONSOLE, RESULTS, Run
+
+logger = logging.getLogger(__name__)
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SHOWN_LINES = 12  # of the console of a run that failed
+
+
+class RunFailed(Exception):
+    """A run that ended badly, or could not begin; the message is for the user."""
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """The environment of a run: this package can be imported, and with several runs at a time each has one thread."""
+    package = str(Path(fastreid.__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **(dict.fromkeys(THREADS, "1") if jobs > 1 else {})}
+
+
+def run_units(
+    units: Sequence[Sequence[Run]], jobs: int, report: Callable[[Run, str], None], variables: Mapping[str, str]
+) -> None:
+    """Run ``units`` in their order, ``jobs`` of them at a time; the runs of a unit follow each other.
+
+    A failure ends its unit only. When this process is interrupted or told to end, so are those of the runs.
+
+    Args:
+        report: called in this thread after each unit, for each of its runs, with what went wrong or "".
+        variables: the environment of the processes.
+    """
+    processes = _Processes(variables)
+    pool = ThreadPoolExecutor(jobs, "ablation")
+    with _ended_politely():
+        try:
+            for done in as_completed([pool.submit(_run_unit, unit, processes) for unit in units]):
+                for run, problem in done.result():
+                    report(run, problem)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.end()
+            raise
+        finally:
+            pool.shutdown()
+
+
+def _run_unit(unit: Sequence[Run], processes: "_Processes") -> list[tuple[Run, str]]:
+    outcome: list[tuple[Run, str]] = []
+    for run in unit:
+        problem = ""
+        try:
+            if run.parent and not run.parent.finished:
+                raise RunFailed(f"there is no trained model of '{run.parent.row.name}'")
+            execute(run, processes)
+        except (RunFailed, OSError, ValueError) as error:
+            problem = str(error)
+        outcome.append((run, problem))
+    return outcome
+
+
+def execute(run: Run, processes: "_Processes") -> None:
+    """Do a run, unless it is finished; raises ``RunFailed`` with the last lines of its console."""
+    with _alone_in(run) as lock:
+        if run.finished:
+            return
+        command, before = run.command(), run.record if not run.changes else {}
+        run.prepare()
+        resumed = "--resume" in command
+        spent = before.get("cpu_seconds", 0.0) if resumed else 0.0
+        measured = not resumed or before.get("measured", False)
+        run.write_record(cpu_seconds=spent, measured=False)  # stands while nobody knows what the process costs
+        with open(run.folder / CONSOLE, "a" if resumed else "w", encoding="utf-8") as console:
+            status, seconds = processes.run(command, console, lock)
+        cost = {"cpu_seconds": round(spent + seconds, 2), "measured": measured}
+        problem = _problem(run, status)
+        run.write_record(finished=not problem, error=problem.partition("\n")[0], **cost)
+    if problem:
+        raise RunFailed(problem)
+
+
+def _problem(run: Run, status: int) -> str:
+    if status == 0 and (run.folder / RESULTS).is_file():
+        return ""
+    said = f"ended with status {status}" if status else f"ended without {RESULTS}"
+    lines = (run.folder / CONSOLE).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
+    return "\n".join([f"{said}; its last lines ({run.folder / CONSOLE}):", *(f"  | {line}" for line in lines)])
+
+
+class _Processes:
+    """Starts processes, measures them, and can end those that still run."""
+
+    def __init__(self, variables: Mapping[str, str]):
+        self._environment = variables
+        self._running: set[int] = set()
+        self._lock = threading.Lock()  # a number in `_running` is of a process of ours: none is reaped meanwhile
+        self._ending = False
+
+    def run(self, command: Sequence[str], console: IO, lock: int) -> tuple[int, float]:
+        """Return exit status (negative: the signal) and CPU seconds, those of the processes it waited for included.
+
+        Args:
+            lock: open file that the process keeps, and with it its lock, should it outlive this one.
+        """
+        with self._lock:
+            if self._ending:
+                raise RunFailed("not begun: interrupted")
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, pass_fds=[lock],
+                env=self._environment,
+            )  # fmt: skip
+            self._running.add(process.pid)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            self._running.discard(process.pid)
+            _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, usage.ru_utime + usage.ru_stime
+
+    def end(self) -> None:
+        """Ask what runs to end; nothing new begins."""
+        with self._lock:
+            self._ending = True
+            for pid in self._running:
+                os.kill(pid, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _alone_in(run: Run) -> Iterator[int]:
+    """Hold the lock of a run's folder; a process that outlived an earlier table keeps it until it ends."""
+    path = run.folder.with_name(f".{run.folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFailed(f"another process works in {run.folder}") from None
+        yield file.fileno()
+
+
+@contextlib.contextmanager
+def _ended_politely() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, in the main thread."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
