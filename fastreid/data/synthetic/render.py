@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fastreid.data.synthetic.contours import contours
+from fastreid.data.synthetic.folds import folds
 from fastreid.data.synthetic.projection import Camera, Projected, project
 from fastreid.data.synthetic.shading import shade
 from fastreid.data.synthetic.style import Style
@@ -73,12 +74,13 @@ def visible_lines(
 
     The second list are the pieces of unbroken lines with empty paper beside them.
     """
-    creases, folds, (points, smooth) = surface.chains, surface.folds, contours(surface, seen)
+    creases, (points, smooth) = surface.chains, contours(surface, seen)
     # a crease between two faces that are turned away is hidden whatever the depth buffer says
     kinds = [(seen.xyz, creases, (seen.front[creases.faces] | (creases.faces < 0)).any(1), CREASE_TEST)]
     kinds += [(points, smooth, np.ones(len(smooth.points), bool), CONTOUR_TEST)]
-    if folds is not None:
-        kinds += [(seen.xyz, folds, seen.front[folds.faces[:, 0]] != seen.front[folds.faces[:, 1]], CREASE_TEST)]
+    if surface.folds is not None:
+        bent = folds(surface.folds, seen)
+        kinds += [(seen.xyz, bent, np.ones(len(bent.points), bool), CREASE_TEST)]
     lines, outline = [], []
     for places, chains, shown, test in kinds:
         if len(chains.points):

@@ -16,8 +16,8 @@ class Surface:
     """Closed triangle mesh of the union of all parts.
 
     vertices float64 (V, 3); triangles int64 (T, 3), counter-clockwise from outside; normals float64 (T, 3, 3), one per
-    corner, split at creases; face_normals float64 (T, 3); claimed bool (T,); chains: creases as polylines; folds: edges
-    that are drawn only where one triangle beside them faces the viewer and the other does not.
+    corner, split at creases; face_normals float64 (T, 3); claimed bool (T,); chains: creases as polylines; folds: other
+    edges, drawn only where they are the outline.
     """
 
     vertices: np.ndarray
@@ -26,7 +26,7 @@ class Surface:
     face_normals: np.ndarray
     claimed: np.ndarray
     chains: "Chains"
-    folds: "Chains | None" = None
+    folds: "Folds | None" = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,19 @@ class Chains:
     lines: np.ndarray
     faces: np.ndarray
     broken: np.ndarray
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Edges that are no creases.
+
+    ends int64 (E, 2), vertex numbers; faces int64 (E, 2), the two triangles beside them; split bool (E,): their normals
+    differ, so that no smooth contour crosses the edge.
+    """
+
+    ends: np.ndarray
+    faces: np.ndarray
+    split: np.ndarray
 
 
 def build_surface(parts: Sequence[Part]) -> Surface:

@@ -1,0 +1,126 @@
+"""The drawn surface of any mesh: its creases and the normals of its smooth parts."""
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from fastreid.data.synthetic.mesh_files import Mesh
+from fastreid.data.synthetic.mesh_repair import EdgeTable, clean, edge_table, orient
+from fastreid.data.synthetic.surface import CREASE_DEGREES, Folds, Surface, link
+
+# triangles at a smaller angle lie in one plane
+FLAT_DEGREES = 0.5
+# edges at a larger angle are the outline where no smooth contour runs
+BEND_DEGREES = 4.0
+
+
+def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
+    """Prepare a mesh for drawing, whatever its state.
+
+    Triangles seen from both sides are stored twice, back to back, so that nothing depends on their orientation.
+
+    Args:
+        crease: angle between neighbouring triangles, in degrees, above which their edge is a line; without effect
+            with ``mesh.edges``, which then are the lines.
+
+    Raises:
+        ValueError: no triangle has an area.
+    """
+    mesh = clean(mesh)
+    triangles, sheet = orient(mesh.vertices, mesh.triangles)
+    vertices = mesh.vertices
+    normals = _face_normals(vertices, triangles)
+    table = edge_table(triangles)
+    cosine = _cosines(table, normals)
+    bent, sharp = (cosine < np.cos(np.radians(limit)) for limit in (BEND_DEGREES, crease))
+    # an author of hard edges models by hand: on coarse facets a smooth contour is off the outline of the depth buffer
+    split, hard = (sharp, sharp) if mesh.edges is None else (bent, _listed(table.ends, mesh.edges))
+    corner = _corner_normals(vertices, triangles, normals, table, cosine, hard | split)
+    ends, faces = _lines(mesh, table, hard, sheet)
+    chains = link(ends, faces, np.zeros(len(ends), bool))
+    bent &= (table.count == 2) & ~hard
+    # the other side of a sheet has vertices of its own: the contours of both are found by vertex
+    back = triangles[sheet][:, ::-1] + len(vertices)
+    return Surface(
+        np.concatenate([vertices, vertices]) if len(back) else vertices,
+        np.concatenate([triangles, back]),
+        np.concatenate([corner, -corner[sheet][:, ::-1]]),
+        np.concatenate([normals, -normals[sheet]]),
+        np.ones(len(triangles) + len(back), bool),
+        chains,
+        Folds(table.ends[bent], table.faces[bent], split[bent]),
+    )
+
+
+def _face_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def _cosines(table: EdgeTable, normals: np.ndarray) -> np.ndarray:
+    """Cosine (E,) of the angle between the two triangles of an edge, whatever their orientation; -1: not two."""
+    cosine = np.einsum("ij,ij->i", normals[table.faces[:, 0]], normals[table.faces[:, 1]])
+    return np.where(table.count == 2, np.where(table.opposed, cosine, -cosine), -1.0)
+
+
+def _listed(ends: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Which of ``ends`` (E, 2) are among ``edges`` (N, 2), both with the lower vertex first."""
+    size = int(max(ends.max(initial=0), edges.max(initial=0))) + 1
+    return np.isin(ends[:, 0] * size + ends[:, 1], edges[:, 0] * size + edges[:, 1])
+
+
+def _lines(mesh: Mesh, table: EdgeTable, hard: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (L, 2) of the lines and the triangles (L, 2) beside them; -1: none that could turn away and hide it."""
+    ends, faces = table.ends[hard], table.faces[hard]
+    hides = (table.count[hard] == 2) & ~sheet[faces].any(1)
+    faces = np.where(hides[:, None], faces, -1)
+    if mesh.edges is None:
+        return ends, faces
+    alone = mesh.edges[~_listed(mesh.edges, ends)]
+    return np.concatenate([ends, alone]), np.concatenate([faces, np.full(alone.shape, -1)])
+
+
+def _corner_normals(
+    vertices: np.ndarray,
+    triangles: np.ndarray,
+    normals: np.ndarray,
+    table: EdgeTable,
+    cosine: np.ndarray,
+    split: np.ndarray,
+) -> np.ndarray:
+    """Normals (T, 3, 3) averaged over the triangles around a vertex that no ``split`` edge separates.
+
+    Weights are the corner's angle times the area of the plane it lies in: a large flat face keeps its normal where it
+    runs into a fillet, and its contour does not wander into the face.
+    """
+    count = len(triangles)
+    smooth = (table.count == 2) & table.opposed & ~split
+    first, second = (_corners_at(triangles, table, smooth, side) for side in (0, 1))
+    graph = coo_matrix((np.ones(first.size, bool), (first.ravel(), second.ravel())), shape=(3 * count,) * 2)
+    _, group = connected_components(graph, directed=False)
+    corner = vertices[triangles]
+    sides = np.roll(corner, -1, axis=1) - corner
+    sides /= np.linalg.norm(sides, axis=2, keepdims=True)
+    angle = np.arccos(np.clip(-np.einsum("tki,tki->tk", sides, np.roll(sides, 1, axis=1)), -1, 1))
+    weight = (angle * _plane_areas(vertices, triangles, table, cosine)[:, None]).ravel()
+    spread = np.repeat(normals, 3, axis=0)
+    total = np.column_stack([np.bincount(group, weight * spread[:, axis]) for axis in range(3)])
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    mean = (total / np.maximum(length, 1e-300))[group].reshape(-1, 3, 3)
+    return np.where(length[group].reshape(-1, 3, 1) > 0, mean, normals[:, None])
+
+
+def _corners_at(triangles: np.ndarray, table: EdgeTable, chosen: np.ndarray, side: int) -> np.ndarray:
+    """Corner numbers ``3 t + k`` (n, 2) at both ends of the chosen edges in their first or second triangle."""
+    face = table.faces[chosen, side]
+    match = triangles[face][:, None, :] == table.ends[chosen][:, :, None]
+    return 3 * face[:, None] + match.argmax(2)
+
+
+def _plane_areas(vertices: np.ndarray, triangles: np.ndarray, table: EdgeTable, cosine: np.ndarray) -> np.ndarray:
+    flat = table.faces[cosine > np.cos(np.radians(FLAT_DEGREES))]
+    graph = coo_matrix((np.ones(len(flat), bool), (flat[:, 0], flat[:, 1])), shape=(len(triangles),) * 2)
+    _, plane = connected_components(graph, directed=False)
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    return np.bincount(plane, np.linalg.norm(np.cross(b - a, c - a), axis=1))[plane]
