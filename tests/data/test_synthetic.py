@@ -139,6 +139,10 @@ def test_sink_and_emboss_follow_the_surface():
     assert raised.bounding_box()[1] == pytest.approx(-2.1)
 
 
+def test_forward_turns_the_top_to_the_front():
+    assert s.forward(s.box(1, 2, 3, (0, 5, 0))).bounding_box() == pytest.approx((-0.5, -3, 4, 0.5, 0, 6))
+
+
 def test_paddle_has_its_width_and_thickness_at_its_place():
     bar = s.paddle(np.array([0.0, 2.0]), np.array([2.0, 2.0]), np.array([0.5, 0.5]), np.array([1.0, 1.0]), power=200)
     assert bar.bounding_box() == pytest.approx((-1, 0.75, 0, 1, 1.25, 2))

@@ -196,6 +196,11 @@ def emboss(body, tool, shift: Point):
     return body + (tool ^ body.translate(tuple(shift)))
 
 
+def forward(solid):
+    """Turn a solid built upwards (z) so that its top faces the front and its y becomes up."""
+    return solid.rotate((90, 0, 0))
+
+
 def union(solids: Sequence):
     return kernel().Manifold.batch_boolean(list(solids), kernel().OpType.Add)
 

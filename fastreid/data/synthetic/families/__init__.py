@@ -25,7 +25,7 @@ class Family:
 
 
 # held true by a test
-MIRRORED = {"sofa"}
+MIRRORED = {"chair", "container", "handbag", "lamp", "loudspeaker", "shoe", "sofa", "stool", "table"}
 FAMILIES: dict[str, Family] = {}
 
 
@@ -52,6 +52,7 @@ from fastreid.data.synthetic.families import (  # noqa: E402
     electronics,
     faucet,
     furnishings,
+    gears,
     kitchen,
     personal,
     phones,
@@ -59,4 +60,5 @@ from fastreid.data.synthetic.families import (  # noqa: E402
     seats,
     tableware,
     tools,
+    wear,
 )

@@ -1,4 +1,4 @@
-"""Plug adapter, gear, knob."""
+"""Plug adapter."""
 
 import numpy as np
 
@@ -6,12 +6,6 @@ from fastreid.data.synthetic import solids as s
 from fastreid.data.synthetic.draws import Draws
 from fastreid.data.synthetic.families import family
 from fastreid.data.synthetic.solids import Part
-
-
-def _forward(solid):
-    """Turn a solid built upwards (z) so that its top faces the front and its y becomes up."""
-    return solid.rotate((90, 0, 0))
-
 
 SOCKETS = ("us", "us ground", "eu", "uk", "au")
 
@@ -58,10 +52,10 @@ def plug(draws: Draws) -> list[Part]:
     body += _plug_trim(draws, outline, height, depth)
     pins, _ = _slots(draws.choice("pins", SOCKETS), 1.0)
     prongs = s.union([s.prism(pin, draws.choice("pin length", (1.7, 2.3)) + 0.5, (0, 0, -1.9)) for pin in pins])
-    parts = [Part(_forward(s.union(body) - s.union(cuts)))]
-    parts.append(Part(_forward(prongs), not draws.chance("unclaimed pins", 0.35)))
+    parts = [Part(s.forward(s.union(body) - s.union(cuts)))]
+    parts.append(Part(s.forward(prongs), not draws.chance("unclaimed pins", 0.35)))
     if draws.chance("cord", 0.3):
-        parts.append(Part(_forward(_cord(draws, height, depth)), claimed=False))
+        parts.append(Part(s.forward(_cord(draws, height, depth)), claimed=False))
     return parts
 
 
