@@ -47,12 +47,14 @@ def get_family(name: str) -> Family:
 
 
 from fastreid.data.synthetic.families import (  # noqa: E402
-    cutlery,
     clocks,
+    cutlery,
+    dumbbell,
     electronics,
     faucet,
     furnishings,
     gears,
+    hardware,
     kitchen,
     personal,
     phones,
@@ -60,5 +62,6 @@ from fastreid.data.synthetic.families import (  # noqa: E402
     seats,
     tableware,
     tools,
+    vehicles,
     wear,
 )
