@@ -26,6 +26,7 @@ QUICK = {
     "DATASETS.MINIPATENT.NUM_VAL": 2,
     "DATASETS.MINIPATENT.NUM_TEST": 2,
     "DATASETS.MINIPATENT.SIZE": 64,
+    "DATASETS.DEEPPATENT.ROOT": "train_data",  # MiniPatent has its lists
     "DATALOADER.NUM_WORKERS": 0,
     "DATALOADER.NUM_INSTANCE": 2,
     "SOLVER.IMS_PER_BATCH": 4,
@@ -67,7 +68,8 @@ def cfg(request, data, tmp_path, monkeypatch):
         config.DATASETS.FILELIST.ROOT = str(data / "real" / "design_patents")
     square = config.INPUT.SIZE_TRAIN[0] == config.INPUT.SIZE_TRAIN[1]
     size = next((SIZES[key] for key in SIZES if key in request.param.stem), [32, 32] if square else [64, 32])
-    options = {**QUICK, "INPUT.SIZE_TRAIN": size, "INPUT.SIZE_TEST": size, "OUTPUT_DIR": str(tmp_path)}
+    sizes = dict.fromkeys(("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST", "INPUT.CROP.SIZE"), size)
+    options = {**QUICK, **sizes, "OUTPUT_DIR": str(tmp_path)}
     config.merge_from_list([item for pair in options.items() for item in pair])
     yield config
     gc.collect()  # trainer and hooks refer to each other; sixty models would add up
