@@ -133,7 +133,7 @@ def plan_design(split: str, index: int, settings: Settings) -> Plan:
     shape = Draws(*root, line).child("shape")
     if settings.siblings > 1:
         shape = SiblingDraws(*shape.key, sibling=sibling, sigma=SIBLING_SIGMA)
-    family = list(FAMILIES.values())[line % len(FAMILIES)]
+    family = FAMILIES[sorted(FAMILIES)[line % len(FAMILIES)]]
     style = draw_style(Draws(*root, line).child("style"), settings.style)
     patent_id, granted = _number(Draws(*root), split, index)
     draws = Draws(*root, index)

@@ -82,9 +82,9 @@ def pedestal(draws: Draws, height: float, reach: float, radius: float) -> list:
             [(reach, 0), (0.95 * reach, 0.03 * height), (0.4 * reach, 0.1 * height), (0.5 * radius, 0.18 * height)], 16
         )
         return [*parts, s.lathe([(reach, 0), *profile[1:]])]
-    arms = 5 if foot == "star" else 4
+    arms, first = (5, 0.25) if foot == "star" else (4, 0.5)  # left and right alike
     for k in range(arms):
-        angle = 2 * np.pi * (k + 0.25) / arms
+        angle = 2 * np.pi * (k + first) / arms
         tip = (reach * np.cos(angle), reach * np.sin(angle), 0.035 * height)
         parts.append(s.rod((0, 0, 0.09 * height), tip, 0.7 * radius, 0.45 * radius, 4 if foot == "cross" else 16))
         parts.append(s.sphere(0.035 * height, tip))
