@@ -40,7 +40,7 @@ def _cutlery_handle(draws: Draws, length: float, neck: float, bend: float):
     width = neck + (end - neck) * np.interp(share, *curve.T)
     roundness = draws.choice("tip", (1.0, 2.0, 5.0))
     width *= (1 - (1 - np.clip(share / 0.09 + 0.02, 0, 1)) ** roundness) ** (1 / roundness)
-    thick = draws.choice("section", (0.6, 0.85)) * (1.5 - 0.5 * share)
+    thick = draws.choice("section", (0.75, 0.95)) * (1.5 - 0.65 * share)
     z, y = share * (length + 0.8) - length, bend * length * np.sin(np.pi * share) - 0.1
     body = s.paddle(z, width, thick, y, draws.choice("edge", (2.0, 4.0)))
     ornament = draws.choice("ornament", ("none", "none", "hole", "panel", "bars"))
@@ -86,7 +86,8 @@ def _fork_head(draws: Draws, width: float, length: float, neck: float):
     knots = draws.choice("shoulder", shoulders)
     spread = np.interp(share, *s.spline(list(zip(np.linspace(0, 1, 6), knots, strict=True)), 40).T)
     y = draws.choice("curve", (0.5, 1.0)) * np.sin(np.pi * share)
-    head = s.paddle(share * (length + 0.6) - 0.6, neck + (width - neck) * spread, 0.55 + 0 * share, y, 4.0)
+    thick = np.interp(share, [0, 0.2, 1], [0.3, 0.55, 0.55])
+    head = s.paddle(share * (length + 0.6) - 0.6, neck + (width - neck) * spread, thick, y, 4.0)
     tines, root = draws.choice("tines", (2, 3, 3, 4)), draws.choice("root", (0.42, 0.55)) * length
     pitch, gap = width / tines, (0.62 if tines == 2 else 0.42) * width / tines
     cuts = []

@@ -76,9 +76,11 @@ def _spout(draws: Draws, kind: str, radius: float, height: float) -> list:
         path, end, heading = s.spline(knots, 24), np.array(knots[-1]), np.array([0, -0.3, -1.0])
     else:
         path = np.array([(0, 0, 0.6 * height), (0, -0.5 * reach, 0.6 * height + 0.8), (0, -reach, 0.6 * height + 1.6)])
-        end, heading = path[-1] + (0, 0.9 * bore, 0.2), np.array([0, -0.15, -1.0])
+        end, heading = path[-1] + (0, 1.2 * bore, 0), np.array([0, 0, -1.0])
     head = draws.choice("head", ("plain", "ring", "spray"))
     long, wide = {"plain": (0.9, 1.15), "ring": (1.0, 1.4), "spray": (3.0, 1.5)}[head]
+    if kind == "straight":
+        return [s.tube(path, bore, segments=20), s.rod(end, end + (bore + 0.5 * long) * heading, bore * wide / 1.6)]
     long *= 1.0 if kind == "goose" else 0.5
     nozzle = s.rod(end, end + long * heading, bore * min(wide, 1.2), bore * wide)
     return [s.tube(path, bore, segments=20), nozzle]
@@ -100,7 +102,7 @@ def _faucet_handles(draws: Draws, control: str, radius: float, height: float) ->
     parts = []
     for side in (-1, 1):
         x, top = side * 3.6 * radius, 0.62 * height
-        parts.append(s.cylinder(0.95 * radius, top, (x, 0, -0.3), top=0.75 * radius))
+        parts.append(s.cylinder(0.95 * radius, top, (x, 0, -0.3), top=0.55 * radius))
         parts += _tap(kind, side, radius, x, top - 0.4)
     return parts
 
@@ -122,7 +124,7 @@ def _tap(kind: str, side: int, radius: float, x: float, z: float) -> list:
     if kind == "cross":
         tips = 1.5 * radius * np.array([(0.8, 0.6), (-0.6, 0.8)])
         arms = [s.rod((-a, -b, 0), (a, b, 0), 0.34 * radius) for a, b in tips]
-        return [s.cylinder(0.6 * radius, 1.6 * radius, (x, 0, z)), *(arm.translate((x, 0, middle)) for arm in arms)]
+        return [s.cylinder(0.75 * radius, 1.6 * radius, (x, 0, z)), *(arm.translate((x, 0, middle)) for arm in arms)]
     if kind == "knob":
         return [s.cylinder(1.15 * radius, 1.4 * radius, (x, 0, z), segments=8)]
     if kind == "lever":
@@ -130,4 +132,4 @@ def _tap(kind: str, side: int, radius: float, x: float, z: float) -> list:
     else:
         arm = s.prism(s.rectangle(2.6 * radius, 0.8 * radius, 0.35 * radius), 0.5 * radius, (1.2 * radius, 0, 0))
     arm = arm.rotate((0, 0, 0 if side > 0 else 180))
-    return [s.cylinder(0.6 * radius, 1.2 * radius, (x, 0, z)), arm.translate((x, 0, middle))]
+    return [s.cylinder(0.75 * radius, 1.2 * radius, (x, 0, z)), arm.translate((x, 0, middle))]

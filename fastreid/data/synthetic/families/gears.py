@@ -14,7 +14,7 @@ def gear(draws: Draws) -> list[Part]:
     kind, radius = draws.choice("kind", ("spur", "helical", "bevel", "double", "ring", "crown", "sprocket")), 10.0
     wide = draws.between("width", 2.5, 7.0) if kind != "sprocket" else draws.between("width", 1.2, 2.2)
     shape = {"sprocket": "chain"}.get(kind) or draws.choice("tooth", ("trapezoid", "round", "saw"))
-    outline = _toothed(shape, draws.integer("teeth", 12, 24), radius, draws.between("tooth height", 0.13, 0.2))
+    outline = _toothed(shape, draws.integer("teeth", 11, 20), radius, draws.between("tooth height", 0.13, 0.2))
     if kind == "ring":
         solid = _ring(draws, radius, wide) - s.prism(0.86 * outline, 4 * wide, (0, 0, -wide))
         return [Part(s.forward(solid))]
@@ -82,11 +82,13 @@ def _crown(draws: Draws, radius: float, wide: float):
 
 
 def _web(draws: Draws, kind: str, body, reach: float, wide: float):
-    """Lighten the disc inside the radius ``reach``."""
+    """Lighten the disc inside the radius ``reach``; bevel and double gears have no room for it."""
     web = draws.choice("web", ("solid", "recess", "holes", "spokes", "windows"))
-    reach *= {"bevel": 0.62, "crown": 0.88}.get(kind, 1.0)
+    if kind in ("bevel", "double"):
+        return body
+    reach *= 0.88 if kind == "crown" else 1.0
     hub = 0.42 * reach + 0.8
-    if web == "recess" and kind not in ("bevel", "crown"):
+    if web == "recess" and kind != "crown":
         pan = s.cylinder(reach, 20) - s.cylinder(hub, 20)
         return body - pan.translate((0, 0, 0.72 * wide)) - pan.translate((0, 0, 0.28 * wide - 20))
     count, middle = draws.integer("openings", 3, 6), (reach + hub) / 2
@@ -144,7 +146,7 @@ def knob(draws: Draws) -> list[Part]:
     if rosette == "stepped":
         parts.append(s.cylinder(0.62 * radius, 1.0, (0, 0, -0.2)))
     head, face = _knob_head(draws, kind, radius)
-    head = head if kind in ("bar", "ball") else _knob_face(draws, head, radius, face)
+    head = _knob_face(draws, head, radius, face) if kind in ("turned", "shaped", "ribbed") else head
     design = [Part(s.forward(s.union([*parts, head.translate((0, 0, rise))])))]
     if draws.chance("screw", 0.35):
         design.append(Part(s.forward(s.cylinder(0.2 * radius, 2.6, (0, 0, -2.5), segments=20)), claimed=False))
@@ -196,8 +198,14 @@ def _knob_outline(draws: Draws, radius: float) -> np.ndarray:
         "hexagon": lambda: s.ellipse(2 * radius, 2 * radius, 6),
         "octagon": lambda: s.ellipse(2 * radius, 2 * radius, 8),
         "oval": lambda: s.ellipse(2.4 * radius, 1.5 * radius),
-        "clover": lambda: _toothed("round", draws.choice("lobes", (4, 5, 6)), radius, 0.6),
+        "clover": lambda: _clover(draws.choice("lobes", (3, 4, 5)), radius),
     }[draws.choice("outline", ("square", "hexagon", "octagon", "oval", "clover"))]()
+
+
+def _clover(lobes: int, radius: float) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    reach = radius * (0.86 + 0.16 * np.sin(lobes * angle + np.pi / 2))
+    return np.column_stack([reach * np.sin(angle), reach * np.cos(angle)])[::-1]
 
 
 def _knob_face(draws: Draws, head, radius: float, face: float):

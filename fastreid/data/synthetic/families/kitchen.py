@@ -1,4 +1,4 @@
-"""Container with lid, cooking pot."""
+"""Container with lid, pots and pans."""
 
 import numpy as np
 
@@ -96,8 +96,8 @@ def _container_lid(draws: Draws, outline: np.ndarray, height: float) -> tuple[li
     kind = draws.choice("lid", ("cap", "dome", "stepped", "plug", "hinged"))
     skirt = [(1.07, height - 0.6), (1.07, height + 0.5 * tall)]
     if kind == "dome":
-        angle = np.linspace(0.1, 1.35, 9)
-        skirt += [(1.0 * np.cos(a), skirt[1][1] + 1.3 * tall * np.sin(a)) for a in angle]
+        angle = np.linspace(0, 1.35, 9)
+        skirt += [(np.cos(a), skirt[1][1] + 1.3 * tall * np.sin(a)) for a in angle]
     elif kind == "stepped":
         skirt += [(0.8, skirt[1][1]), (0.68, height + 1.1 * tall)]
     elif kind == "plug":
@@ -120,19 +120,23 @@ def _bail(reach: float, low: float, top: float):
     return s.union([s.tube(path, 0.32, segments=12), *pivots])
 
 
-@family("0702", "Cooking pot")
+@family("0702", "Cookware")
 def pot(draws: Draws) -> list[Part]:
     radius, kind = draws.between("radius", 8, 12), draws.choice("kind", tuple(POTS))
     low, high, knots, long = POTS[kind]
     height = radius * draws.between("height", low, high)
-    profile = s.spline(knots, 18) if len(knots) > 2 else np.array(knots, float)
-    profile[:, 0] *= 1 - draws.choice("flare", (0.0, 0.12)) * (1 - profile[:, 1])
+    profile = s.spline(knots, 12) if len(knots) > 2 else np.array(knots, float)
+    profile[:, 0] *= 1 - draws.choice("flare", (0.0, 0.16)) * (1 - profile[:, 1])
     segments = 10 if draws.chance("facets", 0.2) else s.SEGMENTS
     outline = s.ellipse(2, 1.45 if kind == "roaster" else 2, segments) * radius
     wall = 0.65 / radius
     cover = draws.choice("lid", ("none", "none", "flat", "dome", "stepped")) if kind != "roaster" else "dome"
     bulge = profile[-1, 0]
-    body = [s.stack(outline, profile * (1, height)), *_pot_trim(draws, outline, profile, height)]
+    shell = profile * (1, height)
+    if cover == "none" and draws.chance("rim", 0.5):
+        low = height - 0.9
+        shell = [*shell[shell[:, 1] < low - 0.1], (bulge, low), (bulge + 0.08, low), (bulge + 0.08, height)]
+    body = [s.stack(outline, shell), *_pot_trim(draws, outline, profile, height)]
     hollow = s.stack(outline, (profile - (wall, 0)) * (1, height - 0.65) + (0, 0.7))
     if long and cover == "none" and draws.chance("spout", 0.4):
         y, low = -0.97 * bulge * radius, height - 0.3 * radius
@@ -166,16 +170,14 @@ POTS = {
 
 
 def _pot_trim(draws: Draws, outline: np.ndarray, profile: np.ndarray, height: float) -> list:
-    """Rim, base plate and bands around the wall."""
-    rings = [(1 - 0.45 / height, 0.8)] if draws.chance("rim", 0.5) else []
-    if draws.chance("bands", 0.35):
-        rings += [(share, 0.09 * height) for share in draws.choice("places", ((0.35,), (0.25, 0.45), (0.5,)))]
-    trim = []
-    for share, tall in rings:
+    """A base plate, or bands around the wall."""
+    kind = draws.choice("trim", ("none", "bands", "base"))
+    if kind == "base":
+        return [s.stack(outline * profile[0, 0], [(0.82, -0.9), (0.82, 0.5)])]
+    trim, tall = [], 0.09 * height
+    for share in draws.choice("places", ((0.35,), (0.25, 0.45), (0.5,))) if kind == "bands" else ():
         low, scale = share * height - tall / 2, np.interp(share, profile[:, 1], profile[:, 0])
         trim.append(s.stack(outline * (scale + 0.05), [(1, low), (1, low + tall)]))
-    if draws.chance("base plate", 0.4):
-        trim.append(s.stack(outline * profile[0, 0], [(0.88, -0.9), (0.88, 0.5)]))
     return trim
 
 
@@ -183,7 +185,7 @@ def _pot_lid(draws: Draws, kind: str, outline: np.ndarray, height: float) -> tup
     skirt = [(0.95, height - 0.3), (0.95, height + 0.3), (1.07, height + 0.3), (1.07, height + 1.1)]
     rise = draws.between("lid rise", 0.14, 0.3) * outline[:, 0].max()
     if kind == "dome":
-        skirt += [(0.97 * np.cos(a), height + 1.0 + rise * np.sin(a)) for a in np.linspace(0.05, 1.4, 9)]
+        skirt += [(0.97 * np.cos(a), height + 1.0 + rise * np.sin(a)) for a in np.linspace(0, 1.4, 7)]
     elif kind == "stepped":
         skirt += [(0.8, height + 1.0), (0.66, height + 1.0 + 0.8 * rise)]
     return [s.stack(outline, skirt)], skirt[-1][1]

@@ -83,7 +83,7 @@ def _plug_trim(draws: Draws, outline: np.ndarray, height: float, depth: float) -
     kind = draws.choice("trim", ("none", "ribs", "switch", "light"))
     if kind == "ribs":
         places = np.linspace(0.35, 0.75, draws.integer("ribs", 2, 3)) * depth
-        return [s.stack(outline * 1.05, [(1, z), (1, z + 0.3)]) for z in places]
+        return [s.stack(outline * 1.1, [(1, z), (1, z + 0.3)]) for z in places]
     if kind == "switch":
         top = outline[:, 1].max()
         return [s.box(1.6, 1.6, 0.8, (0, top, 0.62 * depth - 0.4))]
