@@ -1,5 +1,6 @@
 """Files of triangle meshes: OBJ with the hard edges of its author by our own reader, other formats through trimesh."""
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,10 @@ def _read_obj(path: Path) -> Mesh:
                     vertices.append([float(field) for field in fields[:3]])
                 elif kind == "f":
                     first, *others = _indices(fields, len(vertices))
-                    triangles += [(first, a, b) for a, b in zip(others, others[1:], strict=False)]
+                    triangles += [(first, a, b) for a, b in itertools.pairwise(others)]
                 elif kind == "l":
                     chain = _indices(fields, len(vertices))
-                    edges += zip(chain, chain[1:], strict=False)
+                    edges += itertools.pairwise(chain)
             except ValueError as error:
                 raise ValueError(f"{path}:{number}: {error}; got {line.strip()[:80]!r}") from None
     if any(len(vertex) != 3 for vertex in vertices):

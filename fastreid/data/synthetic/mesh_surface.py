@@ -4,8 +4,10 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from fastreid.data.synthetic.mesh_creases import crease_edges
 from fastreid.data.synthetic.mesh_files import Mesh
 from fastreid.data.synthetic.mesh_repair import EdgeTable, clean, edge_table, orient
+from fastreid.data.synthetic.mesh_union import unite
 from fastreid.data.synthetic.surface import CREASE_DEGREES, Folds, Surface, link
 
 # triangles at a smaller angle lie in one plane
@@ -27,15 +29,23 @@ def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
         ValueError: no triangle has an area.
     """
     mesh = clean(mesh)
-    triangles, sheet = orient(mesh.vertices, mesh.triangles)
-    vertices = mesh.vertices
+    vertices, (triangles, sheet) = mesh.vertices, orient(mesh.vertices, mesh.triangles)
+    part = np.zeros(len(triangles), np.int64)
+    if mesh.edges is None:
+        vertices, triangles, sheet, part = unite(vertices, triangles, sheet)
     normals = _face_normals(vertices, triangles)
     table = edge_table(triangles)
     cosine = _cosines(table, normals)
-    bent, sharp = (cosine < np.cos(np.radians(limit)) for limit in (BEND_DEGREES, crease))
-    # an author of hard edges models by hand: on coarse facets a smooth contour is off the outline of the depth buffer
-    split, hard = (sharp, sharp) if mesh.edges is None else (bent, _listed(table.ends, mesh.edges))
-    corner = _corner_normals(vertices, triangles, normals, table, cosine, hard | split)
+    bent = cosine < np.cos(np.radians(BEND_DEGREES))
+    if mesh.edges is None:
+        # parts that lie flush are parts still
+        hard = crease_edges(vertices, table, cosine, crease) | (part[table.faces[:, 0]] != part[table.faces[:, 1]])
+        split = hard | (cosine < np.cos(np.radians(crease)))
+    else:
+        hard = _listed(table.ends, mesh.edges)
+        # such authors model by hand: on coarse facets a smooth contour is off the outline of the depth buffer
+        split = hard | bent
+    corner = _corner_normals(vertices, triangles, normals, table, cosine, split)
     ends, faces = _lines(mesh, table, hard, sheet)
     chains = link(ends, faces, np.zeros(len(ends), bool))
     bent &= (table.count == 2) & ~hard
@@ -55,7 +65,7 @@ def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
 def _face_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
 
 
 def _cosines(table: EdgeTable, normals: np.ndarray) -> np.ndarray:
@@ -101,7 +111,7 @@ def _corner_normals(
     _, group = connected_components(graph, directed=False)
     corner = vertices[triangles]
     sides = np.roll(corner, -1, axis=1) - corner
-    sides /= np.linalg.norm(sides, axis=2, keepdims=True)
+    sides /= np.maximum(np.linalg.norm(sides, axis=2, keepdims=True), 1e-300)
     angle = np.arccos(np.clip(-np.einsum("tki,tki->tk", sides, np.roll(sides, 1, axis=1)), -1, 1))
     weight = (angle * _plane_areas(vertices, triangles, table, cosine)[:, None]).ravel()
     spread = np.repeat(normals, 3, axis=0)

@@ -120,7 +120,8 @@ def render_designs(
         plans = {job: plan_mesh(job, settings, val) for job in jobs}
         missing = [job for job in jobs if not (root / IMAGES / plans[job].folder).is_dir()]
         start = time.perf_counter()
-        reasons = run_jobs(functools.partial(draw_mesh, root=root, settings=settings, val=val), missing, workers, "meshes")
+        draw = functools.partial(draw_mesh, root=root, settings=settings, val=val)
+        reasons = run_jobs(draw, missing, workers, "meshes")
         seconds = time.perf_counter() - start
         failures = {job: reason for job, reason in zip(missing, reasons, strict=True) if reason}
         drawn = {job: plan for job, plan in plans.items() if job not in failures}
@@ -241,10 +242,10 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of ``tools/render_designs.py`` and ``fastreid render-designs``."""
     default = MeshSettings()
     parser = argparse.ArgumentParser(
-        description="Draw 3D models as patents: one file, one patent of up to seven figures, in the layout and lists of "
-        "DeepPatent. A config trains on it with DATASETS.NAMES DeepPatent and DATASETS.DEEPPATENT.ROOT "
+        description="Draw 3D models as patents: one file, one patent of up to seven figures, in the layout and lists "
+        "of DeepPatent. A config trains on it with DATASETS.NAMES DeepPatent and DATASETS.DEEPPATENT.ROOT "
         "OUTPUT/train_data, or through FileList.",
-        epilog="Formats: OBJ (with the hard edges of its `l` lines); STL, PLY, OFF, glTF and GLB with the extra `meshes`.",
+        epilog="Formats: OBJ (with the hard edges of its `l` lines); STL, PLY, OFF, glTF, GLB with the extra `meshes`.",
     )
     add = parser.add_argument
     add("--input", nargs="+", required=True, metavar="PATH", help="mesh files, and folders with meshes")
@@ -267,7 +268,8 @@ def main(argv: list[str] | None = None) -> int:
     for path, reason in done["failures"].items():
         print(f"not drawn: {path}: {reason}")
     rate = f", {done['drawn'] / done['seconds']:.1f} a second" if done["drawn"] else ""
-    print(f"{args.output}: {done['patents']} patents, {done['figures']} figures ({done['drawn']} patents drawn now{rate})")
+    counts = f"{done['patents']} patents, {done['figures']} figures"
+    print(f"{args.output}: {counts} ({done['drawn']} patents drawn now{rate})")
     print(f"lists: {args.output}/train_data/*.txt   metadata: {args.output}/{METADATA_FILE}")
     if done["failures"]:
         print(f"{len(done['failures'])} files could not be drawn: {args.output}/{FAILURES_FILE}")
