@@ -64,7 +64,7 @@ class ResizeCrop:
         image = _resized(image, *(max(least, int(factor * side + 1e-9))
                                   for least, side in zip((width, height), image.size, strict=True)))  # fmt: skip
         free = image.width - width, image.height - height
-        left, top = (int(torch.randint(side + 1, ())) if self.random else side // 2 for side in free)
+        left, top = (int(torch.randint(side + 1, ())) if self.random else round(side / 2) for side in free)
         return image.crop((left, top, left + width, top + height))
 
 
