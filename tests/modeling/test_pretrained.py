@@ -1,12 +1,22 @@
 import shutil
 
 import pytest
+import timm
 import torch
 
 from fastreid.config import get_cfg
-from fastreid.modeling.backbones import BACKBONE_REGISTRY, build_backbone, build_resnet_backbone, pretrained
+from fastreid.modeling import build_model
+from fastreid.modeling.backbones import (
+    BACKBONE_REGISTRY,
+    build_backbone,
+    build_effnet_backbone,
+    build_resnet_backbone,
+    build_timm_backbone,
+    pretrained,
+)
 from fastreid.modeling.backbones.pretrained import load_pretrained
 from fastreid.modeling.backbones.pretrained_urls import PRETRAINED_URLS, pretrained_url
+from fastreid.modeling.backbones.vision_transformer import ReidTransformer
 from fastreid.utils.files import sha256_of
 
 
@@ -43,13 +53,60 @@ def test_loads_every_usual_wrapping(tmp_path, weights, wrap, caplog):
     assert "Pretrained backbone weights" not in caplog.text
 
 
-def test_grey_input_sums_the_first_convolution(tmp_path, weights):
-    path = save(tmp_path / "w.pth", weights)
-    options = {"pretrain": True, "pretrain_path": path}
-    grey, colour = (small(**options, in_channels=c).eval() for c in (1, 3))
+def short_transformer(in_channels, pretrain_path):
+    backbone = ReidTransformer((32, 32), in_chans=in_channels, depth=1, num_heads=8)
+    if pretrain_path:
+        load_pretrained(backbone, pretrain_path)
+    return backbone
+
+
+# networks by the number of channels and the file to start from; the file is written from the one for colour
+GREY = {
+    "resnet": lambda c, path: small(in_channels=c, pretrain=bool(path), pretrain_path=path),
+    "effnet": lambda c, path: build_effnet_backbone(depth="b0", in_channels=c, pretrain=bool(path), pretrain_path=path),
+    "transformer": short_transformer,
+    "timm": lambda c, path: build_timm_backbone(
+        2, depth="test_efficientnet", in_channels=c, img_size=(32, 32), pretrain=bool(path), pretrain_path=path),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", GREY)
+def test_grey_input_sums_the_first_convolution(tmp_path, family, caplog):
+    colour = GREY[family](3, "").eval()
+    grey = GREY[family](1, save(tmp_path / "w.pth", colour.state_dict())).eval()
+    assert "of another shape" not in caplog.text
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        out, expected = grey(x), colour(x.expand(2, 3, 32, 32))
+    assert (out - expected).abs().max() < 1e-3 * expected.abs().max()  # a fresh EfficientNet gives tiny numbers
+
+
+def test_weights_of_timm_are_summed_too(monkeypatch):
+    """``timm:NAME``, the public weights of EfficientNet and others, is read with three channels."""
+    colour = timm.create_model("test_resnet", num_classes=0).eval()
+    asked = []
+    monkeypatch.setattr(pretrained, "create_timm", lambda name, **options: asked.append((name, options)) or colour)
+    options = {"pretrain": True, "pretrain_path": "timm:test_resnet.r160_in1k"}
+    grey = build_timm_backbone(2, depth="test_resnet", in_channels=1, img_size=(32, 32), **options).eval()
+    assert asked == [("test_resnet.r160_in1k", {"pretrained": True})]
     x = torch.randn(1, 1, 32, 32)
     with torch.no_grad():
-        assert torch.allclose(grey(x), colour(x.expand(1, 3, 32, 32)), atol=1e-4)
+        torch.testing.assert_close(grey(x), colour.forward_features(x.expand(1, 3, 32, 32)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_whole_model_for_grey_images_starts_as_the_one_for_three_equal_channels(tmp_path):
+    """With one mean and standard deviation for all channels; its own checkpoint is the file to start from."""
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DEPTH", "10x", "MODEL.BACKBONE.WIDTH", 8,
+                         "MODEL.PIXEL_MEAN", [127.5], "MODEL.PIXEL_STD", [100.0]])  # fmt: skip
+    colour = build_model(cfg).eval()
+    path = save(tmp_path / "model.pth", {"model": colour.state_dict()})
+    cfg.merge_from_list(["INPUT.CHANNELS", 1, "MODEL.BACKBONE.PRETRAIN", True, "MODEL.BACKBONE.PRETRAIN_PATH", path])
+    images = torch.randint(256, (2, 1, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        out, expected = build_model(cfg).eval()(images), colour(images.expand(2, 3, 32, 32))
+    assert expected.std() > 0
+    torch.testing.assert_close(out, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_reports_what_did_not_fit(tmp_path, weights, caplog):
@@ -133,8 +190,6 @@ def test_public_addresses(backbone, variant, file):
 
 
 def test_every_source_belongs_to_a_backbone_and_exists_in_timm():
-    import timm
-
     assert set(PRETRAINED_URLS) <= set(BACKBONE_REGISTRY.names())
     sources = [source for variants in PRETRAINED_URLS.values() for source in variants.values()]
     in_timm = [source.removeprefix("timm:") for source in sources if source.startswith("timm:")]
