@@ -179,7 +179,7 @@ def sofa(draws: Draws) -> list[Part]:
     back_depth = draws.between("back depth", 15, 24)
     back_width = draws.choice("back width", (width, inner))
     parts.append(
-        s.cushion(back_width, back_depth, seat_height + back - 2, soft, (0, (depth - back_depth) / 2, lift + 2))
+        s.cushion(back_width, back_depth, seat_height + back - 2, soft, (0, (depth - back_depth) / 2 - 1.6, lift + 2))
     )
     parts += _sofa_arms(arm_kind, inner, arm, depth, lift, seat_height + draws.between("arm rise", 12, 26), soft)
     cushions = draws.choice("cushions", ("each", "bench"))
