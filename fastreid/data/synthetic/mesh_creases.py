@@ -11,7 +11,7 @@ from fastreid.data.synthetic.mesh_repair import EdgeTable
 # a gap in a crease is closed along edges of at least this share of the angle, turning by at most so many degrees
 WEAK_SHARE, LARGEST_TURN = 0.5, 40.0
 # lines with a free end that are shorter than this share of the object's size are noise of the tessellation
-SHORTEST = 0.04
+SHORTEST = 0.06
 
 
 def crease_edges(vertices: np.ndarray, table: EdgeTable, cosine: np.ndarray, crease: float) -> np.ndarray:

@@ -13,7 +13,9 @@ from fastreid.data.synthetic.surface import CREASE_DEGREES, Folds, Surface, link
 # triangles at a smaller angle lie in one plane
 FLAT_DEGREES = 0.5
 # edges at a larger angle are the outline where no smooth contour runs
-BEND_DEGREES = 4.0
+BEND_DEGREES = 1.5
+# a triangle lower than this share of the object's size lies as its neighbours do
+NEEDLE = 1.5e-3
 
 
 def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
@@ -35,7 +37,8 @@ def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
         vertices, triangles, sheet, part = unite(vertices, triangles, sheet)
     normals = _face_normals(vertices, triangles)
     table = edge_table(triangles)
-    cosine = _cosines(table, normals)
+    steady = _steadied(vertices, triangles, normals, table)
+    cosine = _cosines(table, steady)
     bent = cosine < np.cos(np.radians(BEND_DEGREES))
     if mesh.edges is None:
         # parts that lie flush are parts still
@@ -45,7 +48,7 @@ def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
         hard = _listed(table.ends, mesh.edges)
         # such authors model by hand: on coarse facets a smooth contour is off the outline of the depth buffer
         split = hard | bent
-    corner = _corner_normals(vertices, triangles, normals, table, cosine, split)
+    corner = _corner_normals(vertices, triangles, steady, table, cosine, split)
     ends, faces = _lines(mesh, table, hard, sheet)
     chains = link(ends, faces, np.zeros(len(ends), bool))
     bent &= (table.count == 2) & ~hard
@@ -66,6 +69,23 @@ def _face_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+
+
+def _steadied(vertices: np.ndarray, triangles: np.ndarray, normals: np.ndarray, table: EdgeTable) -> np.ndarray:
+    """Normals (T, 3) with those of needles, which turn anywhere, replaced by the mean of their neighbours'."""
+    corner = vertices[triangles]
+    sides = np.roll(corner, -1, axis=1) - corner
+    area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+    height = area / np.maximum(np.linalg.norm(sides, axis=2).max(1), 1e-300)
+    needle = height < NEEDLE * np.linalg.norm(np.ptp(corner.reshape(-1, 3), axis=0))
+    weighted = normals * np.where(needle, 0, area)[:, None]
+    f, g = table.faces[table.count == 2].T
+    sign = np.where(table.opposed[table.count == 2], 1, -1)[:, None]
+    around = np.zeros_like(normals)
+    np.add.at(around, f, sign * weighted[g])
+    np.add.at(around, g, sign * weighted[f])
+    length = np.linalg.norm(around, axis=1, keepdims=True)
+    return np.where(needle[:, None] & (length > 0), around / np.maximum(length, 1e-300), normals)
 
 
 def _cosines(table: EdgeTable, normals: np.ndarray) -> np.ndarray:
