@@ -25,7 +25,9 @@ class Family:
 
 
 # held true by a test
-MIRRORED = {"chair", "container", "handbag", "lamp", "loudspeaker", "shoe", "sofa", "stool", "table"}
+MIRRORED = {
+    "chair", "container", "dumbbell", "eyeglasses", "handbag", "lamp", "loudspeaker", "shoe", "sofa", "stool", "table",
+}  # fmt: skip
 FAMILIES: dict[str, Family] = {}
 
 
@@ -49,6 +51,7 @@ def get_family(name: str) -> Family:
 from fastreid.data.synthetic.families import (  # noqa: E402
     clocks,
     cutlery,
+    drone,
     dumbbell,
     electronics,
     faucet,
@@ -62,6 +65,8 @@ from fastreid.data.synthetic.families import (  # noqa: E402
     seats,
     tableware,
     tools,
+    toys,
     vehicles,
+    watches,
     wear,
 )
