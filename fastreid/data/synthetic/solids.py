@@ -50,7 +50,8 @@ def cushion(width: float, depth: float, height: float, radius: float, at: Point 
     sphere = kernel().Manifold.sphere(radius, 16)
     w, d, h = width / 2 - radius, depth / 2 - radius, height / 2 - radius
     centres = [(x, y, z) for x in (-w, w) for y in (-d, d) for z in (-h, h)]
-    ball_hull = kernel().Manifold.batch_hull([sphere.translate(centre) for centre in centres])
+    # rarely the hull of many balls has a sliver that a union sets free; the hull of the result has not
+    ball_hull = kernel().Manifold.batch_hull([sphere.translate(centre) for centre in centres]).hull()
     return ball_hull.translate((at[0], at[1], at[2] + height / 2))
 
 
@@ -199,6 +200,21 @@ def emboss(body, tool, shift: Point):
 def forward(solid):
     """Turn a solid built upwards (z) so that its top faces the front and its y becomes up."""
     return solid.rotate((90, 0, 0))
+
+
+def ribbon(path: np.ndarray, thickness: float | np.ndarray, width: float, closed: bool = False):
+    """Flat band along a curve (N, 2) in x and z, ``width`` wide in y; ``thickness``: one, or one per point.
+
+    With ``closed`` the last point joins the first (a ring).
+    """
+    path = np.asarray(path, dtype=float)
+    along = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
+    normal = (along / np.linalg.norm(along, axis=1, keepdims=True))[:, ::-1] * (1, -1)
+    half = np.reshape(thickness, (-1, 1)) / 2 * normal
+    if not closed:
+        return plate(np.vstack([path + half, (path - half)[::-1]]), width)
+    one, other = plate(path + half, width), plate(path - half, width)
+    return (one - other) + (other - one)
 
 
 def union(solids: Sequence):

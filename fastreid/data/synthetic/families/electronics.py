@@ -104,20 +104,13 @@ def _band(draws: Draws, spread: float, foot: float, rise: float) -> list:
         ends = [s.cushion(1.1, 1.3 * width, 1.4, 0.3, (sign * spread, 0, foot - 0.4)) for sign in (-1, 1)]
         low = arch * (0.985, 1) - (0, 1.5 if kind == "suspended" else 0)
         inner = slice(0, 29) if kind == "suspended" else slice(9, 20)
-        return [*rails, *ends, _strip(low[inner], 0.5, (1.4 if kind == "suspended" else 1.15) * width)]
-    strip = _strip(arch, 0.55, width)
-    return [strip] if kind == "strap" else [strip, _strip(arch[7:22] * (0.97, 1) - (0, 0.5), 1.2, 1.25 * width)]
+        return [*rails, *ends, s.ribbon(low[inner], 0.5, (1.4 if kind == "suspended" else 1.15) * width)]
+    strip = s.ribbon(arch, 0.55, width)
+    return [strip] if kind == "strap" else [strip, s.ribbon(arch[7:22] * (0.97, 1) - (0, 0.5), 1.2, 1.25 * width)]
 
 
 def _tube(arch: np.ndarray, y: float, radius: float, flat: float):
     return s.tube(np.column_stack([arch[:, 0], np.full(len(arch), y), arch[:, 1]]), radius, flat, segments=12)
-
-
-def _strip(arch: np.ndarray, thickness: float, width: float):
-    """Flat band of constant thickness along a curve (N, 2) in x and z."""
-    along = np.gradient(arch, axis=0)
-    normal = (along / np.linalg.norm(along, axis=1, keepdims=True))[:, ::-1] * (1, -1) * thickness / 2
-    return s.plate(np.vstack([arch + normal, (arch - normal)[::-1]]), width)
 
 
 def _microphone(draws: Draws, spread: float, depth: float):
