@@ -192,11 +192,6 @@ def sink(body, tool, shift: Point):
     return body - (tool - body.translate(tuple(shift)))
 
 
-def emboss(body, tool, shift: Point):
-    """Raise the surface of ``body`` inside ``tool`` by the vector ``shift``, which points out of the body."""
-    return body + (tool ^ body.translate(tuple(shift)))
-
-
 def forward(solid):
     """Turn a solid built upwards (z) so that its top faces the front and its y becomes up."""
     return solid.rotate((90, 0, 0))
