@@ -29,6 +29,8 @@ EXTRAS = {
     # the same module as faiss-cpu: `pip uninstall faiss-cpu` first
     "gpu": ["faiss-gpu>=1.9"],
     "synth": ["manifold3d>=3.1"],
+    # manifold3d: lines where parts of a model penetrate each other
+    "meshes": ["trimesh>=4.6", "manifold3d>=3.1"],
     "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
     "dev": [
         "pytest>=8",

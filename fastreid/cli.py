@@ -12,6 +12,7 @@ COMMANDS = {
     "export": ("fastreid.engine.export:main", "write a model as ONNX, TorchScript or safetensors"),
     "check-submission": ("fastreid.evaluation.submission:main", "say what is wrong with a result.npy"),
     "minipatent": ("fastreid.data.synthetic.generate:main", "draw the MiniPatent data set"),
+    "render-designs": ("fastreid.data.synthetic.meshes:main", "draw 3D models as patents"),
     "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
 }
 

@@ -26,7 +26,6 @@ from fastreid.data.synthetic.generate import (
     write_lists,
 )
 from fastreid.data.synthetic.mesh_files import UP_AXES, read_mesh, turn_upright
-from fastreid.data.synthetic.mesh_surface import surface_of_mesh
 from fastreid.data.synthetic.plan import Plan, plan_patent
 from fastreid.data.synthetic.projection import VIEWS
 from fastreid.data.synthetic.style import STYLES
@@ -197,6 +196,8 @@ def plan_mesh(job: MeshJob, settings: MeshSettings, val: float) -> Plan:
 
 def draw_mesh(job: MeshJob, root: Path, settings: MeshSettings, val: float) -> str:
     """Draw the figures of one file; return why it cannot be drawn, or ``""``."""
+    from fastreid.data.synthetic.mesh_surface import surface_of_mesh
+
     try:
         up = UP_AXES[job.path.suffix.lower()] if settings.up == "auto" else settings.up
         surface = surface_of_mesh(turn_upright(read_mesh(job.path), up), settings.crease)
