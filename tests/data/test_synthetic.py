@@ -11,7 +11,7 @@ import itertools
 
 from fastreid.data.synthetic import solids as s
 from fastreid.data.synthetic.contours import contours
-from fastreid.data.synthetic.draws import Draws
+from fastreid.data.synthetic.draws import Draws, SiblingDraws
 from fastreid.data.synthetic.families import FAMILIES
 from fastreid.data.synthetic.projection import VIEWS, Camera, project, rotation
 from fastreid.data.synthetic.render import render, visible_lines
@@ -56,6 +56,21 @@ def test_draws_do_not_depend_on_order():
     first = [one.between("a", 0, 1), one.choice("b", range(100)), one.integer("c", 0, 9)]
     assert first == [two.integer("c", 0, 9), two.choice("b", range(100)), two.between("a", 0, 1)][::-1]
     assert one.child("x").between("a", 0, 1) != one.between("a", 0, 1)
+
+
+def test_sibling_draws_share_what_is_discrete_and_differ_a_little_in_the_rest():
+    line = Draws(5, 6)
+    siblings = [SiblingDraws(5, 6, sibling=k, sigma=0.08) for k in range(200)]
+    assert {each.choice("b", range(100)) for each in siblings} == {line.choice("b", range(100))}
+    assert {each.integer("c", 0, 90) for each in siblings} == {line.integer("c", 0, 90)}
+    for draws, of in ((siblings, line), ([each.child("x") for each in siblings], line.child("x"))):
+        values = np.array([each.between("a", 10, 30) for each in draws])
+        assert len(np.unique(values)) == 200
+        assert values == pytest.approx(of.between("a", 10, 30), abs=20 * 0.08 * 4.5)
+        assert 0.06 < values.std() / 20 < 0.1
+    wild = [SiblingDraws(5, 6, sibling=k, sigma=1.0).between("a", 10, 30) for k in range(300)]
+    assert 10 <= min(wild) < max(wild) <= 30
+    assert siblings[3].between("a", 10, 30) == SiblingDraws(5, 6, sibling=3, sigma=0.08).between("a", 10, 30)
 
 
 def test_weighted_choice_follows_the_weights():

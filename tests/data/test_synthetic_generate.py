@@ -1,7 +1,9 @@
 """MiniPatent on disk: plans, layout, lists, resuming, refusals, and the data set class."""
 
+import collections
 import datetime
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +64,73 @@ def test_plans_follow_the_rules_of_deeppatent():
     assert first.count("perspective") < 0.5 * len(first)  # the number does not give the view away
     assert {len(plan.figures) for plan in plans} == {3, 4, 5, 6, 7}
     assert 0.1 < np.mean([bool(plan.style.label) for plan in plans]) < 0.5
+
+
+def test_numbers_grow_with_dates_over_all_splits_and_every_week_has_its_share():
+    settings = Settings(num_train=400, num_val=100, num_test=100)
+    plans = [plan_design(split, index, settings) for split in SPLITS for index in range(settings.count(split))]
+    in_order = sorted(plans, key=lambda plan: plan.patent_id)
+    assert [plan.date for plan in in_order] == sorted(plan.date for plan in plans)
+    assert len({plan.patent_id for plan in plans}) == len(plans)
+    weeks = collections.Counter(plan.date for plan in plans if plan.split == "train")
+    assert len(weeks) == 78
+    assert max(weeks.values()) - min(weeks.values()) <= 1
+    last = [plan_design(split, Settings.most(split) - 1, settings).patent_id for split in SPLITS]
+    assert all(re.fullmatch(r"USD0\d{6}", patent_id) for patent_id in last)
+
+
+def test_families_take_turns_in_every_split():
+    for split in SPLITS:
+        for siblings in (1, 3):
+            settings = Settings(siblings=siblings)
+            families = [plan_design(split, index, settings).family.name for index in range(33 * siblings)]
+            assert set(collections.Counter(families).values()) == {siblings}
+
+
+def test_siblings_are_patents_of_one_line():
+    plain, lines = Settings(), Settings(siblings=3)
+    plans = [plan_design("test", index, lines) for index in range(9)]
+    assert [plan.line for plan in plans] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert len({plan.patent_id for plan in plans}) == 9
+    for first in (0, 3, 6):
+        line = plans[first : first + 3]
+        assert len({(plan.family.name, plan.style) for plan in line}) == 1
+        assert len({plan.shape.between("width", 0, 1) for plan in line}) == 3
+        assert {plan.shape.choice("kind", range(50)) for plan in line} == {
+            plan_design("test", first // 3, plain).shape.choice("kind", range(50))
+        }
+        assert len({plan.figures for plan in line}) == 3
+    assert plan_design("test", 4, Settings(siblings=1)).metadata() == plan_design("test", 4, plain).metadata()
+
+
+def test_half_of_the_patents_leave_out_a_side_that_is_a_mirror_image():
+    settings, with_both, with_one = Settings(), {True: 0, False: 0}, {True: 0, False: 0}
+    for index in range(1500):
+        plan = plan_design("train", index, settings)
+        views = {figure.camera.view for figure in plan.figures}
+        assert len(views) >= 3
+        said = [figure for figure in plan.metadata()["figures"] if "mirror image" in figure["caption"]]
+        assert len(said) == (plan.family.mirrored and len(views & {"left", "right"}) == 1)
+        if len(views) >= 6 or (len(views) == 5 and not {"left", "right"} & views):
+            with_both[plan.family.mirrored] += {"left", "right"} <= views
+            with_one[plan.family.mirrored] += not {"left", "right"} <= views
+    assert with_both[False] / (with_both[False] + with_one[False]) > 0.8
+    assert 0.3 < with_both[True] / (with_both[True] + with_one[True]) < 0.75
+
+
+def test_broken_lines_are_noted(small, tmp_path):
+    from fastreid.data.synthetic.surface import build_surface
+
+    settings = Settings(num_train=0, num_val=33, num_test=0, size=64)
+    generate(tmp_path, settings, workers=0)
+    records = [json.loads(line) for line in (tmp_path / "metadata.jsonl").read_text().splitlines()]
+    for index, record in enumerate(records):
+        plan = plan_design("val", index, settings)
+        partly = not build_surface(plan.family.build(plan.shape)).claimed.all()
+        assert ("note" in record) == partly
+        assert record["claim"].startswith("The ornamental design for ")
+        assert record["classification"].endswith(f"{record['locarno'][:2]}-{record['locarno'][2:]}")
+    assert 0 < sum("note" in record for record in records) < 33
 
 
 def test_plan_depends_on_seed_split_and_index_only():
@@ -182,6 +251,7 @@ def test_interrupted_run_continues_and_a_larger_one_extends(tmp_path):
     [
         ({"size": 128}, "drawn with size=64, but size=128 is asked"),
         ({"seed": 1}, "drawn with seed=7, but seed=1 is asked"),
+        ({"siblings": 2}, "drawn with siblings=1, but siblings=2"),
         ({"style": "fixed"}, "drawn with style='mixed', but style='fixed'"),
         ({"num_val": 1}, "holds num_val=2 designs, but 1 are asked"),
     ],
@@ -246,6 +316,19 @@ def test_data_set_reads_what_was_drawn(small):
     assert not (paths[0] & paths[1])
     assert not (paths[0] & paths[2])
     assert not (paths[1] & paths[2])
+
+
+def test_data_set_passes_style_and_siblings_on(tmp_path):
+    from fastreid.data.datasets.minipatent import MiniPatent
+
+    options = {"num_train": 2, "num_val": 0, "num_test": 0, "size": 64, "style": "fixed", "siblings": 2}
+    MiniPatent(root=tmp_path, **options)
+    written = json.loads((tmp_path / "settings.json").read_text())
+    assert {name: written[name] for name in options} == options
+    records = [json.loads(line) for line in (tmp_path / "metadata.jsonl").read_text().splitlines()]
+    assert [record["line"] for record in records] == [0, 0]
+    with pytest.raises(ValueError, match="style='fixed', but style='mixed'"):
+        MiniPatent(root=tmp_path, **options | {"style": "mixed"})
 
 
 def test_data_set_draws_on_first_use_and_refuses_other_settings(tmp_path):

@@ -50,10 +50,15 @@ class Settings:
     def __post_init__(self):
         require_choice("style of MiniPatent", self.style, STYLES)
         limits = {"size": (64, 2048), "seed": (0, 2**32 - 1), "siblings": (1, 10)}
-        limits |= {f"num_{split}": (0, WEEKS * share) for split, (_, share) in SPLITS.items()}
+        limits |= {f"num_{split}": (0, self.most(split)) for split in SPLITS}
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} of MiniPatent must be {low} to {high}; got {getattr(self, name)}")
+
+    @staticmethod
+    def most(split: str) -> int:
+        """Designs that a split can hold."""
+        return WEEKS * SPLITS[split][1]
 
     def count(self, split: str) -> int:
         return getattr(self, f"num_{split}")
