@@ -51,7 +51,7 @@ def _cup_outline(kind: str, radius: float) -> np.ndarray:
     if kind == "hexagon":
         return s.ellipse(2 * radius, 2.2 * radius, 6)[:, ::-1] * (1, -1)
     width = {"round": 2.0, "oval": 1.6, "egg": 1.75}[kind] * radius
-    outline = s.ellipse(width, 2.2 * radius if kind != "round" else width, 36)
+    outline = s.ellipse(width, 2.2 * radius if kind != "round" else width, 30)
     if kind == "egg":
         outline[:, 0] *= 1 + 0.22 * outline[:, 1] / radius
     return outline
@@ -181,14 +181,14 @@ def _mouse_body(draws: Draws, kind: str, length: float, width: float, height: fl
     waist = {"waisted": 0.16, "ergonomic": 0.08}.get(kind, 0.0)
     shear = {"ergonomic": -0.22, "vertical": -0.55}.get(kind, 0.0)
     rings = []
-    for t in (1 - np.cos(np.linspace(0.02, np.pi - 0.02, 26))) / 2:
+    for t in (1 - np.cos(np.linspace(0.02, np.pi - 0.02, 22))) / 2:
         round_front = (1 - (1 - min(t / 0.35, 1)) ** nose) ** (1 / nose)
         round_tail = (1 - (1 - min((1 - t) / 0.45, 1)) ** tail) ** (1 / tail)
         half = 0.5 * width * max(round_front * round_tail * (1 - waist * np.exp(-(((t - 0.42) / 0.17) ** 2))), 0.04)
         top = height * float(np.interp(t, *tops.T)) * max(round_front**0.5 * round_tail**0.6, 0.1)
-        section = s.ellipse(2 * half, 2 * top, 36, power)
+        section = s.ellipse(2 * half, 2 * top, 30, power)
         z = np.maximum(section[:, 1], 0)
-        rings.append(np.column_stack([section[:, 0] + shear * (z - 0.3 * height), np.full(36, (t - 0.5) * length), z]))
+        rings.append(np.column_stack([section[:, 0] + shear * (z - 0.3 * height), np.full(30, (t - 0.5) * length), z]))
     return s.loft(np.array(rings))
 
 
