@@ -184,6 +184,15 @@ def test_what_is_no_label(rectangles):
     assert find_labels(InkGroups.of(page((20, 20, 180, 200), *rectangles) < 128)) == set()
 
 
+def test_parallel_strokes_are_no_label():
+    """Strokes of glass: their boxes overlap along every line, which those of letters hardly do."""
+    values = page((20, 20, 180, 200))
+    for start in (0, 5, 10):
+        for step in range(14):
+            values[280 - step, 40 + start + step] = 0
+    assert find_labels(InkGroups.of(values < 128)) == set()
+
+
 def test_a_page_with_nothing_but_a_label_keeps_it():
     values = put(page(), label(), 100, 100)
     assert crop(values, labels=False).shape == label().shape

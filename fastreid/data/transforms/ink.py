@@ -16,6 +16,7 @@ LABEL_LENGTH = (1.8, 9.0)  # of the line, in CAP
 LABEL_SIGNS = (3, 14)  # separate pieces of ink, without
 LABEL_DUST = 0.1  # ... those below this, in CAP
 LABEL_TALL = 0.7  # at least three signs have this share of CAP (F, G, the digit) ...
+LABEL_OVERLAP = 0.4  # ... that overlap no more than this along the line, in the width of the narrower one ...
 LABEL_WIDE = 1.3  # ... and no sign is wider than this, in CAP, but lines below the text
 LABEL_LINE = 1.45  # no more than this, in CAP, from the top of the highest to the foot of the lowest sign
 NUMBER_AWAY = 5.0  # a number may stand apart from "FIG." by this, in heights of the line ...
@@ -148,14 +149,23 @@ def _is_line(across: np.ndarray, along: np.ndarray, page: int) -> bool:
     signs = np.maximum(np.ptp(across, axis=1), np.ptp(along, axis=1)) > LABEL_DUST * cap
     across, along = across[signs], along[signs]
     heights, widths = np.ptp(across, axis=1), np.ptp(along, axis=1)
+    tall = along[heights >= LABEL_TALL * cap]
     return bool(
         LABEL_SIGNS[0] <= len(heights) <= LABEL_SIGNS[1]
         and LABEL_CAP[0] * page <= cap <= LABEL_CAP[1] * page
         and LABEL_LENGTH[0] * cap <= np.ptp(along) <= LABEL_LENGTH[1] * cap
-        and (heights >= LABEL_TALL * cap).sum() >= 3
+        and len(tall) >= 3
+        and not _overlap(tall[np.argsort(tall[:, 0])])
         and widths[heights > cap / 3].max() <= LABEL_WIDE * cap
         and np.ptp(across) <= LABEL_LINE * cap
     )
+
+
+def _overlap(signs: np.ndarray) -> bool:
+    """Whether any of these (start, end), in order, overlaps the next more than letters do (parallel strokes)."""
+    narrower = np.ptp(signs, axis=1)
+    narrower = np.minimum(narrower[:-1], narrower[1:])
+    return bool((signs[:-1, 1] - signs[1:, 0] > LABEL_OVERLAP * narrower).any())
 
 
 def _is_number_of(line: np.ndarray, other: np.ndarray) -> bool:
