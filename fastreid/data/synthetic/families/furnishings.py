@@ -24,7 +24,7 @@ def table(draws: Draws) -> list[Part]:
         "hexagon": lambda: s.ellipse(width, depth, 6),
     }.get(shape, lambda: s.ellipse(width, depth))()
     parts = [s.prism(outline, thickness, (0, 0, z))]
-    inset = {"rectangle": 0.44, "rounded": 0.42, "hexagon": 0.3}.get(shape, 0.31)
+    inset = {"rectangle": 0.44, "rounded": 0.42, "hexagon": 0.26}.get(shape, 0.31)
     w, d, top = inset * width, inset * depth, z + 0.5 * thickness
     corners = s.grid((-w, w), (-d, d))
     base = draws.choice("base", ("legs", "legs", "pedestal", "trestle", "panels"))
