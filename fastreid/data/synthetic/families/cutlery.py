@@ -13,12 +13,13 @@ def cutlery(draws: Draws) -> list[Part]:
     """Upright, its broad face to the front: handle below z = 0, head above."""
     kind = draws.choice("kind", ("spoon", "spoon", "fork", "fork", "knife", "knife", "spork"))
     length, neck = draws.between("handle length", 11, 16), draws.between("neck", 0.65, 0.9)
-    neck *= 1.9 if kind == "knife" else 1.0
+    neck, length = (1.9 * neck, 0.85 * length) if kind == "knife" else (neck, length)
     head = _knife_blade(draws) if kind == "knife" else _bowl_or_tines(draws, kind, neck)
-    handle = _cutlery_handle(draws, length, neck, 0.0 if kind == "knife" else draws.choice("bend", (0.0, 0.06, 0.1)))
+    bend = 0.0 if kind == "knife" else draws.choice("bend", (0.0, 0.06, 0.1))
+    which = draws.choice("unclaimed", ("none", "none", "none", "handle", "head"))
+    handle = _cutlery_handle(draws, length, neck, bend, plain=which == "handle")
     if draws.chance("bolster", 0.3):
         handle += s.prism(s.ellipse(neck + 0.8, 0.4 * neck + 1.1), 1.1, (0, 0, -0.6))
-    which = draws.choice("unclaimed", ("none", "none", "none", "handle", "head"))
     return [Part(head, which != "head"), Part(handle, which != "handle")]
 
 
@@ -32,19 +33,22 @@ HANDLES = {
 }
 
 
-def _cutlery_handle(draws: Draws, length: float, neck: float, bend: float):
-    """From z = -length to just above 0, where it is ``neck`` wide; it swings backwards by ``bend`` of its length."""
+def _cutlery_handle(draws: Draws, length: float, neck: float, bend: float, plain: bool):
+    """From z = -length to just above 0, where it is ``neck`` wide; it swings backwards by ``bend`` of its length.
+
+    ``plain``: nothing is sunk into it, for the broken lines of two edges that coincide would join into a full one.
+    """
     shares = HANDLES[draws.choice("handle", tuple(HANDLES))]
     end, share = draws.between("end", 1.7, 2.5), (1 - np.cos(np.linspace(0, np.pi, 30))) / 2
     curve = s.spline(list(zip(np.linspace(0, 1, len(shares)), shares, strict=True)), 40)
     width = neck + (end - neck) * np.interp(share, *curve.T)
     roundness = draws.choice("tip", (1.0, 2.0, 5.0))
     width *= (1 - (1 - np.clip(share / 0.09 + 0.02, 0, 1)) ** roundness) ** (1 / roundness)
-    thick = draws.choice("section", (0.75, 0.95)) * (1.5 - 0.65 * share)
+    thick = draws.choice("section", (0.85, 1.05)) * (1.5 - 0.65 * share)
     z, y = share * (length + 0.8) - length, bend * length * np.sin(np.pi * share) - 0.1
     body = s.paddle(z, width, thick, y, draws.choice("edge", (2.0, 4.0)))
     ornament = draws.choice("ornament", ("none", "none", "hole", "panel", "bars"))
-    if ornament == "none" or shares[0] < 0.5:
+    if plain or ornament == "none" or shares[0] < 0.5:
         return body
     if ornament == "hole":
         return body - s.plate(s.ellipse(0.5 * end, 0.9 * end), 30, (0, 0, 0.85 * end - length))
@@ -98,7 +102,7 @@ def _fork_head(draws: Draws, width: float, length: float, neck: float):
 
 
 def _knife_blade(draws: Draws):
-    length, width = draws.between("blade", 8, 12), draws.between("blade width", 1.5, 2.3)
+    length, width = draws.between("blade", 7, 10), draws.between("blade width", 1.5, 2.3)
     kind = draws.choice("blade kind", ("table", "steak", "butter", "cheese"))
     edge = {
         "table": [(-0.25, -0.8), (-0.5, 0.6), (-0.55, 0.75 * length), (-0.35, 0.95 * length), (0.2, length)],
@@ -109,7 +113,7 @@ def _knife_blade(draws: Draws):
     back = {"cheese": [(0.75, length), (0.5, 0.8 * length)], "butter": [(0.45, 0.9 * length)]}.get(kind, [])
     curve = s.spline(edge, 40) * (width, 1)
     rear = np.array([*back, (0.5, 0.7 * length), (0.5, 0.6), (0.25, -0.8)]) * (width, 1)
-    blade = s.plate(np.vstack([curve, rear]), 0.5)
+    blade = s.plate(np.vstack([curve, rear]), 0.6)
     if kind == "steak" or draws.chance("serrated", 0.2):
         places = np.arange(0.3 * length, 0.75 * length, 0.65)
         at = np.interp(places, curve[:, 1], curve[:, 0])
