@@ -101,7 +101,7 @@ def _faces(draws: Draws, f: _Frame, body):
     rear = [*tails, s.plate(s.rectangle(0.52, 0.13), 0.5 * f.length, (0, 0, 0.62 * z + 0.38 * f.clear))]
     door, *second = _doors(draws, f)
     reliefs = [*(x.translate((0, -f.length / 2, 0)) for x in front), *(x.translate((0, f.length / 2, 0)) for x in rear)]
-    body = s.engrave(body.simplify(0.01), s.union([*reliefs, door]), RELIEF)
+    body = s.engrave(body, s.union([*reliefs, door]), RELIEF)
     # another depth, so that a line parts the doors
     return s.engrave(body, second[0], 2 * RELIEF) if second else body
 
@@ -144,13 +144,14 @@ def _cabin(draws: Draws, f: _Frame):
     )
     top = draws.between("tumble home", 0.62, 0.76) * w
     front = _soft(np.array([(-0.9 * w, low), (0.9 * w, low), (top, high), (-top, high)]), 0.08)
-    cabin = (s.side_plate(side, 3) ^ s.plate(front, 9)).simplify(0.01)
+    cabin = s.side_plate(side, 3) ^ s.plate(front, 9)
     openings = [
         s.plate(s.offset(front, -0.1), 9).trim_by_plane((0, 0, 1), f.belt + 0.06),
         *([] if f.kind == "roadster" else [_side_windows(draws, f, s.offset(side, -0.09))]),
     ]
     if f.kind not in ("roadster", "pickup") and draws.chance("sun roof", 0.3):
-        openings.append(s.prism(s.rectangle(1.1 * top, 0.25 * (d - a), 0.08, 4), 9, (0, (2 * b + c) / 3, f.belt)))
+        hatch = s.rectangle(1.1 * top, 0.45 * min(c - b, 1.6), 0.08, 4)
+        openings.append(s.prism(hatch, 9, (0, b + 0.45 * min(c - b, 1.6), f.belt)))
     return s.engrave(cabin, s.union(openings), RELIEF)
 
 
