@@ -198,7 +198,8 @@ def test_outline_of_coarse_facets_is_closed():
     surface = surface_of_mesh(Mesh(vertices, triangles, np.array([(0, 12)])))
     seen = project(surface, CAMERA, 400)
     assert not len(contours(surface, seen)[0])
-    chains = folds(surface.folds, seen)
+    chains, rims = folds(surface.folds, seen)
+    assert not len(rims.points)
     assert len(np.unique(chains.lines)) == 1
     assert chains.points[0] == chains.points[-1]
     distance = np.hypot(*(seen.xyz[chains.points, :2] - 200).T)
@@ -297,3 +298,14 @@ def test_without_manifold3d_parts_are_drawn_apart(monkeypatch, caplog):
 def test_links_of_no_edges():
     nothing = np.zeros((0, 2), np.int64)
     assert not len(link(nothing, nothing, np.zeros(0, bool)).points)
+
+
+def test_rims_of_an_author_who_lists_lines_bound_the_outline_alone():
+    """Two halves of a plate with a crack between them that is no line, and no other one either."""
+    vertices = np.array(
+        [(0, 0, 0), (2, 0, 0), (2, 2, 0), (0, 2, 0), (2.003, 0, 0), (4, 0, 0), (4, 2, 0), (2.003, 2, 0)]
+    )
+    triangles = np.array([(0, 1, 2), (0, 2, 3), (4, 5, 6), (4, 6, 7)])
+    mesh = Mesh(vertices, triangles, np.array([(0, 2)]))
+    size = 320 / 4
+    assert length_drawn(mesh, Camera("top", fill=0.8)) == pytest.approx((2 * 4 + 2 * 2 + 8**0.5) * size, rel=0.02)

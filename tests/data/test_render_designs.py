@@ -14,7 +14,7 @@ from PIL import Image
 from fastreid.data.datasets.filelist import FileList
 from fastreid.data.datasets.patent import DeepPatent
 from fastreid.data.synthetic.meshes import MeshSettings, find_meshes, main, plan_mesh, render_designs
-from tests.data.meshes import CUBE_TRIANGLES, ball, box, write_obj
+from tests.data.meshes import ball, box, write_obj
 
 SMALL = MeshSettings(size=64, seed=5)
 
@@ -121,8 +121,8 @@ def test_missing_patents_alone_are_drawn_again(models, tmp_path):
 
 
 def test_names_are_told_apart_by_their_folders(tmp_path):
-    for name in ("p/a", "q/a", "q/b"):
-        write_obj(tmp_path / name / "x.obj", *box((1, 2, 3)))
+    for height, name in enumerate(("p/a", "q/a", "q/b"), start=1):
+        write_obj(tmp_path / name / "x.obj", *box((1, 2, height)))
     inputs = [tmp_path / "p/a", tmp_path / "q/a", tmp_path / "q/b", tmp_path / "q/b/x.obj"]
     assert [job.key for job in find_meshes(inputs)] == ["b/x.obj", "p/a/x.obj", "q/a/x.obj"]
     assert len({plan_mesh(job, SMALL, 0).patent_id for job in find_meshes(inputs)}) == 3
@@ -196,9 +196,9 @@ def test_command_draws_the_good_ones_among_broken_files(repo, models, tmp_path):
     (bad / "number.obj").write_text("v 1 2 x\n")
     (bad / "nan.obj").write_text("v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     (bad / "point.obj").write_text("v 1 0 0\nv 1 0 0\nv 1 0 0\nf 1 2 3\n")
-    write_obj(bad / "good.obj", *box((1, 2, 3)))
+    write_obj(bad / "good.obj", *box((2, 2, 3)))
     for k in range(8):
-        write_obj(bad / f"cube{k}.obj", box((1, 1 + k, 1))[0], CUBE_TRIANGLES)
+        write_obj(bad / f"post{k}.obj", *box((1, 5 + k, 1)))
     command = [sys.executable, repo / "tools/render_designs.py", "--input", bad, models, "--output", tmp_path / "out"]
     command += ["--size", "64", "--workers", "2", "--gray", "--val", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -213,7 +213,7 @@ def test_command_draws_the_good_ones_among_broken_files(repo, models, tmp_path):
     assert "number.obj:1: could not convert" in failures[str(bad / "number.obj")]
     assert Image.open(next((tmp_path / "out").rglob("*.png"))).mode == "L"
     assert main([str(word) for word in command[2:]]) == 0
-    assert {Path(row["source"]).stem for row in metadata(tmp_path / "out")} >= {"good", "ball", "cube7"}
+    assert {Path(row["source"]).stem for row in metadata(tmp_path / "out")} >= {"good", "ball", "post7"}
 
 
 def test_command_without_any_good_file_fails(tmp_path, capsys):
@@ -223,3 +223,11 @@ def test_command_without_any_good_file_fails(tmp_path, capsys):
     assert "empty.obj holds no triangles" in capsys.readouterr().out
     assert main([*arguments, "--size", "1"]) == 1
     assert "size of drawn meshes must be 64 to 2048; got 1" in capsys.readouterr().err
+
+
+def test_copies_are_drawn_once(tmp_path, caplog):
+    for name in ("a/one", "b/two", "a/three"):
+        write_obj(tmp_path / f"{name}.obj", *box((1, 2, 3)))
+    write_obj(tmp_path / "b/one.obj", *box((1, 2, 4)))
+    assert [job.path.name for job in find_meshes([tmp_path / "a", tmp_path / "b"])] == ["one.obj", "one.obj"]
+    assert "b/two.obj has the content of another file and is left out" in caplog.text

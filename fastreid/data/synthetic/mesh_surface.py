@@ -51,7 +51,7 @@ def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
     corner = _corner_normals(vertices, triangles, steady, table, cosine, split)
     ends, faces = _lines(mesh, table, hard, sheet)
     chains = link(ends, faces, np.zeros(len(ends), bool))
-    bent &= (table.count == 2) & ~hard
+    bent &= (table.count < 3) & ~hard
     # the other side of a sheet has vertices of its own: the contours of both are found by vertex
     back = triangles[sheet][:, ::-1] + len(vertices)
     return Surface(

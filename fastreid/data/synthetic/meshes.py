@@ -32,7 +32,7 @@ from fastreid.data.synthetic.style import STYLES
 from fastreid.data.synthetic.surface import CREASE_DEGREES
 from fastreid.utils.command import entry_point
 from fastreid.utils.errors import require_choice
-from fastreid.utils.files import atomic_write
+from fastreid.utils.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def render_designs(
 
 
 def find_meshes(inputs: Sequence[str | os.PathLike], titles: dict[str, dict] | None = None) -> list[MeshJob]:
-    """Return the meshes among files and folders, ordered by key.
+    """Return the meshes among files and folders, ordered by key; of files with the same content the first alone.
 
     The key is the path below the given folder, with that folder's name; files that share it get further folders.
 
@@ -157,12 +157,17 @@ def find_meshes(inputs: Sequence[str | os.PathLike], titles: dict[str, dict] | N
     if not found:
         raise ValueError(f"No mesh ({', '.join(UP_AXES)}) in {', '.join(map(str, inputs))}")
     titles = titles or {}
-    jobs = []
-    for path, key in _distinct_keys(found).items():
+    jobs, known = [], set()
+    for key, path in sorted((key, path) for path, key in _distinct_keys(found).items()):
+        # the same form under two identities would make a model learn that it is not the same
+        if (content := sha256_of(path)) in known:
+            logger.warning("%s has the content of another file and is left out", path)
+            continue
+        known.add(content)
         words = re.sub(r"[\W_]+", " ", path.stem).strip().lower() or "article"
         row = titles.get(path.stem, {})
         jobs.append(MeshJob(path, key, row.get("title") or words, row.get("locarno") or ""))
-    return sorted(jobs, key=lambda job: job.key)
+    return jobs
 
 
 def _distinct_keys(found: dict[Path, int]) -> dict[Path, str]:

@@ -78,14 +78,16 @@ def visible_lines(
     # a crease between two faces that are turned away is hidden whatever the depth buffer says
     kinds = [(seen.xyz, creases, (seen.front[creases.faces] | (creases.faces < 0)).any(1), CREASE_TEST)]
     kinds += [(points, smooth, np.ones(len(smooth.points), bool), CONTOUR_TEST)]
-    if surface.folds is not None:
-        bent = folds(surface.folds, seen)
-        kinds += [(seen.xyz, bent, np.ones(len(bent.points), bool), CREASE_TEST)]
     lines, outline = [], []
+    if surface.folds is not None:
+        bent, rims = folds(surface.folds, seen)
+        kinds += [(seen.xyz, bent, np.ones(len(bent.points), bool), CREASE_TEST)]
+        shown = np.ones(len(rims.points), bool)
+        outline = _seen_lines(seen.xyz[rims.points], rims, shown, buffer, CREASE_TEST, seen.size)[1]
+        lines = [(line, False) for line in outline]
     for places, chains, shown, test in kinds:
-        if len(chains.points):
-            more = _seen_lines(places[chains.points], chains, shown, buffer, test, seen.size)
-            lines, outline = lines + more[0], outline + more[1]
+        more, outer = _seen_lines(places[chains.points], chains, shown, buffer, test, seen.size)
+        lines, outline = lines + more, outline + outer
     drawn = []
     for line, broken in lines:
         drawn += _dashes(line, style, unit) if broken else [line]
@@ -96,6 +98,8 @@ def _seen_lines(
     points: np.ndarray, chains: Chains, shown: np.ndarray, buffer: DepthBuffer, test: tuple, size: float
 ) -> tuple[list[tuple[np.ndarray, bool]], list[np.ndarray]]:
     """Visible runs (n, 2) of polylines and whether they are drawn broken; those of them that bound the drawing."""
+    if not len(points):
+        return [], []
     samples = sample(points, chains.lines, 1.0 / buffer.scale)
     # the last point of a polyline has no segment of its own: it goes with the one before
     last = np.append(samples.line[1:] != samples.line[:-1], True)
@@ -136,7 +140,7 @@ class _Paper:
     def text(self, label: str, camera: Camera) -> None:
         side = self.size * SUPERSAMPLING
         x = side * np.clip(0.5 + camera.shift[0], 0.2, 0.8)
-        font = _font(round(side * 0.042))
+        font = _font(round(side * 0.05))
         self.draw.text((x, side * (1 - camera.bottom / 2)), label, fill=0, font=font, anchor="mm")
 
     def scan(self, rng: np.random.Generator, radius: float) -> None:

@@ -48,8 +48,8 @@ class Chains:
 class Folds:
     """Edges that are no creases.
 
-    ends int64 (E, 2), vertex numbers; faces int64 (E, 2), the two triangles beside them; split bool (E,): their normals
-    differ, so that no smooth contour crosses the edge.
+    ends int64 (E, 2), vertex numbers; faces int64 (E, 2), the two triangles beside them, -1 for the second at an open
+    rim; split bool (E,): their normals differ, so that no smooth contour crosses the edge.
     """
 
     ends: np.ndarray
