@@ -63,6 +63,7 @@ def test_every_view_has_a_name_of_its_own():
         ("Electric kettle", "an electric kettle"),
         ("Eyeglasses", "eyeglasses"),
         ("Cutlery", "cutlery"),
+        ("Cookware", "cookware"),
         ("Wrist watch with straps", "a wrist watch with straps"),
         ("Glass", "a glass"),
         ("Unicycle", "a unicycle"),

@@ -20,7 +20,7 @@ NOTES = (
     "The broken lines depict portions of the {} that form no part of the claimed design.",
     "The broken lines in the drawings illustrate unclaimed subject matter and form no part of the claimed design.",
 )
-UNCOUNTED = ("cutlery", "footwear", "furniture", "jewelry", "luggage", "tableware")
+UNCOUNTED = ("cookware", "cutlery", "footwear", "furniture", "jewelry", "luggage", "tableware")
 MIRRORS = {"left": "right", "right": "left"}
 
 
