@@ -2,11 +2,8 @@
 
 import numpy as np
 
-from fastreid.data.synthetic.projection import Projected
+from fastreid.data.synthetic.projection import EDGE_ON, Projected
 from fastreid.data.synthetic.surface import Chains, Surface, link
-
-# Faces seen exactly edge-on (walls in an axis view) would put the contour on their far edge: count them as turned away.
-EDGE_ON = 1e-3
 
 
 def contours(surface: Surface, seen: Projected) -> tuple[np.ndarray, Chains]:

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from fastreid.data.synthetic.contours import EDGE_ON
-from fastreid.data.synthetic.projection import Projected
+from fastreid.data.synthetic.projection import EDGE_ON, Projected
 from fastreid.data.synthetic.surface import Chains, Folds, link
 
 

@@ -16,6 +16,9 @@ AXIS_VIEWS = {
     "bottom": ((1, 0, 0), (0, -1, 0)),
 }
 VIEWS = ("perspective", *AXIS_VIEWS)
+# Least cosine of what faces the viewer. Faces seen exactly edge-on (walls in an axis view) would put the contour on
+# their far edge: they count as turned away.
+EDGE_ON = 1e-3
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,11 @@ def project(surface: Surface, camera: Camera, canvas: float) -> Projected:
     facing = np.einsum("tci,tci->tc", normals, eye[surface.triangles])
     xyz, scale = _place(local, camera, canvas)
     corner = xyz[surface.triangles]
-    edge1, edge2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    # y points down, so a counter-clockwise triangle has a negative area here
-    area = edge1[:, 1] * edge2[:, 0] - edge1[:, 0] * edge2[:, 1]
-    longest = np.maximum((edge1**2).sum(1), (edge2**2).sum(1))
-    return Projected(xyz, facing, area > 1e-4 * longest, 2 * radius * scale, surface.face_normals @ turn.T)
+    # y points down and z away, so the normal of a triangle that faces the viewer points along -z; its direction alone
+    # decides, for a needle has hardly any area however it is seen
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    front = -normal[:, 2] > EDGE_ON * np.linalg.norm(normal, axis=1)
+    return Projected(xyz, facing, front, 2 * radius * scale, surface.face_normals @ turn.T)
 
 
 def _place(local: np.ndarray, camera: Camera, canvas: float) -> tuple[np.ndarray, float]:
