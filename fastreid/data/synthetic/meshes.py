@@ -207,11 +207,10 @@ def draw_mesh(job: MeshJob, root: Path, settings: MeshSettings, val: float) -> s
         up = UP_AXES[job.path.suffix.lower()] if settings.up == "auto" else settings.up
         surface = surface_of_mesh(turn_upright(read_mesh(job.path), up), settings.crease)
         draw_figures(plan_mesh(job, settings, val), surface, root, settings.size, settings.bilevel)
-    except ImportError:
-        raise
     except (ValueError, OSError) as error:
         return str(error)
-    except Exception as error:  # files hold the strangest things; one must not end the work on the others
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError) as error:
+        # files hold the strangest things; one must not end the work on the others
         logger.debug("%s", job.path, exc_info=error)
         return f"{type(error).__name__}: {error}"
     return ""
