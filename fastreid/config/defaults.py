@@ -124,7 +124,7 @@ _C.INPUT.GRAYSCALE = False  # (new) read every image as grey first (drawings); 3
 
 # (new) How an image of other proportions becomes (height, width).
 _C.INPUT.RESIZE = CN()
-# "stretch": its proportions change; "letterbox": all of it, with bars beside it; "crop": it covers the size (of a square:
+# "stretch": its proportions change; "letterbox": all of it, with bars beside it; "crop": it covers the size (a square:
 # by its shorter side), the rest is cut off at the centre, or in training at a random place (RANDOM_CROP)
 _C.INPUT.RESIZE.MODE = "stretch"
 _C.INPUT.RESIZE.FILL = 255  # grey value of the bars
