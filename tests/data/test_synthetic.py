@@ -15,6 +15,7 @@ from fastreid.data.synthetic.draws import Draws, SiblingDraws
 from fastreid.data.synthetic.families import FAMILIES
 from fastreid.data.synthetic.projection import VIEWS, Camera, project, rotation
 from fastreid.data.synthetic.render import render, visible_lines
+from fastreid.data.synthetic.shading import SLOPES, shade
 from fastreid.data.synthetic.style import SHADINGS, Style, draw_style
 from fastreid.data.synthetic.surface import build_surface, edges_of, link
 from fastreid.data.synthetic.visibility import fill_depth_buffer, runs, sample
@@ -324,6 +325,50 @@ def test_shading_adds_ink_only_inside_the_outline(shading):
     outside = np.ones_like(plain)
     outside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = False
     assert not shaded[outside].any()
+
+
+def test_contour_shading_runs_along_a_cylinder_where_its_slope_says():
+    surface = build_surface([s.Part(s.cylinder(1, 3, segments=96))])
+    seen = project(surface, Camera("front", fill=0.8), 512)
+    buffer = fill_depth_buffer(seen.xyz, surface.triangles, np.flatnonzero(seen.front), 512, 768)
+    strokes, dots = shade(surface, seen, buffer, Style(shading="contour", threshold=0.6), 1.0, np.random.default_rng(0))
+    assert len(dots) == 0
+    assert all(np.ptp(line[:, 0]) < 1 < 400 < np.ptp(line[:, 1]) for line in strokes)  # upright, of full height
+    radius, centre = np.ptp(seen.xyz[:, 0]) / 2, 256
+    expected = {side * radius * np.sqrt(1 - slope**2) for slope in SLOPES for side in (-1, 1)}
+    found = [line[0, 0] - centre for line in strokes]
+    assert len(found) >= len(SLOPES)
+    assert all(min(abs(x - place) for place in expected) < 1 for x in found)
+    assert len([x for x in found if x > 0]) > len([x for x in found if x < 0]), "the light comes from the left"
+
+
+def test_outlines_are_heavy_only_beside_the_paper():
+    surface = build_surface([s.Part(s.box(4, 4, 4)), s.Part(s.box(2, 5, 2, (0, 0, 1)))])
+    camera = Camera("front", fill=0.8)
+    thin, heavy = (ink(render(surface, camera, Style(outline=width), 256)) for width in (1.0, 3.0))
+    added = heavy & ~thin
+    rows, columns = np.nonzero(thin)
+    inside = np.s_[rows.min() + 12 : rows.max() - 12, columns.min() + 12 : columns.max() - 12]
+    assert thin[inside].any()
+    assert not added[inside].any()
+    assert added.sum() > 0.8 * thin.sum()
+
+
+@pytest.mark.parametrize("bilevel", [True, False])
+def test_scanned_sheets_waver_and_have_specks(bilevel):
+    surface, camera = build_surface([s.Part(s.box(4, 4, 4))]), Camera("front", skew=2.0)
+    clean, one, other = (
+        render(surface, camera, Style(scanned=k > 0), 256, rng=np.random.default_rng(k), bilevel=bilevel)
+        for k in (0, 1, 2)
+    )
+    assert one.mode == clean.mode
+    assert not np.array_equal(one, other)
+    rows, columns = np.nonzero(ink(clean))
+    frame = np.zeros((256, 256), bool)
+    frame[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2] = True
+    assert all((np.asarray(sheet.convert("L"))[~frame] < 255).any() for sheet in (one, other)), "specks"
+    change = (ink(one) ^ ink(clean))[frame].sum()
+    assert 0 < change < 0.5 * ink(clean).sum()
 
 
 def test_style_is_drawn_from_few_values_or_fixed():
