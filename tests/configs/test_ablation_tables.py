@@ -1,0 +1,20 @@
+"""The tables of configs/ablation can be run, and every setting in them has an effect."""
+
+import pytest
+
+from fastreid.engine.ablation.table import read_table, without_effect
+from tests.conftest import ROOT
+
+TABLES = sorted((ROOT / "configs" / "ablation").glob("*.yaml"))
+
+
+def test_there_are_tables():
+    assert {table.stem for table in TABLES} >= {"loss", "input", "finetune"}
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_a_table_can_be_run_and_each_of_its_settings_has_an_effect(path):
+    table = read_table(path)
+    assert without_effect(table) == []
+    assert len(table.seeds) >= 3
+    assert table.reference in [row.name for row in table.rows]
