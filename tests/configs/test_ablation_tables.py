@@ -9,7 +9,7 @@ TABLES = sorted((ROOT / "configs" / "ablation").glob("*.yaml"))
 
 
 def test_there_are_tables():
-    assert {table.stem for table in TABLES} >= {"loss", "input", "finetune"}
+    assert {table.stem for table in TABLES} >= {"loss", "input", "resolution", "finetune"}
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
