@@ -212,6 +212,10 @@ def test_command_draws_the_good_ones_among_broken_files(repo, models, tmp_path):
     assert all(f"not drawn: {path}: {reason}" in first.stdout for path, reason in failures.items())
     assert "number.obj:1: could not convert" in failures[str(bad / "number.obj")]
     assert Image.open(next((tmp_path / "out").rglob("*.png"))).mode == "L"
+    listed = (tmp_path / "out/train_data/train_patent_trn.txt").read_text().splitlines()
+    assert sorted(line.split()[0] for line in listed) == sorted(
+        figure["file"] for row in metadata(tmp_path / "out") for figure in row["figures"]
+    )
     assert main([str(word) for word in command[2:]]) == 0
     assert {Path(row["source"]).stem for row in metadata(tmp_path / "out")} >= {"good", "ball", "post7"}
 

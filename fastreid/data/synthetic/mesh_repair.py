@@ -155,7 +155,7 @@ def orient(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.
     correcting facet orientations in polygon meshes based on ray casting", JGT 2014, with depth buffers for rays.
 
     Returns:
-        The triangles (T, 3) and whether each is seen from both sides (T,): open sheets, and what has no outer side.
+        The triangles (T, 3) and whether each is seen from both sides (T,), or from none, in which case it may be.
     """
     table, count = edge_table(triangles), len(triangles)
     inner = table.count == 2
@@ -166,13 +166,12 @@ def orient(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.
     graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(2 * count,) * 2)
     _, label = connected_components(graph, directed=False)
     turned = label[count:] < label[:count]
-    one_sided = label[count:] != label[:count]
     patch = np.minimum(label[:count], label[count:])
     triangles = np.where(turned[:, None], triangles[:, ::-1], triangles)
     front, back = (np.bincount(patch, votes)[patch] for votes in _sides_seen(vertices, triangles))
     triangles = np.where((back > front)[:, None], triangles[:, ::-1], triangles)
     sheet = np.minimum(front, back) > BOTH_SIDES * (front + back)
-    return triangles, sheet | ~one_sided | (front + back == 0)
+    return triangles, sheet | (front + back == 0)
 
 
 def _sides_seen(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
