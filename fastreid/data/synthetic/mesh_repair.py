@@ -13,6 +13,8 @@ from fastreid.data.synthetic.visibility import fill_depth_buffer
 # shares of the diagonal of the bounding box: what counts as one point
 WELD = 2e-5
 JUNCTION = 5e-5
+# pairs of an edge and a vertex that are tried for junctions; a heap of loose triangles has billions
+MOST_CANDIDATES = 5_000_000
 # directions from which a patch votes on its outer side, and cells of the depth buffer
 DIRECTIONS, CELLS = 20, 160
 # a patch seen from both sides by more than this share of the cells is a sheet
@@ -127,9 +129,13 @@ def _points_on(vertices: np.ndarray, ends: np.ndarray, loose: np.ndarray, tolera
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     start, along = vertices[ends[:, 0]], vertices[ends[:, 1]] - vertices[ends[:, 0]]
     length = np.linalg.norm(along, axis=1)
-    near = cKDTree(vertices[loose]).query_ball_point(start + along / 2, length / 2)
-    edge = np.repeat(np.arange(len(ends)), [len(found) for found in near])
-    vertex = loose[np.concatenate([np.asarray(found, np.int64) for found in near])]
+    tree = cKDTree(vertices[loose])
+    crowd = tree.query_ball_point(start + along / 2, length / 2, return_length=True)
+    fewest = np.argsort(crowd, kind="stable")
+    tried = np.sort(fewest[np.cumsum(crowd[fewest]) <= MOST_CANDIDATES])
+    near = tree.query_ball_point(start[tried] + along[tried] / 2, length[tried] / 2)
+    edge = np.repeat(tried, [len(found) for found in near])
+    vertex = loose[np.concatenate([np.zeros(0, np.int64), *(np.asarray(found, np.int64) for found in near)])]
     offset = vertices[vertex] - start[edge]
     place = np.einsum("ij,ij->i", offset, along[edge]) / length[edge]
     away = np.linalg.norm(offset - along[edge] * (place / length[edge])[:, None], axis=1)
