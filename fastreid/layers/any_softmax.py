@@ -67,7 +67,17 @@ class ArcSoftmax(_Softmax):
     Cosines are kept 1e-7 away from -1 and 1, where the angle has no finite derivative. Nothing is done about targets
     farther than ``pi - m``, for which the angle passes ``pi`` and the logit grows again; ``ArcSoftmaxEasy`` and
     ``ArcSoftmaxHard`` are the two remedies.
+
+    Raises:
+        ValueError: ``margin`` does not lie in 0..pi; other toolkits give it in degrees.
     """
+
+    def __init__(self, num_classes: int, scale: float = 1, margin: float = 0.0):
+        if not 0 <= margin <= math.pi:
+            raise ValueError(
+                f"MODEL.HEADS.MARGIN of {type(self).__name__} is an angle in radians, 0..pi; got {margin!r}"
+            )
+        super().__init__(num_classes, scale, margin)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return self.with_margin(logits, self.m * self.is_target(targets)) * self.s
@@ -96,7 +106,7 @@ class ArcSoftmaxHard(ArcSoftmax):
     """ArcFace with a hard margin: targets with ``cos > cos(pi - m)`` get ``s cos(angle + m)``, others a penalty.
 
     Behind ``pi - m``, where the angle would pass ``pi``, the logit is ``s (cos - m sin(pi - m))``, which goes on
-    falling: the default of the authors' code (insightface), where ``easy_margin`` is off. ``m`` lies in 0..pi.
+    falling: the default of the authors' code (insightface), where ``easy_margin`` is off.
     """
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

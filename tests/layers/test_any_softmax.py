@@ -38,9 +38,7 @@ def arc_target(name: str, angle: float, margin: float) -> float:
 def test_against_loops_with_absent_classes(name):
     given = COSINES.clone()
     out = SOFTMAX_REGISTRY.get(name)(CLASSES, SCALE, MARGIN)(given, TARGETS)
-    expected = [
-        [one_logit(name, float(COSINES[i, j]), int(TARGETS[i]) == j) for j in range(CLASSES)] for i in range(6)
-    ]
+    expected = [[one_logit(name, float(COSINES[i, j]), int(TARGETS[i]) == j) for j in range(CLASSES)] for i in range(6)]
     assert torch.allclose(out, torch.tensor(expected), atol=1e-4)
     assert torch.equal(given, COSINES), "the caller's logits changed"
 
@@ -111,3 +109,11 @@ def test_circle_weights_have_no_gradient():
 def test_scale_and_margin_are_readable():
     layer = SOFTMAX_REGISTRY.get("ArcSoftmax")(7, 30, 0.5)
     assert (layer.num_classes, layer.s, layer.m) == (7, 30, 0.5)
+
+
+@pytest.mark.parametrize("name", ARCS)
+@pytest.mark.parametrize("margin", [28.6, -0.1, math.nan])
+def test_a_margin_that_is_no_angle_in_radians_is_named(name, margin):
+    message = rf"MODEL\.HEADS\.MARGIN of {name} is an angle in radians, 0\.\.pi; got {margin}"
+    with pytest.raises(ValueError, match=message):
+        SOFTMAX_REGISTRY.get(name)(3, 20, margin)
