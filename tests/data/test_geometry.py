@@ -13,6 +13,7 @@ from fastreid.data.transforms import (
     TRANSFORM_REGISTRY,
     InkCrop,
     Letterbox,
+    RandomBlur,
     RandomErasing,
     ResizeCrop,
     build_transforms,
@@ -121,6 +122,8 @@ def test_modes_in_training_and_test():
         ),
         (["INPUT.RANDOM_CROP.ENABLED", True], r"RANDOM_CROP\.ENABLED needs INPUT\.RESIZE\.MODE 'crop'; .* 'stretch'"),
         (["INPUT.RESIZE.MODE", "crop", "INPUT.SIZE_TEST", [0, 0]], r"MODE 'crop' needs INPUT\.SIZE_TRAIN and SIZE_T"),
+        (["INPUT.SIZE_TEST", []], r"INPUT\.SIZE_TEST must hold one or two numbers; got \[\]"),
+        (["INPUT.SIZE_TEST", [64, 32, 3]], r"INPUT\.SIZE_TEST must hold one or two numbers; got \[64, 32, 3\]"),
         (["INPUT.RESIZE.MODE", "letterbox", "INPUT.RESIZE.FILL", 256], r"INPUT\.RESIZE\.FILL .* in 0\.\.255; got 256"),
     ],
 )
@@ -158,9 +161,11 @@ def test_thickening_goes_by_the_reduction_that_comes():
     assert width(thicken(size=0, target=[32, 32])(Image.fromarray(line))) == 7  # all of it fits: 6 times smaller
     assert width(thicken(size=0, target=[32, 32], cover=True)(Image.fromarray(line))) == 3  # 2 times smaller
     cfg = config("INPUT.THICKEN.ENABLED", True, "INPUT.THICKEN.SIZE", 0, "INPUT.SIZE_TEST", [32, 32])
-    for mode, cover in (("stretch", False), ("letterbox", False), ("crop", True)):
+    for mode, of_two, of_one in (("stretch", False, True), ("letterbox", False, False), ("crop", True, True)):
         cfg.INPUT.RESIZE.MODE = mode
-        assert build_transforms(cfg, False).transforms[0].cover is cover
+        for size, cover in (([32, 32], of_two), ([32], of_one)):
+            cfg.INPUT.SIZE_TEST = size
+            assert build_transforms(cfg, False).transforms[0].cover is cover
 
 
 def test_erasing_takes_its_share_and_proportions():
@@ -184,6 +189,17 @@ def test_wrong_shares_of_erasing_are_named(scale):
 def test_wrong_ratios_of_erasing_are_named(ratio):
     with pytest.raises(ValueError, match=r"INPUT\.REA\.RATIO must hold two ratios"):
         RandomErasing(ratio=ratio)
+
+
+def test_erasing_needs_a_value():
+    with pytest.raises(ValueError, match=r"INPUT\.REA\.VALUE must hold a grey value, or one per channel; it is empty"):
+        RandomErasing(value=[])
+
+
+@pytest.mark.parametrize("sigma", [(1.0,), (2.0, 1.0), (-1.0, 1.0)])
+def test_wrong_widths_of_the_blur_are_named(sigma):
+    with pytest.raises(ValueError, match=r"INPUT\.BLUR\.SIGMA must hold two numbers of pixels, 0 <= low <= high; got"):
+        RandomBlur(sigma=sigma)
 
 
 def test_ink_crop_without_square_before_a_letterbox_keeps_proportions():

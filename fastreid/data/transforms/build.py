@@ -69,6 +69,7 @@ def _switched(cfg, name: str, size: list[int]) -> list[Callable]:
     if not TRANSFORM_REGISTRY.enabled(name, cfg):
         return []
     # what a transform may ask for: the size to come, and whether the image will cover it (or fit into it)
-    given = {"target": size, "cover": len(size) == 1 or cfg.INPUT.RESIZE.MODE == "crop"}
+    mode = cfg.INPUT.RESIZE.MODE
+    given = {"target": size, "cover": mode == "crop" or (mode == "stretch" and len(size) == 1)}
     taken = inspect.signature(TRANSFORM_REGISTRY.get(name)).parameters
     return [TRANSFORM_REGISTRY.build(name, cfg, **{key: value for key, value in given.items() if key in taken})]

@@ -72,10 +72,13 @@ def build_resize(cfg, size: Sequence[int], is_train: bool):
     """Return the step that ``INPUT.RESIZE.MODE`` names, for ``size`` (height, width), or one number; 0: ``None``.
 
     Raises:
-        ValueError: an unknown mode; a mode without a size; or ``INPUT.RANDOM_CROP`` without a crop.
+        ValueError: an unknown mode; a mode without a size; a size of neither one nor two numbers; or
+            ``INPUT.RANDOM_CROP`` without a crop.
     """
     mode = cfg.INPUT.RESIZE.MODE
     require_choice("INPUT.RESIZE.MODE", mode, MODES)
+    if len(size) not in (1, 2):
+        raise ValueError(f"INPUT.SIZE_{'TRAIN' if is_train else 'TEST'} must hold one or two numbers; got {list(size)}")
     random = cfg.INPUT.RANDOM_CROP.ENABLED
     if random and mode != "crop":
         raise ValueError(f"INPUT.RANDOM_CROP.ENABLED needs INPUT.RESIZE.MODE 'crop'; the mode is {mode!r}")

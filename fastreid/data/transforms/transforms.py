@@ -103,6 +103,8 @@ class RandomBlur(Maybe):
 
     def __init__(self, prob: float = 0.5, sigma: Sequence[float] = (0.1, 1.0)):
         self.prob, self.sigma = prob, tuple(sigma)
+        if len(self.sigma) != 2 or not 0 <= self.sigma[0] <= self.sigma[1]:
+            raise ValueError(f"INPUT.BLUR.SIGMA must hold two numbers of pixels, 0 <= low <= high; got {list(sigma)}")
 
     def apply(self, image: Image.Image) -> Image.Image:
         from PIL import ImageFilter

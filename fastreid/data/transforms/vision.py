@@ -119,6 +119,8 @@ class RandomErasing(Maybe):
     ):
         self.prob, self.value = prob, [float(part) for part in value]
         self.scale, self.ratio = tuple(scale), tuple(ratio)
+        if not self.value:
+            raise ValueError("INPUT.REA.VALUE must hold a grey value, or one per channel; it is empty")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"INPUT.REA.SCALE must hold two shares, 0 < low <= high <= 1; got {list(scale)}")
         if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
