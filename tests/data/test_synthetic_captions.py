@@ -68,6 +68,15 @@ def test_every_view_has_a_name_of_its_own():
         ("Glass", "a glass"),
         ("Unicycle", "a unicycle"),
         ("Umbrella", "an umbrella"),
+        ("Utensil handle", "a utensil handle"),
+        ("Hourglass", "an hourglass"),
+        ("LED lamp", "an LED lamp"),
+        ("USB plug", "a USB plug"),
+        ("T-shirt", "a T-shirt"),
+        ("Bus", "a bus"),
+        ("Set of knives", "a set of knives"),
+        ("Icon for a portion of a display screen", "an icon for a portion of a display screen"),
+        ("Hooks for a wall", "hooks for a wall"),
     ],
 )
 def test_articles(title, expected):
@@ -77,6 +86,7 @@ def test_articles(title, expected):
 def test_claim_note_and_classification():
     assert claim("Eyeglasses") == "The ornamental design for eyeglasses, as shown and described."
     assert "portions of the handbag that form no part" in broken_line_note("Handbag", NOTES[0])
+    assert "portions of the LED lamp that" in broken_line_note("LED lamp", NOTES[0])
     assert not any(re.search("[{}]", broken_line_note("Handbag", note)) for note in NOTES)
     days = {20180102: 11, 20181225: 11, 20190101: 12, 20210105: 13}
     assert {day: classification("0601", day) for day in days} == {

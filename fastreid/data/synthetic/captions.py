@@ -3,6 +3,7 @@
 The wording follows the Manual of Patent Examining Procedure, sections 1503.01 and 1503.02.
 """
 
+import re
 from collections.abc import Sequence
 
 from fastreid.data.synthetic.projection import Camera
@@ -21,6 +22,7 @@ NOTES = (
     "The broken lines in the drawings illustrate unclaimed subject matter and form no part of the claimed design.",
 )
 UNCOUNTED = ("cookware", "cutlery", "footwear", "furniture", "jewelry", "luggage", "tableware")
+SINGULAR_ENDS = ("ss", "us", "is", "lens")
 MIRRORS = {"left": "right", "right": "left"}
 
 
@@ -35,14 +37,27 @@ def view_name(camera: Camera) -> str:
     return f"{', '.join(sides[:-1])} and {sides[-1]} perspective"
 
 
+def in_sentence(title: str) -> str:
+    """Return the title as it stands within a sentence: "chair" for "Chair", but "LED lamp" and "T-shirt"."""
+    return title if _is_abbreviation(title) else title[:1].lower() + title[1:]
+
+
 def with_article(title: str) -> str:
-    """Return "a chair", "an electric kettle"; plurals and uncounted nouns stay alone: "eyeglasses"."""
-    noun = title[:1].lower() + title[1:]
-    first, last = noun.split()[0], noun.split(" with ")[0].split()[-1]
-    if last in UNCOUNTED or (last.endswith("s") and not last.endswith("ss")):
+    """Return "a chair", "an LED lamp", "a set of knives"; plurals and uncounted nouns stay alone: "eyeglasses"."""
+    noun = in_sentence(title)
+    first, last = noun.split()[0], re.split(" (?:with|of|for|in) ", noun)[0].split()[-1]
+    if last in UNCOUNTED or (last.endswith("s") and not last.endswith(SINGULAR_ENDS)):
         return noun
-    vowel = first[0] in "aeiou" and not first.startswith(("uni", "use", "eu", "one"))
+    if _is_abbreviation(title):
+        vowel = first[0] in "AEFHILMNORSX"  # spoken letter by letter
+    else:
+        vowel = first.startswith((*"aeiou", "hour")) and not first.startswith(("eu", "one", "uni", "use", "ute", "uti"))
     return f"{'an' if vowel else 'a'} {noun}"
+
+
+def _is_abbreviation(title: str) -> bool:
+    """Whether the first word is one: "LED lamp"; a title in capitals throughout says nothing about it."""
+    return title[:2].isupper() and len(title) > 1 and not title.isupper()
 
 
 def captions(cameras: Sequence[Camera], title: str, phrase: str = "", mirrored: bool = False) -> list[str]:
@@ -68,7 +83,7 @@ def claim(title: str) -> str:
 
 def broken_line_note(title: str, note: str) -> str:
     """Fill in one of ``NOTES``."""
-    return note.format(title[:1].lower() + title[1:])
+    return note.format(in_sentence(title))
 
 
 def classification(locarno: str, day: int) -> str:
