@@ -1,7 +1,9 @@
 """MiniPatent on disk: plans, layout, lists, resuming, refusals, and the data set class."""
 
 import collections
+import dataclasses
 import datetime
+import inspect
 import json
 import re
 import subprocess
@@ -263,8 +265,9 @@ def test_changed_settings_are_refused(small, options, message):
 
 
 def test_other_generator_version_is_refused(small, monkeypatch):
-    monkeypatch.setattr("fastreid.data.synthetic.plan.VERSION", 999)
-    with pytest.raises(ValueError, match="version=2, but version=999"):
+    monkeypatch.setattr(module, "VERSION", 999)
+    message = r"holds drawings of version 2 of MiniPatent, .* draws version 999; .*DATASETS\.MINIPATENT\.ROOT"
+    with pytest.raises(ValueError, match=message):
         generate(small, SMALL, workers=0)
 
 
@@ -316,6 +319,15 @@ def test_data_set_reads_what_was_drawn(small):
     assert not (paths[0] & paths[1])
     assert not (paths[0] & paths[2])
     assert not (paths[1] & paths[2])
+
+
+def test_data_set_and_command_have_the_same_defaults():
+    from fastreid.data.datasets.minipatent import MiniPatent
+
+    options = inspect.signature(MiniPatent).parameters
+    asked = dataclasses.asdict(Settings())
+    assert asked.pop("bilevel"), "the data set has no such option"
+    assert {name: options[name].default for name in asked} == asked
 
 
 def test_data_set_passes_style_and_siblings_on(tmp_path):

@@ -83,7 +83,12 @@ def _check_settings(root: Path, settings: Settings) -> bool:
     if not (root / SETTINGS_FILE).is_file():
         return False
     there = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
-    remedy = "Choose another folder or delete this one."
+    remedy = "Choose another folder (--root, DATASETS.MINIPATENT.ROOT) or delete this one."
+    if there.get("version") != VERSION:
+        raise ValueError(
+            f"{root} holds drawings of version {there.get('version')} of MiniPatent, but this fastreid draws version "
+            f"{VERSION}; they are never mixed. {remedy}"
+        )
     for name, wanted in settings.fixed().items():
         if there.get(name) != wanted:
             raise ValueError(

@@ -64,9 +64,9 @@ class Settings:
         return getattr(self, f"num_{split}")
 
     def fixed(self) -> dict:
-        """The options that may not change once a folder holds drawings, with the generator's version."""
+        """The options that may not change once a folder holds drawings."""
         counts = {f"num_{split}" for split in SPLITS}
-        return {"version": VERSION} | {k: v for k, v in dataclasses.asdict(self).items() if k not in counts}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in counts}
 
 
 @dataclass(frozen=True)
