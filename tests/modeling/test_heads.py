@@ -150,6 +150,20 @@ def test_built_from_the_config_with_the_width_of_the_backbone():
     assert head.weight.shape == (5, 8)
 
 
+def test_every_option_comes_from_the_config():
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.HEADS.NUM_CLASSES", 5, "MODEL.HEADS.EMBEDDING_DIM", 64, "MODEL.HEADS.WITH_BNNECK", True,
+                         "MODEL.HEADS.NECK_FEAT", "after", "MODEL.HEADS.TEST_FEAT", "before",
+                         "MODEL.HEADS.POOL_LAYER", "GlobalMaxPool", "MODEL.HEADS.CLS_LAYER", "ArcSoftmaxEasy",
+                         "MODEL.HEADS.SCALE", 30, "MODEL.HEADS.MARGIN", 0.4, "MODEL.HEADS.NORM", "GN"])  # fmt: skip
+    head = build_heads(cfg, feat_dim=32)
+    assert (head.neck_feat, head.test_feat, type(head.pool_layer).__name__) == ("after", "before", "GlobalMaxPool")
+    assert (type(head.cls_layer).__name__, head.cls_layer.s, head.cls_layer.m) == ("ArcSoftmaxEasy", 30, 0.4)
+    assert isinstance(head.bottleneck[1], torch.nn.GroupNorm)
+    out = head.eval()(feature_map())
+    assert torch.equal(out, head.bottleneck[0](head.pool_layer(feature_map()))[..., 0, 0])
+
+
 def test_without_classes_it_extracts_but_does_not_train():
     head = EmbeddingHead(feat_dim=32)
     assert head.eval()(feature_map()).shape == (4, 32)
