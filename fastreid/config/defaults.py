@@ -44,7 +44,9 @@ _C.MODEL.BACKBONE.DROP_PATH_RATIO = 0.1  # ViT: stochastic depth
 _C.MODEL.BACKBONE.DROP_RATIO = 0.0  # ViT: dropout
 _C.MODEL.BACKBONE.ATT_DROP_RATE = 0.0  # ViT: dropout of the attention weights
 _C.MODEL.BACKBONE.PRETRAIN = False  # start from ImageNet weights
-_C.MODEL.BACKBONE.PRETRAIN_PATH = ""  # path or address of these weights; empty: the public file of this depth
+# Path or address of these weights; empty: the public file of this depth. (new) package://NAME/path: a file inside an
+# installed Python package
+_C.MODEL.BACKBONE.PRETRAIN_PATH = ""
 _C.MODEL.BACKBONE.IBN_TYPE = "a"  # (new) "a": half of the first norm; "b": instance norm after the residual sum
 _C.MODEL.BACKBONE.NL_CHANNELS = 1  # (new) inner channels of a non-local block; 1 is what fast-reid's checkpoints have
 _C.MODEL.BACKBONE.NL_LAYERS = []  # (new) non-local blocks of the four stages, e.g. [0, 2, 3, 0]; empty: the depth's own
@@ -54,6 +56,22 @@ _C.MODEL.BACKBONE.WIDTH = 64  # (new) ResNet: channels of the first stage
 _C.MODEL.HOG = CN()  # (new) the meta-architecture HOG, a baseline without training
 _C.MODEL.HOG.CELLS = 8  # cells along each side of the image
 _C.MODEL.HOG.BINS = 9  # orientations in 180 degrees
+_C.MODEL.HOG.BLOCK = 2  # cells along each side of the blocks that are normalised; 0: no blocks
+_C.MODEL.HOG.ROOT = False  # square root of the values at the end
+
+_C.MODEL.PIXELS = CN()  # (new) the meta-architecture RawPixels, a baseline without training
+_C.MODEL.PIXELS.ZERO_MEAN = True  # subtract the mean grey of each image
+
+_C.MODEL.PHASH = CN()  # (new) the meta-architecture PerceptualHash, a baseline without training
+_C.MODEL.PHASH.KIND = "dct"  # "dct" (pHash) or "difference" (dHash)
+_C.MODEL.PHASH.SIDE = 8  # the hash has SIDE * SIDE bits
+
+_C.MODEL.ORB = CN()  # (new) the meta-architecture ORB: a vocabulary of local features, learnt without gradients
+_C.MODEL.ORB.ENCODING = "vlad"  # "vlad" or "tf-idf", a bag of visual words
+_C.MODEL.ORB.WORDS = 64  # size of the vocabulary
+_C.MODEL.ORB.KEYPOINTS = 500  # kept of an image, the strongest
+_C.MODEL.ORB.PATCH = 31  # side of what a descriptor sees, and the border without keypoints, pixels
+_C.MODEL.ORB.FIT_IMAGES = 1000  # training images that the vocabulary is learnt from, drawn by SEED; 0: all
 
 _C.MODEL.HEADS = CN()
 _C.MODEL.HEADS.NAME = "EmbeddingHead"  # name in REID_HEADS_REGISTRY

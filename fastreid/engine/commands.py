@@ -39,10 +39,14 @@ def setup(args: argparse.Namespace):
 def run_training(args: argparse.Namespace) -> dict | None:
     """One process of a training, or of an evaluation with ``--eval-only``; return the last results."""
     from fastreid.engine import DefaultTrainer
+    from fastreid.engine.fitting import fit_model
+    from fastreid.modeling.meta_arch import FittedDescriptor, is_descriptor
 
     cfg = setup(args)
     if args.eval_only:
         return evaluate_only(cfg, DefaultTrainer)
+    if is_descriptor(cfg.MODEL.META_ARCHITECTURE, FittedDescriptor):
+        return fit_model(cfg, DefaultTrainer)
     trainer = DefaultTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()

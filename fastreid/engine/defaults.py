@@ -22,8 +22,9 @@ from fastreid.engine.settings import settings_without_effect
 from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
 from fastreid.evaluation.build import build_evaluator
-from fastreid.modeling import build_model
+from fastreid.modeling import META_ARCH_REGISTRY, build_model
 from fastreid.modeling.losses.bce_loss import fill_positive_share
+from fastreid.modeling.meta_arch import is_descriptor
 from fastreid.solver import build_lr_scheduler, build_optimizer
 from fastreid.solver.build import skip_frozen_steps
 from fastreid.solver.lr_scheduler import COUNTERS, counters, replay
@@ -98,6 +99,8 @@ class DefaultTrainer(TrainerBase):
         super().__init__()
         if not logging.getLogger("fastreid").handlers:
             setup_logger()
+        if is_descriptor(cfg.MODEL.META_ARCHITECTURE):
+            raise ValueError(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE).why_not_trained())
         data_loader = self.build_train_loader(cfg)
         cfg = self.auto_scale_hyperparams(cfg, data_loader.dataset.num_classes)
         cfg = fill_positive_share(cfg, data_loader.dataset)

@@ -46,6 +46,11 @@ DISTILLERS = ("Distiller", "DistillerOverhaul")
 # key -> what must hold for it to matter, in words and as a test of the config
 CONDITIONS = {
     "MODEL.QUEUE_SIZE": _read_by("MoCo"),
+    **{
+        f"{META_ARCH_REGISTRY.node(name)}.{key_of(option)}": _read_by(name)
+        for name, component in META_ARCH_REGISTRY
+        for option in (option_names(component) if META_ARCH_REGISTRY.node(name) else ())
+    },
     "KD.MODEL_CONFIG": _read_by(*DISTILLERS),
     "KD.MODEL_WEIGHTS": _read_by(*DISTILLERS),
     "KD.EMA.ENABLED": _read_by(*DISTILLERS),

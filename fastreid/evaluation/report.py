@@ -15,6 +15,7 @@ from fastreid.evaluation.charts import Series, bar_chart, line_chart
 from fastreid.evaluation.protocol import Evaluation
 from fastreid.evaluation.report_queries import query_section
 from fastreid.evaluation.results import as_json
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY, is_descriptor
 from fastreid.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,9 @@ def describe_rule(rule: str) -> str:
 
 def _network(settings: dict) -> str:
     """Backbone and depth; the whole model's name where it has no backbone."""
-    if settings.get("MODEL.META_ARCHITECTURE") == "HOG":
-        return "HOG"
+    whole = settings.get("MODEL.META_ARCHITECTURE", "")
+    if whole in META_ARCH_REGISTRY and is_descriptor(whole):
+        return whole
     name = str(settings.get("MODEL.BACKBONE.NAME", ""))
     depth = str(settings.get("MODEL.BACKBONE.DEPTH", ""))
     return f"{name} {depth}".strip() if "resnet" in name or not name else name  # others have no such depth

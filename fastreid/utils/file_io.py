@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from fastreid.utils.errors import nearest
 from fastreid.utils.files import cached_download
 
 __all__ = ["PathHandler", "PathManager"]
@@ -89,6 +91,27 @@ class _Addresses(PathHandler):
         return str(cached_download(path))
 
 
+class _PackageFiles(PathHandler):
+    """``package://NAME/path``: a file inside an installed Python package, of which no code is run to find it."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return ["package://"]
+
+    def _get_local_path(self, path: str, **kwargs: Any) -> str:
+        """Raises ``FileNotFoundError`` where the package is not installed, or has no such file."""
+        name, _, inside = path.removeprefix("package://").partition("/")
+        spec = find_spec(name) if name.isidentifier() else None
+        folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+        if not folders:
+            raise FileNotFoundError(f"{path}: the Python package {name!r} is not installed. Try: pip install {name}")
+        for folder in folders:
+            if (folder / inside).exists():
+                return str(folder / inside)
+        alike = [file for folder in folders for file in folder.rglob(f"*{Path(inside).suffix}")]
+        hint = nearest(inside, (file.relative_to(folders[0]).as_posix() for file in alike if folders[0] in file.parents))
+        raise FileNotFoundError(f"{path}: the package {name} in {folders[0]} has no {inside!r}.{hint}")
+
+
 class PathManager:
     """File operations on any path that a registered handler knows; used as a class, ``PathManager.open(path)``."""
 
@@ -152,3 +175,4 @@ class PathManager:
 
 PathManager.register_handler(_LocalFiles())
 PathManager.register_handler(_Addresses())
+PathManager.register_handler(_PackageFiles())

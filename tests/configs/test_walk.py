@@ -11,6 +11,8 @@ from fastreid.config import get_cfg
 from fastreid.data.synthetic.generate import generate
 from fastreid.data.synthetic.plan import Settings
 from fastreid.engine import DefaultTrainer
+from fastreid.engine.fitting import fit_model
+from fastreid.modeling.meta_arch import FittedDescriptor, is_descriptor
 from fastreid.utils.events import EventStorage
 from tests.conftest import ROOT
 from tests.data.miniatures import write
@@ -27,6 +29,8 @@ QUICK = {
     "DATASETS.MINIPATENT.NUM_TEST": 2,
     "DATASETS.MINIPATENT.SIZE": 64,
     "DATASETS.DEEPPATENT.ROOT": "train_data",  # MiniPatent has its lists
+    "MODEL.ORB.WORDS": 4,
+    "MODEL.ORB.PATCH": 7,  # fits into the small sizes
     "DATALOADER.NUM_WORKERS": 0,
     "DATALOADER.NUM_INSTANCE": 2,
     "SOLVER.IMS_PER_BATCH": 4,
@@ -81,11 +85,13 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize("cfg", CONFIGS, ids=str, indirect=True)
 def test_a_config_builds_trains_two_steps_and_evaluates(cfg):
-    if cfg.MODEL.META_ARCHITECTURE == "HOG":  # nothing to train
-        model = DefaultTrainer.build_model(cfg)
+    if is_descriptor(cfg.MODEL.META_ARCHITECTURE, FittedDescriptor):
+        pytest.importorskip("cv2")
+        results = fit_model(cfg, DefaultTrainer)
+    elif is_descriptor(cfg.MODEL.META_ARCHITECTURE):  # nothing to train
+        results = DefaultTrainer.test(cfg, DefaultTrainer.build_model(cfg).eval())
     else:
-        model = trained(cfg)
-    results = DefaultTrainer.test(cfg, model.eval())
+        results = DefaultTrainer.test(cfg, trained(cfg).eval())
     if cfg.DATASETS.TESTS == ("PatentTest",):  # a challenge: a ranking without labels
         assert results == {}
         return

@@ -10,12 +10,13 @@ from torch import nn
 
 from fastreid.utils.checkpoint import read_checkpoint
 from fastreid.utils.errors import nearest
+from fastreid.utils.file_io import PathManager
 from fastreid.utils.files import cached_download
 
 logger = logging.getLogger(__name__)
 
 # layers after the feature map; that a backbone lacks them is no news
-CLASSIFIERS = ("fc.", "classifier.", "head.fc.", "head.weight", "head.bias", "head_dist.")
+CLASSIFIERS = ("fc.", "_fc.", "classifier.", "head.fc.", "head.weight", "head.bias", "head_dist.")
 # where whole models keep their backbone: fast-reid; wrapped encoders; MoCo (He et al., CVPR 2020)
 BACKBONE_PREFIXES = ("backbone.", "encoder.", "encoder_q.")
 TIMM = "timm:"  # a source "timm:NAME" means the weights of this name in timm
@@ -31,12 +32,13 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
     Args:
         backbone: its method ``adapt_weights``, if it has one, brings weights under other names or of another size
             into the form of its ``state_dict``.
-        source: path, http(s) address (eight or more hex digits before its suffix are checked as SHA-256 prefix), or
-            "timm:" and the name of a network of timm with its tag of weights.
+        source: path, http(s) address (eight or more hex digits before its suffix are checked as SHA-256 prefix),
+            "package://NAME/path" of a file in an installed Python package, or "timm:" and the name of a network of timm
+            with its tag of weights.
 
     Raises:
         ConnectionError: the address cannot be reached.
-        FileNotFoundError: the path does not exist.
+        FileNotFoundError: the path does not exist, or the package is not installed.
         ValueError: the file cannot be read or holds no state dict, or not one tensor that fits the backbone.
     """
     own = backbone.state_dict()
@@ -103,7 +105,10 @@ def _local_file(source: str) -> Path:
                 f"{error} Or name another file in MODEL.BACKBONE.PRETRAIN_PATH, or start from random weights with "
                 f"MODEL.BACKBONE.PRETRAIN False."
             ) from error
-    path = Path(source).expanduser()
+    try:
+        path = Path(PathManager.get_local_path(source)).expanduser()
+    except FileNotFoundError as error:  # package://
+        raise FileNotFoundError(f"MODEL.BACKBONE.PRETRAIN_PATH: {error}") from error
     if not path.is_file():
         raise FileNotFoundError(
             f"MODEL.BACKBONE.PRETRAIN_PATH names '{source}', which does not exist. Leave it empty to download the "

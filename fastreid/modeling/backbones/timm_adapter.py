@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
+from timm.models import EfficientNet
 from torch import nn
 
 from fastreid.layers import get_norm
@@ -27,7 +28,8 @@ class TimmBackbone(nn.Module):
         self.feature_dim = net.num_features
         timm_paths = {path: _path_in_timm(path) for path, _ in self.named_modules() if path.startswith("net")}
         public = {own: (paths or {}).get(path, path) for own, path in timm_paths.items()}
-        self.names = Names(public, timm_paths)
+        foreign = efficientnet_pytorch_paths(net)
+        self.names = Names(public, timm_paths, {own: foreign.get(path, path) for own, path in timm_paths.items()})
         self.names.attach(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -93,3 +95,21 @@ def residual_parts(block: nn.Module) -> list[tuple[str, str]]:
     if hasattr(block, "conv_pwl"):
         return [("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")]
     return [("conv_dw", "bn1"), ("conv_pw", "bn2")]
+
+
+def efficientnet_pytorch_paths(net: nn.Module) -> dict[str, str]:
+    """Return {module path in timm: path in EfficientNet-PyTorch (lukemelas)}, empty for other networks.
+
+    Weights are widely spread in that naming, which counts blocks through all stages.
+    """
+    if not isinstance(net, EfficientNet):
+        return {}
+    paths = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+    for number, (path, block) in enumerate(numbered_blocks(net)):
+        parts = residual_parts(block)
+        foreign = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))[-len(parts) :]
+        for own, other in zip(parts, foreign, strict=True):
+            paths |= {f"{path}.{a}": f"_blocks.{number}.{b}" for a, b in zip(own, other, strict=True)}
+        paths[f"{path}.se.conv_reduce"] = f"_blocks.{number}._se_reduce"
+        paths[f"{path}.se.conv_expand"] = f"_blocks.{number}._se_expand"
+    return paths
