@@ -127,7 +127,7 @@ class NoOppositeView:
 
     Opposite outlines are mirror images, which makes this match the easy one: without it, a figure has to be found from
     a side that looks different. Views are named ``front``, ``rear``, ``left``, ``right``, ``top`` and ``bottom``;
-    whatever else the column holds has no opposite.
+    whatever else the column holds has no opposite. Query expansion and re-ranking still see that figure (`uses_truth`).
     """
 
     needs = ("pids", "views")

@@ -1,4 +1,4 @@
-"""Clock, watch: a dial in a case."""
+"""Clock, with the marks and hands that watches have too."""
 
 import numpy as np
 
