@@ -238,7 +238,11 @@ def trivial_batch_collator(batch: list) -> list:
 
 
 def fast_batch_collator(batch: list[dict[str, Any]]) -> dict[str, Any]:
-    """Join items to a batch: tensors are stacked, numbers become int64 or float64 tensors, anything else a list."""
+    """Join items to a batch: tensors are stacked, numbers become int64 or float64 tensors, anything else a list.
+
+    Raises:
+        ValueError: tensors that differ in shape.
+    """
     bad = [message for item in batch for message in item.get("bad_images", ())] if isinstance(batch[0], dict) else []
     joined = _collate([{k: v for k, v in item.items() if k != "bad_images"} for item in batch] if bad else batch)
     return {**joined, "bad_images": bad} if bad else joined
@@ -247,7 +251,7 @@ def fast_batch_collator(batch: list[dict[str, Any]]) -> dict[str, Any]:
 def _collate(values: list) -> Any:
     first = values[0]
     if isinstance(first, torch.Tensor):
-        return torch.stack(values)
+        return _stack(values)
     if isinstance(first, dict):
         return {key: _collate([value[key] for value in values]) for key in first}
     if isinstance(first, (bool, int, np.integer, np.bool_)):
@@ -255,5 +259,15 @@ def _collate(values: list) -> Any:
     if isinstance(first, (float, np.floating)):
         return torch.as_tensor([float(value) for value in values], dtype=torch.float64)
     if isinstance(first, np.ndarray):
-        return torch.stack([torch.as_tensor(value) for value in values])
+        return _stack([torch.as_tensor(value) for value in values])
     return values
+
+
+def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
+    shapes = sorted({tuple(tensor.shape) for tensor in tensors})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"A batch cannot hold images of several sizes, here {shapes[0]} and {shapes[-1]}: let INPUT.SIZE_TRAIN and "
+            "SIZE_TEST have two numbers, or INPUT.RESIZE.MODE be 'letterbox' or 'crop', or take batches of one image"
+        )
+    return torch.stack(tensors)

@@ -210,6 +210,14 @@ def test_collators_take_every_kind_of_number():
     assert trivial_batch_collator([item]) == [item]
 
 
+@pytest.mark.parametrize("kind", [torch.zeros, np.zeros])
+def test_images_of_several_sizes_are_named_with_what_helps(kind):
+    items = [{"images": kind((1, 64, width))} for width in (96, 70, 80)]
+    with pytest.raises(ValueError, match=r"here \(1, 64, 70\) and \(1, 64, 96\): let INPUT\.SIZE_TRAIN and SIZE_TEST"):
+        fast_batch_collator(items)
+    assert fast_batch_collator(items[:1])["images"].shape == (1, 1, 64, 96)
+
+
 # ------------------------------------------------------------------------------------------------ bad images
 
 
