@@ -271,6 +271,13 @@ def test_other_generator_version_is_refused(small, monkeypatch):
         generate(small, SMALL, workers=0)
 
 
+@pytest.mark.parametrize("content", ["", '{"version": 2, "si', '{"version": 2, "seed": 0}', "[]"])
+def test_settings_of_something_else_are_refused(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match=r"settings\.json is damaged or describes no MiniPatent\. Choose another"):
+        generate(tmp_path, SMALL, workers=0)
+
+
 def test_command_line(tmp_path, capsys):
     arguments = [
         "--root",

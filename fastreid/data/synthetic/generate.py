@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastreid.data.synthetic.plan import SPLITS, VERSION, Plan, Settings, plan_design
+from fastreid.data.synthetic.style import STYLES
 from fastreid.utils.command import entry_point
 from fastreid.utils.files import atomic_write, data_root
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 SETTINGS_FILE, METADATA_FILE = "settings.json", "metadata.jsonl"
 IMAGES, SUBMISSION = "train_data/patent_data", "codalab_test_set"
 BROKEN_LINES = "design with broken lines"  # comment in the files of such designs
+REMEDY = "Choose another folder (--root, DATASETS.MINIPATENT.ROOT) or delete this one."
 # starting a process costs about as much as drawing this many designs
 WORTH_A_POOL = 16
 
@@ -82,23 +84,33 @@ def _check_settings(root: Path, settings: Settings) -> bool:
     """Whether ``root`` holds exactly this data set, complete."""
     if not (root / SETTINGS_FILE).is_file():
         return False
-    there = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
-    remedy = "Choose another folder (--root, DATASETS.MINIPATENT.ROOT) or delete this one."
-    if there.get("version") != VERSION:
-        raise ValueError(
-            f"{root} holds drawings of version {there.get('version')} of MiniPatent, but this fastreid draws version "
-            f"{VERSION}; they are never mixed. {remedy}"
-        )
+    there = _stored_settings(root / SETTINGS_FILE)
     for name, wanted in settings.fixed().items():
         if there.get(name) != wanted:
             raise ValueError(
-                f"{root} was drawn with {name}={there.get(name)!r}, but {name}={wanted!r} is asked. {remedy}"
+                f"{root} was drawn with {name}={there.get(name)!r}, but {name}={wanted!r} is asked. {REMEDY}"
             )
     for split in SPLITS:
         name, wanted = f"num_{split}", settings.count(split)
         if there[name] > wanted:
-            raise ValueError(f"{root} holds {name}={there[name]} designs, but {wanted} are asked. {remedy}")
+            raise ValueError(f"{root} holds {name}={there[name]} designs, but {wanted} are asked. {REMEDY}")
     return there["complete"] and all(there[f"num_{split}"] == settings.count(split) for split in SPLITS)
+
+
+def _stored_settings(path: Path) -> dict:
+    """Read the settings of a MiniPatent that this version has drawn."""
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        there = {}
+    if not {"num_train", "complete"} <= set(there):
+        raise ValueError(f"{path} is damaged or describes no MiniPatent. {REMEDY}")
+    if there.get("version") != VERSION:
+        raise ValueError(
+            f"{path.parent} holds drawings of version {there.get('version')} of MiniPatent, but this fastreid draws "
+            f"version {VERSION}; they are never mixed. {REMEDY}"
+        )
+    return there
 
 
 def _write_settings(root: Path, settings: Settings, complete: bool) -> None:
@@ -244,7 +256,7 @@ def main(argv: list[str] | None = None) -> int:
         "--size", type=int, default=default.size, help="side of a drawing, pixels (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--style", choices=("mixed", "fixed"), default=default.style, help="fixed: one manner for all")
+    parser.add_argument("--style", choices=STYLES, default=default.style, help="fixed: one manner for all")
     parser.add_argument("--siblings", type=int, default=default.siblings, help="designs per line that differ in "
                         "proportions alone (default %(default)s)")  # fmt: skip
     parser.add_argument("--gray", action="store_true", help="8-bit antialiased drawings instead of 1-bit")
