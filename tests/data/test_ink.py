@@ -117,6 +117,20 @@ def test_size_of_dust_is_a_share_of_the_page():
     assert len(find_specks(groups, 3.1 / 400)) == 1
 
 
+def test_dust_that_lies_across_cells_is_known_by_its_ink():
+    ink = page((200, 200, 800, 800), (103, 1403, 109, 1409), height=1600, width=1200) < 128
+    groups = InkGroups.of(ink)
+    assert (groups.cell, len(groups.boxes)) == (4, 2)
+    assert [groups.sides_of(g) for g in find_specks(groups, 0.005)] == [[12, 12]]  # 6 of 1600 pixels
+    assert find_specks(groups, 6 / 1600) == set()
+
+
+@pytest.mark.parametrize("gap, number", [(6, 1), (7, 2)])
+def test_gaps_of_up_to_a_hundredth_and_a_half_of_the_page_join(gap, number):
+    dashes = page((50, 60, 80, 62), (80 + gap, 60, 110, 62))
+    assert len(InkGroups.of(dashes < 128).boxes) == number
+
+
 def test_dots_all_over_a_page_are_a_drawing():
     values = page(*((x, y, x + 1, y + 1) for x in range(20, 280, 30) for y in range(20, 380, 30)))
     assert crop(values).shape == (331, 241)
@@ -137,7 +151,15 @@ def test_what_is_no_frame():
     assert crop(alone, frames=False).shape == (380, 280)  # an empty picture frame is the drawing
     short = page((10, 10, 80, 12), (60, 90, 280, 300))
     assert crop(short, frames=False).shape == (290, 270)
+    sides = page((10, 10, 290, 12), (10, 388, 290, 390), (10, 200, 13, 203))
+    assert crop(sides, frames=False).shape == (380, 280)  # nothing is inside: the rules are the drawing
     assert find_frames(InkGroups.of(page() < 128), set()) == set()
+
+
+def test_a_label_may_have_dust_about_it():
+    values = put(page((20, 20, 180, 200)), label(4), 30, 260)
+    values[291, 32:130:8] = 0
+    assert len(find_labels(InkGroups.of(values < 128))) == 1
 
 
 @pytest.mark.parametrize("turned", range(4))
