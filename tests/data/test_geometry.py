@@ -70,6 +70,14 @@ def test_crop_of_a_square_is_that_of_torchvision(width, height, n):
     assert np.abs(difference).max() <= 1
 
 
+def test_crop_loses_no_pixel_to_rounding():
+    """32 / 49 * 98 is 63.99999999999999 in floating point."""
+    assert int(32 / 49 * 98) == 63
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (98, 49), dtype=np.uint8))
+    reference = T.Compose([T.Resize(32, T.InterpolationMode.BICUBIC), T.CenterCrop(32)])
+    assert np.abs(np.asarray(ResizeCrop([32])(noise), int) - np.asarray(reference(noise), int)).max() <= 1
+
+
 @pytest.mark.parametrize("width, height", SIZES)
 @pytest.mark.parametrize("target", [(24, 60), (61, 23)])
 def test_crop_covers_the_target_and_keeps_proportions(width, height, target):

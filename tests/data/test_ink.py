@@ -117,6 +117,13 @@ def test_size_of_dust_is_a_share_of_the_page():
     assert len(find_specks(groups, 3.1 / 400)) == 1
 
 
+def test_the_margin_is_a_share_of_the_longer_side_and_white():
+    values = page((50, 60, 250, 100), (36, 46, 37, 47))
+    found = crop(values, margin=0.1)
+    assert found.shape == (40 + 2 * 20, 200 + 2 * 20)
+    assert (found < 128).sum() == 40 * 200
+
+
 def test_dust_that_lies_across_cells_is_known_by_its_ink():
     ink = page((200, 200, 800, 800), (103, 1403, 109, 1409), height=1600, width=1200) < 128
     groups = InkGroups.of(ink)
