@@ -108,4 +108,5 @@ def weights_file(cfg) -> str:
 def warn_if_untrained(cfg, model) -> None:
     """Warn when there are no weights for a model that has any."""
     if not weights_file(cfg) and next(model.parameters(), None) is not None:
-        logger.warning("MODEL.WEIGHTS is empty: the model is not trained")
+        start = "only its backbone is, on other images" if cfg.MODEL.BACKBONE.PRETRAIN else "it is random"
+        logger.warning("MODEL.WEIGHTS is empty: the model is not trained, %s", start)

@@ -107,8 +107,8 @@ class _PackageFiles(PathHandler):
         for folder in folders:
             if (folder / inside).exists():
                 return str(folder / inside)
-        alike = [file for folder in folders for file in folder.rglob(f"*{Path(inside).suffix}")]
-        hint = nearest(inside, (file.relative_to(folders[0]).as_posix() for file in alike if folders[0] in file.parents))
+        alike = folders[0].rglob(f"*{Path(inside).suffix}")
+        hint = nearest(inside, (file.relative_to(folders[0]).as_posix() for file in alike))
         raise FileNotFoundError(f"{path}: the package {name} in {folders[0]} has no {inside!r}.{hint}")
 
 

@@ -49,3 +49,16 @@ def test_it_is_built_from_its_node_and_refuses_to_train():
     assert model.cells == 4
     with pytest.raises(RuntimeError, match="nothing to train"):
         model.train()({"images": torch.zeros(1, 3, 8, 8)})
+
+
+def test_blocks_and_the_root_are_options():
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 1, 12, 12))).float()
+    cells = HOG(cells=3, bins=5, block=0).eval()({"images": images})
+    assert cells.shape == (2, 5 * 9)
+    torch.testing.assert_close(HOG(cells=3, bins=5, block=0, root=True).eval()({"images": images}), cells.sqrt())
+    # a block of one cell is that cell at length 1
+    grid = cells.unflatten(1, (5, 9))
+    ones = HOG(cells=3, bins=5, block=1).eval()({"images": images}).unflatten(1, (5, 9))
+    torch.testing.assert_close(ones, grid / (grid.norm(dim=1, keepdim=True) + 1e-3))
+    with pytest.raises(ValueError, match=r"BLOCK is 4 cells wide, but the image has 3 of MODEL.HOG.CELLS"):
+        HOG(cells=3, block=4)

