@@ -50,6 +50,8 @@ _C.MODEL.BACKBONE.PRETRAIN_PATH = ""
 _C.MODEL.BACKBONE.IBN_TYPE = "a"  # (new) "a": half of the first norm; "b": instance norm after the residual sum
 _C.MODEL.BACKBONE.NL_CHANNELS = 1  # (new) inner channels of a non-local block; 1 is what fast-reid's checkpoints have
 _C.MODEL.BACKBONE.NL_LAYERS = []  # (new) non-local blocks of the four stages, e.g. [0, 2, 3, 0]; empty: the depth's own
+# (new) timm: numbers of the stages whose maps stand side by side, -1 the last; empty: the network's own last map
+_C.MODEL.BACKBONE.STAGES = []
 
 _C.MODEL.BACKBONE.WIDTH = 64  # (new) ResNet: channels of the first stage
 

@@ -70,6 +70,32 @@ def test_the_last_stride_goes_without_any_other_change(depth):
     assert first.state_dict().keys() == second.state_dict().keys()
 
 
+@pytest.mark.parametrize("depth, stages", [("test_efficientnet", [-2, -1]), ("test_vit", [0, 1])])
+def test_maps_of_several_stages_stand_side_by_side(depth, stages):
+    backbone = fill(tiny(depth, stages=stages, last_stride=2)).eval()
+    x = torch.randn(2, 1, 64, 32)
+    with torch.no_grad():
+        out = backbone(x)
+        maps = backbone.net.forward_intermediates(x, indices=stages, intermediates_only=True)
+    assert out.shape[1] == backbone.feature_dim == sum(each.shape[1] for each in maps)
+    parts = out.split([each.shape[1] for each in maps], dim=1)
+    for part, each in zip(parts, maps, strict=True):  # pooled, each part is what its stage gives alone
+        assert torch.allclose(part.mean((2, 3)), each.mean((2, 3)), atol=1e-5)
+        assert torch.equal(part.amax((2, 3)), each.amax((2, 3)))
+
+
+def test_layers_behind_the_last_chosen_stage_are_not_trained():
+    names = {name for name, value in tiny("test_efficientnet", stages=[1], last_stride=2).named_parameters()
+             if value.requires_grad}  # fmt: skip
+    assert any(name.startswith("net.blocks.1.") for name in names)
+    assert not any(name.startswith(("net.blocks.4.", "net.conv_head")) for name in names)
+
+
+def test_a_stage_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"test_efficientnet.* does not work with images .*9"):
+        tiny("test_efficientnet", stages=[9], last_stride=2)
+
+
 def test_branches_that_meet_keep_their_stride(caplog):
     backbone = tiny("hrnet_w18_small").eval()
     assert "LAST_STRIDE 1 cannot be had with hrnet_w18_small" in caplog.text

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
@@ -19,9 +20,22 @@ class AnyTimmBackbone(TimmBackbone):
     """(B, C, H, W) -> (B, ``feature_dim``, h, w), whatever the network gives: maps, maps with channels last, tokens.
 
     Class and register tokens are dropped.
+
+    Args:
+        stages: numbers of timm's ``feature_info`` (``forward_intermediates``; of transformers the blocks) whose maps
+            stand side by side as channels, -1 the last. The smaller ones are repeated up to the size of the largest, so
+            that any global pooling gives what it would of each map alone. Empty: the last map of the network.
     """
 
+    def __init__(self, net: nn.Module, norm: str | None = None, stages: Sequence[int] = ()):
+        super().__init__(net, norm)
+        self.stages = list(stages)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.stages:
+            maps = self.net.forward_intermediates(x, indices=self.stages, intermediates_only=True)
+            size = max((each.shape[-2:] for each in maps), key=math.prod)
+            return torch.cat([F.interpolate(each, size) if each.shape[-2:] != size else each for each in maps], dim=1)
         out = super().forward(x)
         if not isinstance(out, torch.Tensor) or out.dim() not in (3, 4):
             raise ValueError(f"{type(self.net).__name__} of timm gives no feature map or tokens")
@@ -43,8 +57,15 @@ def _grid_of_tokens(tokens: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 @BACKBONE_REGISTRY.register(node="MODEL.BACKBONE")
 def build_timm_backbone(
-    last_stride: int = 1, norm: str = "BN", pretrain: bool = False, pretrain_path: str = "", *,
-    depth: str, in_channels: int = 3, img_size: Sequence[int] = (256, 128),
+    last_stride: int = 1,
+    norm: str = "BN",
+    pretrain: bool = False,
+    pretrain_path: str = "",
+    stages: Sequence[int] = (),
+    *,
+    depth: str,
+    in_channels: int = 3,
+    img_size: Sequence[int] = (256, 128),
 ) -> AnyTimmBackbone:
     """Build the network that timm calls ``depth``, e.g. "convnext_tiny" or "swin_tiny_patch4_window7_224.ms_in1k".
 
@@ -53,6 +74,7 @@ def build_timm_backbone(
         last_stride: 1 keeps the size in the last stage where this is a matter of strided convolutions with odd
             kernels; elsewhere the network stays as it is, with a warning. 2: it stays as it is.
         norm: "BN" leaves the norms of the network; another takes the place of its batch norms.
+        stages: whose maps stand side by side as the feature map; see ``AnyTimmBackbone``.
         img_size: (height, width) of training images, for networks that are built for one size.
 
     Raises:
@@ -64,10 +86,12 @@ def build_timm_backbone(
     net = _create(depth, tuple(img_size), pretrained=from_timm, num_classes=0, in_chans=in_channels, global_pool="")
     if norm != "BN" and not any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
         raise ValueError(f"MODEL.BACKBONE.NORM is {norm!r}, but {depth} of timm has no batch norm; leave it at 'BN'")
-    backbone = AnyTimmBackbone(net, None if norm == "BN" else norm)
+    backbone = AnyTimmBackbone(net, None if norm == "BN" else norm, stages)
     try:
+        if stages:
+            backbone.feature_dim = _map_of_zeros(backbone, in_channels, img_size).shape[1]
         size = _size_of_map(backbone, in_channels, img_size)
-    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"MODEL.BACKBONE.DEPTH {depth!r} of timm does not work with images of INPUT.SIZE_TRAIN {tuple(img_size)}: "
             f"{error}"
