@@ -46,6 +46,8 @@ def run_training(args: argparse.Namespace) -> dict | None:
     if args.eval_only:
         return evaluate_only(cfg, DefaultTrainer)
     if is_descriptor(cfg.MODEL.META_ARCHITECTURE, FittedDescriptor):
+        if args.resume:
+            logger.warning("--resume does nothing: %s is fitted in one pass", cfg.MODEL.META_ARCHITECTURE)
         return fit_model(cfg, DefaultTrainer)
     trainer = DefaultTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
