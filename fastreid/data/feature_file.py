@@ -28,7 +28,7 @@ DESCRIBED = ("num_query", "paths", "fingerprint", "relevance_known")  # fields t
 # option added later makes old files stale instead of being overlooked.
 TRAIN_ONLY_INPUT = {
     "SIZE_TRAIN", "FLIP", "PADDING", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "REA", "RPT", "ROTATION",
-    "BLUR", "SCALE_CROP", "RANDOM_CROP",
+    "BLUR", "STROKE", "SCALE_CROP", "RANDOM_CROP",
 }  # fmt: skip
 # Model options without influence on the features of given weights.
 TRAIN_ONLY_MODEL = {

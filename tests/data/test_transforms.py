@@ -11,6 +11,7 @@ from fastreid.data.common import seeded
 from fastreid.data.transforms import TRANSFORM_REGISTRY, Resize, build_transforms, to_tensor
 from fastreid.data.transforms.build import TEST, TRAIN
 from fastreid.data.transforms.functional import min_filter
+from fastreid.data.transforms.transforms import RandomStroke
 
 
 @pytest.fixture
@@ -238,3 +239,27 @@ def test_wrong_values_name_their_key(cfg):
     cfg.INPUT.CHANNELS, cfg.INPUT.SCALE_CROP.SCALE = 3, [0.5, 1.0]
     with pytest.raises(ValueError, match=r"INPUT\.SCALE_CROP\.SCALE"):
         build_transforms(switch_on(cfg, "ScaleCrop"))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_strokes_get_bolder_or_fainter(mode):
+    page = Image.new(mode, (9, 7), "white")
+    page.paste("black", (4, 0, 5, 7))
+    for bold, fade in ((1.0, 0.0), (0.0, 0.8)):
+        with seeded(3):
+            out = np.asarray(RandomStroke(1.0, bold, fade)(page)).reshape(7, 9, -1)
+        with seeded(3):
+            torch.rand(())  # whether to apply it
+            strength = -fade + (bold + fade) * float(torch.rand(()))
+        centre, beside = (0, 255 * (1 - strength)) if strength > 0 else (-255 * strength, 255)
+        assert out.dtype == np.uint8
+        assert np.abs(out[:, 4] - centre).max() <= 1
+        assert np.abs(out[:, (3, 5)] - beside).max() <= 1
+        assert (out[:, :3] == 255).all()
+        assert (out[:, 6:] == 255).all()
+    assert np.array_equal(RandomStroke(1.0, 0.0, 0.0)(page), page)
+
+
+def test_strengths_of_strokes_are_shares():
+    with pytest.raises(ValueError, match=r"INPUT\.STROKE: BOLD and FADE must be in 0\.\.1; got 2 and 0\.5"):
+        RandomStroke(bold=2)

@@ -11,8 +11,9 @@ TRANSFORM_REGISTRY = Registry("TRANSFORM")
 # where it works on the fewest pixels. Steps in capitals are always there; OUTSIDE: the transforms of plug-ins.
 PREPARE = ("InkCrop", "Thicken")
 TRAIN = (
-    *PREPARE, "AutoAugment", "RESIZE", "ScaleCrop", "RandomRotation", "RandomBlur", "RandomResizedCrop", "PadCrop",
-    "RandomFlip", "RandomColorJitter", "RandomAffine", "AugMix", "OUTSIDE", "TENSOR", "RandomErasing", "RandomPatch",
+    *PREPARE, "AutoAugment", "RESIZE", "RandomStroke", "ScaleCrop", "RandomRotation", "RandomBlur", "RandomResizedCrop",
+    "PadCrop", "RandomFlip", "RandomColorJitter", "RandomAffine", "AugMix", "OUTSIDE", "TENSOR", "RandomErasing",
+    "RandomPatch",
 )  # fmt: skip
 TEST = (*PREPARE, "RESIZE", "CENTER_CROP", "TENSOR")
 
