@@ -91,6 +91,16 @@ def test_layers_behind_the_last_chosen_stage_are_not_trained():
     assert not any(name.startswith(("net.blocks.4.", "net.conv_head")) for name in names)
 
 
+@pytest.mark.parametrize("norm", ["FrozenBN", "syncBN"])
+def test_other_norms_give_the_same_map_of_the_same_weights(norm):
+    own = fill(tiny("tf_efficientnet_lite0", last_stride=2))  # its eps is 1e-3
+    other = tiny("tf_efficientnet_lite0", norm=norm, last_stride=2)
+    other.load_state_dict(own.state_dict(), strict=False)  # frozen ones count no batches
+    x = torch.randn(1, 1, 64, 32)
+    with torch.no_grad():
+        assert torch.allclose(own.eval()(x), other.eval()(x), rtol=1e-4, atol=1e-5)
+
+
 def test_a_stage_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"test_efficientnet.* does not work with images .*9"):
         tiny("test_efficientnet", stages=[9], last_stride=2)

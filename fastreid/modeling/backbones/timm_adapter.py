@@ -20,9 +20,7 @@ class TimmBackbone(nn.Module):
         paths: {module path in timm: module path in fast-reid}; what is not in it keeps timm's name.
     """
 
-    def __init__(
-        self, net: nn.Module, norm: str | Callable | None = "BN", paths: Mapping[str, str] | None = None
-    ):
+    def __init__(self, net: nn.Module, norm: str | Callable | None = "BN", paths: Mapping[str, str] | None = None):
         super().__init__()
         self.net = net if norm is None else replace_norms(net, norm)
         self.feature_dim = net.num_features
@@ -56,8 +54,10 @@ def _path_in_timm(path: str) -> str:
     return path.removeprefix("net").removeprefix(".").removesuffix(".inner")
 
 
-def replace_norms(net: nn.Module, norm: str | Callable) -> nn.Module:
+def replace_norms(net: nn.Module, norm: str | Callable, keep_eps: bool = False) -> nn.Module:
     """Put ``get_norm(norm)`` in the place of every batch norm inside ``net``, keeping the activation fused to it.
+
+    ``keep_eps``: with the eps of the batch norm, which belongs to its pretrained statistics.
 
     Raises:
         ValueError: unknown norm, or one that does not fit the channels of a layer.
@@ -67,6 +67,8 @@ def replace_norms(net: nn.Module, norm: str | Callable) -> nn.Module:
             if isinstance(child, nn.BatchNorm2d):
                 act = getattr(child, "act", nn.Identity())
                 layer = _norm_for(norm, child.num_features, f"{path}.{name}".removeprefix("."))
+                if keep_eps and hasattr(layer, "eps"):
+                    layer.eps = child.eps
                 setattr(parent, name, layer if isinstance(act, nn.Identity) else NormAct(layer, act))
     return net
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from fastreid.modeling.backbones.build import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.pretrained import create_timm, load_pretrained
-from fastreid.modeling.backbones.timm_adapter import TimmBackbone, set_stride
+from fastreid.modeling.backbones.timm_adapter import TimmBackbone, replace_norms, set_stride
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class AnyTimmBackbone(TimmBackbone):
     """
 
     def __init__(self, net: nn.Module, norm: str | None = None, stages: Sequence[int] = ()):
-        super().__init__(net, norm)
+        super().__init__(net if norm is None else replace_norms(net, norm, keep_eps=True), norm=None)
         self.stages = list(stages)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
