@@ -61,7 +61,7 @@ class Format:
             try:
                 importlib.import_module(name)
             except ImportError as error:
-                raise ImportError(f"This needs the package {name}: pip install 'fastreid[export]'") from error
+                raise ImportError(f"This needs the package {name}: pip install '.[export]' from the checkout") from error
 
 
 def deployed(model: nn.Module) -> nn.Module:

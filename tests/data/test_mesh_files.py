@@ -89,7 +89,7 @@ def test_broken_files_are_named(tmp_path, name):
 
 def test_missing_trimesh_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    with pytest.raises(ImportError, match=r"a\.stl needs the package trimesh: pip install \"fastreid\[meshes\]\""):
+    with pytest.raises(ImportError, match=r"a\.stl needs the package trimesh: pip install \"\.\[meshes\]\" from the checkout"):
         read_mesh(tmp_path / "a.stl")
 
 

@@ -47,7 +47,7 @@ def test_enclosed_hollow_is_allowed():
 def test_missing_manifold3d_names_the_extra(monkeypatch):
     s.kernel.cache_clear()
     monkeypatch.setitem(sys.modules, "manifold3d", None)
-    with pytest.raises(ImportError, match=r"fastreid\[synth\]"):
+    with pytest.raises(ImportError, match=r"pip install \"\.\[synth\]\" from the checkout"):
         s.kernel()
     s.kernel.cache_clear()
 

@@ -132,5 +132,5 @@ def test_what_is_missing_is_said(fitted, monkeypatch):
     with pytest.raises(ValueError, match="WORDS is 8, but the training images gave 0"):
         copy.deepcopy(fitted).fit([torch.full((2, 96, 96), 255.0)], seed=0)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"ORB needs OpenCV: pip install 'fastreid\[local\]'"):
+    with pytest.raises(ImportError, match=r"ORB needs OpenCV: pip install '\.\[local\]' from the checkout"):
         ORB()

@@ -41,7 +41,7 @@ def test_a_difference_is_the_exit_status(tmp_path, capsys, monkeypatch):
 def test_a_missing_extra_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert main(["--output", str(tmp_path / "a.onnx"), *SMALL]) == 1
-    assert "pip install 'fastreid[export]'" in capsys.readouterr().err.splitlines()[0]
+    assert "pip install '.[export]' from the checkout" in capsys.readouterr().err.splitlines()[0]
 
 
 def test_old_commands_work_under_their_flags(tmp_path, capsys):

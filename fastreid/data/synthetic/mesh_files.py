@@ -88,7 +88,8 @@ def _read_with_trimesh(path: Path) -> Mesh:
         import trimesh
     except ImportError as error:
         raise ImportError(
-            f'Reading {path.name} needs the package trimesh: pip install "fastreid[meshes]" (OBJ needs nothing)',
+            f'Reading {path.name} needs the package trimesh: pip install ".[meshes]" from the checkout '
+            "(OBJ needs nothing)",
             name="trimesh",
         ) from error
     try:

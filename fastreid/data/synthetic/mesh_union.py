@@ -54,7 +54,7 @@ def _manifold3d_is_there() -> bool:
     except ImportError:
         logger.warning(
             "Without the package manifold3d the lines where parts of a mesh penetrate each other are missing: "
-            'pip install "fastreid[meshes]"'
+            'pip install ".[meshes]" from the checkout'
         )
         return False
     return True

@@ -26,7 +26,8 @@ def kernel():
         import manifold3d
     except ImportError as error:
         raise ImportError(
-            'Drawing MiniPatent needs the package manifold3d: pip install "fastreid[synth]"', name="manifold3d"
+            'Drawing MiniPatent needs the package manifold3d: pip install ".[synth]" from the checkout',
+            name="manifold3d",
         ) from error
     return manifold3d
 

@@ -96,5 +96,5 @@ def _opencv():
     try:
         import cv2
     except ImportError as error:
-        raise ImportError("ORB needs OpenCV: pip install 'fastreid[local]'", name="cv2") from error
+        raise ImportError("ORB needs OpenCV: pip install '.[local]' from the checkout", name="cv2") from error
     return cv2
