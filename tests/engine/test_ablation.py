@@ -40,7 +40,7 @@ if "--eval-only" in words:
     (folder / "features" / "MiniPatent.npz").unlink()
 elif epochs == 13:
     print("\\n".join(f"line {number}" for number in range(20)))
-    sys.exit("the network has no weights")
+    sys.exit("error: the network has no weights\\n(FASTREID_TRACEBACK=1 shows the traceback)")
 elif epochs == 14:
     sys.exit(0)
 elif epochs > 14 and "--resume" not in words:
@@ -150,6 +150,20 @@ def test_a_wrong_table_is_refused_by_name(folder, capsys, values, message):
         ({"name": "x", "set": {"SOLVER.BASELR": 1}}, "SOLVER.BASELR Did you mean 'SOLVER.BASE_LR'?"),
         ({"name": "x", "set": {"SOLVER.BASE_LR": "much"}}, "SOLVER.BASE_LR in the command line must be of type float"),
         ({"name": "x", "set": {"MODEL.LOSSES.NAME": ["TripletLos"]}}, "Did you mean 'TripletLoss'?"),
+        ({"name": "x", "set": {"TEST.RULE": "all+camra"}}, "Did you mean 'camera'?"),
+        ({"name": "x", "of": "fast", "set": {"TEST.RULE": "camra"}}, "Did you mean 'camera'?"),
+        ({"name": "x", "set": {"TEST.METRICS": ["nDCG@x"]}}, "row 'x': TEST.METRICS: "),
+        ({"name": "x", "set": {"TEST.GROUP_BY": ["subclas"]}}, "TEST.GROUP_BY, a column, must be one of 'pids',"),
+        ({"name": "x", "set": {"MODEL.HEADS.NAME": "EmbedingHead"}}, "Did you mean 'EmbeddingHead'?"),
+        ({"name": "x", "set": {"MODEL.HEADS.POOL_LAYER": "GlobalMaxPol"}}, "Did you mean 'GlobalMaxPool'?"),
+        ({"name": "x", "set": {"MODEL.META_ARCHITECTURE": "Basline"}}, "Did you mean 'Baseline'?"),
+        ({"name": "x", "set": {"SOLVER.OPT": "Adem"}}, "Did you mean 'Adam'?"),
+        ({"name": "x", "set": {"SOLVER.SCHED": "MultiStep"}}, "Did you mean 'MultiStepLR'?"),
+        ({"name": "x", "set": {"INPUT.RESIZE.MODE": "crob"}}, "Did you mean 'crop'?"),
+        (
+            {"name": "x", "set": {"MODEL.HEADS.CLS_LAYER": "ArcSoftmax", "MODEL.HEADS.MARGIN": 28}},
+            "MODEL.HEADS.MARGIN of ArcSoftmax is an angle in radians, 0..pi; got 28",
+        ),
         ({"name": "x", "set": {"TEST.EVAL_PERIOD": 0}}, "TEST.EVAL_PERIOD is 0: its training would leave no results"),
         ({"name": "x", "set": {"SOLVER.BASE_LR": 0.001}}, "rows: 'slow' and 'x' have the same settings"),
     ],
@@ -162,6 +176,13 @@ def test_all_wrong_rows_are_said_together(folder, capsys):
     wrong = [{"name": "a", "set": {"SOLVER.BASELR": 1}}, {"name": "b", "of": "c"}, {"name": "d", "size": 1}]
     said = refused(folder, capsys, [*ROWS, *wrong])
     assert all(f"row '{name}':" in said for name in "abd")
+
+
+def test_a_row_of_a_wrong_row_is_not_called_wrong(folder, capsys):
+    wrong = [{"name": "a", "set": {"SOLVER.BASELR": 1}}, {"name": "a +QE", "of": "a", "set": {"TEST.QE.K": 2}}]
+    assert refused(folder, capsys, [*ROWS, *wrong]).count("row '") == 1
+    wrong = [{"name": "a", "sett": {}}, {"name": "a +QE", "of": "a", "set": {"TEST.QE.K": 2}}]
+    assert refused(folder, capsys, [*ROWS, *wrong]).count("row '") == 1
 
 
 def test_a_row_without_any_config_is_refused(folder, capsys):
@@ -274,7 +295,7 @@ def test_finished_runs_stay_and_changed_ones_are_refused_by_name(folder, capsys)
     assert ablate(table(folder, changed), "--output", output) == 1
     said = capsys.readouterr().err
     assert "slow, seed 0: SOLVER.BASE_LR was 0.001, is now 0.005" in said
-    assert "--overwrite trains them anew" in said
+    assert "--overwrite runs them anew" in said
     assert "fast" not in said
     assert ablate(table(folder, changed), "--output", output, "--collect") == 0
     assert results(output)[0]["runs"]["0"]["state"] == "settings changed: SOLVER.BASE_LR was 0.001, is now 0.005"
@@ -287,17 +308,27 @@ def test_finished_runs_stay_and_changed_ones_are_refused_by_name(folder, capsys)
     assert all(path.stat().st_mtime_ns == before[path] for path in kept)
 
 
-def test_an_evaluation_is_made_again_when_it_or_its_model_changed(folder):
+def test_an_evaluation_with_other_settings_is_refused_and_made_again_when_its_model_changed(folder, capsys):
     output = folder / "out"
     assert ablate(table(folder), "--output", output) == 0
     other = [*ROWS[:2], {**ROWS[2], "set": {"TEST.RERANK.ENABLED": True, "TEST.RERANK.LAMBDA": 0.25}}]
-    assert ablate(table(folder, other), "--output", output) == 0
+    capsys.readouterr()
+    assert ablate(table(folder, other), "--output", output) == 1
+    assert "fast +rerank, seed 0: TEST.RERANK.LAMBDA was 0.5, is now 0.25" in capsys.readouterr().err
+    assert ablate(table(folder), "--output", output) == 0  # nothing is lost
+    assert results(output)[2]["metrics"]["MiniPatent"]["mAP"]["mean"] == pytest.approx(20.5)
+    assert ablate(table(folder, other), "--output", output, "--overwrite") == 0
     assert results(output)[2]["metrics"]["MiniPatent"]["mAP"]["mean"] == pytest.approx(20.25)
+    record = output / "fast_rerank" / "seed0" / "run.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "finished": False}))
+    assert ablate(table(folder), "--output", output) == 0  # there was nothing to lose
+    assert ablate(table(folder, other), "--output", output, "--overwrite") == 0
     weights = output / "fast" / "seed0" / "model_final.pth"
     weights.write_text("0 ")
     (run,) = (Run(row, 0, output) for row in read_table(table(folder, other)).rows if row.of)
     assert not run.finished
     assert run.changes[0].startswith("MODEL.WEIGHTS was ")
+    assert not run.has_to_lose
 
 
 def test_what_changes_no_result_and_keys_that_came_later_do_not_run_again(folder):
@@ -322,10 +353,10 @@ def test_a_failing_row_is_reported_and_the_others_go_on(folder, capsys):
     ]
     assert ablate(table(folder, [*failing, *ROWS]), "--output", "out") == 1
     shown = capsys.readouterr().out
-    assert "broken, seed 0 ended with status 1; its last lines" in shown
-    assert "  | the network has no weights" in shown
-    assert "  | line 9\n" in shown
-    assert "  | line 8\n" not in shown
+    assert "broken, seed 0 ended with status 1: the network has no weights; its last lines" in shown
+    assert "  | error: the network has no weights" in shown
+    assert "  | line 10\n" in shown
+    assert "  | line 9\n" not in shown
     assert "broken +rerank, seed 0 there is no trained model of 'broken'" in shown
     assert "empty, seed 0 ended without results.json" in shown
     rows = {row["name"]: row for row in results(folder / "out")}
@@ -333,7 +364,10 @@ def test_a_failing_row_is_reported_and_the_others_go_on(folder, capsys):
     assert rows["broken"]["metrics"] == {"MiniPatent": {}}
     markdown = (folder / "out" / "table.md").read_text()
     assert "| broken | - | - | 0 of 1 | - | - |" in markdown
-    assert "- broken, seed 0: ended with status 1" in markdown
+    assert "- broken, seed 0: ended with status 1: the network has no weights\n" in markdown
+    assert "- empty, seed 0: ended without results.json\n" in markdown
+    record = json.loads((folder / "out" / "broken" / "seed0" / "run.json").read_text())
+    assert record["error"] == "ended with status 1: the network has no weights"
     assert "- broken +rerank, seed 0: not started" in markdown
 
 

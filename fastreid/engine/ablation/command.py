@@ -89,7 +89,7 @@ def run(units: list[list], args: argparse.Namespace, written: Callable[[], objec
         written: called after each of them, to bring the table up to date.
 
     Raises:
-        ValueError: folders hold trainings with other settings, and ``--overwrite`` is not given.
+        ValueError: folders hold runs with other settings, and ``--overwrite`` is not given.
     """
     from fastreid.engine.ablation.processes import environment, run_units
 
@@ -118,9 +118,8 @@ def run(units: list[list], args: argparse.Namespace, written: Callable[[], objec
 
 
 def _refuse_changed(units: list[list], overwrite: bool) -> None:
-    """An evaluation is made again without asking, a training only when asked to."""
-    changed = [one for unit in units for one in unit if one.parent is None and one.changes]
+    changed = [one for unit in units for one in unit if one.has_to_lose]
     if changed and not overwrite:
         said = "\n".join(f"  {one}: {'; '.join(one.changes)}" for one in changed)
-        remedy = "--overwrite trains them anew; --output takes another folder"
-        raise ValueError(f"These were trained with other settings:\n{said}\n{remedy}")
+        remedy = "--overwrite runs them anew, and what is in their folders goes; --output takes another folder"
+        raise ValueError(f"These were run with other settings:\n{said}\n{remedy}")

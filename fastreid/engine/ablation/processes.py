@@ -18,6 +18,7 @@ from fastreid.engine.ablation.runs import CONSOLE, RESULTS, Run
 logger = logging.getLogger(__name__)
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ERROR = "error: "  # begins the line with which a command ends, see `fastreid.utils.command`
 SHOWN_LINES = 12  # of the console of a run that failed
 
 
@@ -84,20 +85,24 @@ def execute(run: Run, processes: "_Processes") -> None:
         measured = not resumed or before.get("measured", False)
         run.write_record(cpu_seconds=spent, measured=False)  # stands while nobody knows what the process costs
         with open(run.folder / CONSOLE, "a" if resumed else "w", encoding="utf-8") as console:
+            begun = console.tell()
             status, seconds = processes.run(command, console, lock)
         cost = {"cpu_seconds": round(spent + seconds, 2), "measured": measured}
-        problem = _problem(run, status)
-        run.write_record(finished=not problem, error=problem.partition("\n")[0], **cost)
+        problem, lines = _problem(run, status, begun)
+        run.write_record(finished=not problem, error=problem, **cost)
     if problem:
-        raise RunFailed(problem)
+        shown = (f"  | {line}" for line in lines[-SHOWN_LINES:])
+        raise RunFailed("\n".join([f"{problem}; its last lines ({run.folder / CONSOLE}):", *shown]))
 
 
-def _problem(run: Run, status: int) -> str:
+def _problem(run: Run, status: int, begun: int) -> tuple[str, list[str]]:
+    """What went wrong in a line, "" when nothing did, and the lines of the console from byte ``begun`` on."""
     if status == 0 and (run.folder / RESULTS).is_file():
-        return ""
+        return "", []
     said = f"ended with status {status}" if status else f"ended without {RESULTS}"
-    lines = (run.folder / CONSOLE).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
-    return "\n".join([f"{said}; its last lines ({run.folder / CONSOLE}):", *(f"  | {line}" for line in lines)])
+    lines = (run.folder / CONSOLE).read_bytes()[begun:].decode(errors="replace").splitlines()
+    error = next((line.removeprefix(ERROR) for line in reversed(lines) if line.startswith(ERROR)), "")
+    return f"{said}: {error}" if error else said, lines
 
 
 class _Processes:

@@ -1,6 +1,5 @@
 """The rows of an ablation's table: each is a config with settings laid over it, checked before anything runs."""
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from fastreid.config import CfgNode, get_cfg
 from fastreid.config.config import flatten
 from fastreid.data.feature_file import TRAIN_ONLY_INPUT, TRAIN_ONLY_MODEL
-from fastreid.engine.settings import SELECTORS
+from fastreid.engine.ablation.checks import check_settings
 from fastreid.evaluation.results import file_name
 from fastreid.utils.command import message_of
 from fastreid.utils.errors import nearest, require_choice
@@ -67,8 +66,10 @@ def read_rows(given: Mapping[str, Any], folder: Path, more: Mapping[str, Any]) -
     rows: dict[str, Row] = {}
     for evaluates in (False, True):  # a row may be of one below it
         trained = {name: row for name, row in rows.items() if row.of is None}
+        # what is wrong with them is said already; nothing is known of the rows that are `of` them
+        refused = [_name(entry) for entry in given["rows"] if not _evaluates(entry) and _name(entry) not in [*trained]]
         for name, entry in entries.items():
-            if ("of" in entry) == evaluates:
+            if _evaluates(entry) == evaluates and not (evaluates and entry["of"] in refused):
                 row = _collect(problems, f"row '{name}'", _row, entry, given, folder, more, trained)
                 rows.update({name: row} if row else {})
     _collect(problems, "rows", _require_different, list(rows.values()))
@@ -96,7 +97,15 @@ def _collect(problems: list[str], what: str, function: Callable, *args) -> Any:
 
 
 def _label(entry: Any, number: int) -> str:
-    return f"row '{entry['name']}'" if isinstance(entry, dict) and "name" in entry else f"row {number}"
+    return f"row {number}" if _name(entry) is None else f"row '{_name(entry)}'"
+
+
+def _name(entry: Any) -> Any:
+    return entry.get("name") if isinstance(entry, dict) else None
+
+
+def _evaluates(entry: Any) -> bool:
+    return isinstance(entry, dict) and "of" in entry
 
 
 def _check_entry(entry: Any, given: Mapping, earlier: Mapping[str, dict]) -> bool:
@@ -165,14 +174,8 @@ def _cfg(config: Path, settings: Mapping[str, Any]) -> CfgNode:
     cfg = get_cfg()
     cfg.merge_from_file(config)
     cfg.merge_from_list([str(item) for pair in settings.items() for item in pair])
-    for module, name, selectors in SELECTORS:
-        registry = getattr(importlib.import_module(module), name)
-        for selector in selectors:
-            value = cfg.get_node(selector)
-            if not selector.startswith("SOLVER."):  # the names of torch.optim are good there too
-                for component in [value] if isinstance(value, str) else value:
-                    registry.get(component)
     cfg.freeze()
+    check_settings(cfg)
     return cfg
 
 

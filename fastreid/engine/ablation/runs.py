@@ -81,6 +81,16 @@ class Run:
         return compare({key: stored.get(key, _defaults().get(key)) for key in wanted}, wanted) if stored else []
 
     @property
+    def has_to_lose(self) -> bool:
+        """Whether a training, or the results of an evaluation, with other settings would go if this ran.
+
+        New weights alone are none: they come from a training that was run anew, and the results of the old ones go.
+        """
+        if self.parent and not self.record.get("finished"):
+            return False
+        return any(not (self.parent and change.startswith("MODEL.WEIGHTS ")) for change in self.changes)
+
+    @property
     def has_checkpoint(self) -> bool:
         return (self.folder / "last_checkpoint").is_file()
 
