@@ -350,7 +350,9 @@ def test_contact_sheet(tmp_path, capsys):
     chosen = choose(paths, 2, seed=0)
     assert len({path.parent for path in chosen}) == 2
     assert chosen == choose(paths[::-1], 2, seed=0)
+    assert choose(paths[::-1], 6, seed=0) == paths  # all there are
     assert main([str(tmp_path / "out.png"), *map(str, paths), "--number", "5"]) == 0
+    assert f"{tmp_path / 'out.png'}: 3 of 6 drawings (one per folder)\n" in capsys.readouterr().out
     with Image.open(tmp_path / "out.png") as sheet:
         colours = {colour for _, colour in sheet.convert("RGB").getcolors()}
         assert len(colours) > 3

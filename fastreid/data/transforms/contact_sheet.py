@@ -29,15 +29,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and write the picture."""
     parser = argparse.ArgumentParser(description="Show what the ink crop does to drawings.")
     parser.add_argument("output", type=Path, help="PNG file to write")
-    parser.add_argument("images", type=Path, nargs="+", help="image files; of each folder at most one is taken")
+    parser.add_argument("images", type=Path, nargs="+", help="image files; of more than --number one per folder")
     parser.add_argument("--number", type=int, default=28, help="drawings (default 28)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (default 0)")
     args = parser.parse_args(argv)
-    contact_sheet(choose(args.images, args.number, args.seed)).save(args.output, optimize=True)
+    chosen = choose(args.images, args.number, args.seed)
+    contact_sheet(chosen).save(args.output, optimize=True)
+    per_folder = " (one per folder)" if len(chosen) < len(args.images) else ""
+    print(f"{args.output}: {len(chosen)} of {len(args.images)} drawings{per_folder}")
 
 
 def choose(images: Sequence[Path], number: int, seed: int) -> list[Path]:
-    """Return up to ``number`` of the images, of as many folders."""
+    """Return all images where they are at most ``number``; else up to ``number`` of them, each of another folder."""
+    if len(images) <= number:
+        return sorted(images)
     draw = random.Random(seed)
     by_folder: dict[Path, list[Path]] = {}
     for path in sorted(images):
