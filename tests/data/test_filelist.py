@@ -36,12 +36,20 @@ def test_paths_beside_their_lists_come_from_several_places(lists):
         build(("PATHS", "lists"), ("QUERY", both), ("GALLERY", both))
 
 
-def test_equal_lists_leave_one_out(lists):
+def test_equal_lists_leave_one_out(lists, caplog):
     names = (str(lists / "a" / "list.txt"),)
     data = build(("PATHS", "list"), ("QUERY", names), ("GALLERY", names), ("TRAIN", names))
     own = {(record.pid, record.camid, record.path) for record in data.query}
     assert own == {(record.pid, record.camid, record.path) for record in data.gallery}
     assert len({record.camid for record in data.query}) == 3  # the camera rule drops an image for itself alone
     assert {record.camid for record in data.train} == {1}
+    with caplog.at_level("INFO", logger="fastreid"):
+        data.show_test()
+    assert "each image is compared with all others" in caplog.text
+    caplog.clear()
     apart = build(("PATHS", "list"), ("QUERY", names), ("GALLERY", (*names, str(lists / "b" / "list.txt"))))
     assert len({record.camid for record in apart.query}) == 1
+    with caplog.at_level("INFO", logger="fastreid"):
+        apart.show_test()
+    assert "subset" in caplog.text
+    assert "all others" not in caplog.text

@@ -1,5 +1,6 @@
 """``FileList``: own images from list files named in the config, without code."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from fastreid.data.datasets.lists import date_of, read_list
 from fastreid.data.datasets.patent import GALLERY_CAMERA, QUERY_CAMERA
 from fastreid.data.records import Record
 from fastreid.utils.errors import require_choice
+
+logger = logging.getLogger(__name__)
 
 
 @DATASET_REGISTRY.register(node="DATASETS.FILELIST")
@@ -55,6 +58,11 @@ class FileList(ImageDataset):
             lambda: self._records("GALLERY", gallery, GALLERY_CAMERA),
             **kwargs,
         )
+
+    def show_test(self) -> None:
+        super().show_test()
+        if self.leave_one_out:
+            logger.info("Query and gallery are the same lists: each image is compared with all others (leave-one-out)")
 
     def _records(self, part: str, lists: Sequence[str], camera: int, prefix: str = "") -> list[Record]:
         if not lists:
