@@ -32,10 +32,7 @@ def MultiStepLR(optimizer: Optimizer, epochs: int, steps: Sequence[int] = (30, 5
 def CosineAnnealingLR(optimizer: Optimizer, epochs: int, eta_min_lr: float = 1e-7) -> LRScheduler:
     """Half a cosine from the base rate to ``eta_min_lr`` over ``epochs``; ``ValueError`` where no epoch is left."""
     if epochs < 1:
-        raise ValueError(
-            f"CosineAnnealingLR needs at least one epoch after warm-up and delay, got {epochs}: raise "
-            "SOLVER.MAX_EPOCH, or lower SOLVER.WARMUP_ITERS or SOLVER.DELAY_EPOCHS"
-        )
+        raise ValueError(f"CosineAnnealingLR needs at least one epoch after warm-up and delay, got {epochs}")
     return torch_schedulers.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=eta_min_lr)
 
 
@@ -121,12 +118,32 @@ def build_lr_scheduler(cfg, optimizer: Optimizer, iters_per_epoch: int) -> dict[
         raise ValueError(f"iters_per_epoch must be at least 1, got {iters_per_epoch}")
     warmup_epochs = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
     epochs = solver.MAX_EPOCH - max(warmup_epochs, solver.DELAY_EPOCHS)
-    schedulers = {"lr_sched": SCHEDULER_REGISTRY.build(solver.SCHED, cfg, optimizer=optimizer, epochs=epochs)}
+    try:
+        schedulers = {"lr_sched": SCHEDULER_REGISTRY.build(solver.SCHED, cfg, optimizer=optimizer, epochs=epochs)}
+    except ValueError as error:
+        if epochs >= 1:
+            raise
+        raise ValueError(f"{error}. {_no_epoch_left(solver, iters_per_epoch, warmup_epochs)}") from error
     if solver.WARMUP_ITERS > 0:
         schedulers["warmup_sched"] = WarmupLR(
             optimizer, solver.WARMUP_FACTOR, solver.WARMUP_ITERS, solver.WARMUP_METHOD
         )
     return schedulers
+
+
+def _no_epoch_left(solver, iters_per_epoch: int, warmup_epochs: int) -> str:
+    """Say what leaves no epoch for the schedule, and which keys would."""
+    remedies = [f"SOLVER.MAX_EPOCH {max(warmup_epochs, solver.DELAY_EPOCHS) + 1} or more"]
+    if warmup_epochs >= solver.MAX_EPOCH:
+        most = iters_per_epoch * (solver.MAX_EPOCH - 1)
+        remedies.append(f"SOLVER.WARMUP_ITERS at most {most}" if most > 0 else "SOLVER.WARMUP_ITERS 0")
+    if solver.DELAY_EPOCHS >= solver.MAX_EPOCH:
+        remedies.append(f"SOLVER.DELAY_EPOCHS at most {solver.MAX_EPOCH - 1}")
+    remedy = remedies[0] + (f", or {' and '.join(remedies[1:])}" if remedies[1:] else "")
+    return (
+        f"One epoch is {iters_per_epoch} iterations, the warm-up {solver.WARMUP_ITERS} (SOLVER.WARMUP_ITERS), the "
+        f"delay {solver.DELAY_EPOCHS} epochs (SOLVER.DELAY_EPOCHS), SOLVER.MAX_EPOCH {solver.MAX_EPOCH}: set {remedy}"
+    )
 
 
 def counters(schedulers: Mapping[str, LRScheduler]) -> dict[str, dict[str, Any]]:

@@ -113,9 +113,18 @@ def test_no_warmup_scheduler_without_warmup(cfg):
 
 
 def test_no_epoch_left_for_the_cosine_is_an_error(cfg):
-    cfg.SOLVER.SCHED, cfg.SOLVER.WARMUP_ITERS = "CosineAnnealingLR", 100
-    with pytest.raises(ValueError, match="at least one epoch after warm-up and delay, got 0: raise SOLVER.MAX_EPOCH"):
-        build_lr_scheduler(cfg, optimizer(), 10)
+    cfg.SOLVER.SCHED, cfg.SOLVER.MAX_EPOCH = "CosineAnnealingLR", 3
+    for warmup, delay, remedy in (
+        (100, 0, "SOLVER.MAX_EPOCH 11 or more, or SOLVER.WARMUP_ITERS at most 20"),
+        (0, 4, "SOLVER.MAX_EPOCH 5 or more, or SOLVER.DELAY_EPOCHS at most 2"),
+        (100, 3, "SOLVER.MAX_EPOCH 11 or more, or SOLVER.WARMUP_ITERS at most 20 and SOLVER.DELAY_EPOCHS at most 2"),
+    ):
+        cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS = warmup, delay
+        with pytest.raises(ValueError, match="at least one epoch after warm-up and delay, got -?[0-9]+") as caught:
+            build_lr_scheduler(cfg, optimizer(), 10)
+        assert f"One epoch is 10 iterations, the warm-up {warmup} (SOLVER.WARMUP_ITERS)" in str(caught.value)
+        assert f"delay {delay} epochs (SOLVER.DELAY_EPOCHS), SOLVER.MAX_EPOCH 3: set {remedy}" in str(caught.value)
+        assert str(caught.value).endswith(remedy)
 
 
 def test_steps_beyond_the_end_are_reported(cfg, caplog):
