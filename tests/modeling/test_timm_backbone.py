@@ -1,5 +1,7 @@
 """Any network of timm by name: maps of every kind, its own width, last stride, pretrained weights."""
 
+import logging
+
 import pytest
 import timm
 import torch
@@ -189,14 +191,21 @@ def test_weights_of_timm_reach_the_names_of_fast_reid(monkeypatch, caplog):
     assert not [record for record in caplog.records if "Pretrained backbone weights" in record.getMessage()]
 
 
-def test_without_a_network_the_way_out_is_named(monkeypatch):
+def test_without_a_network_the_way_out_is_named_in_one_line(monkeypatch, caplog):
+    client = logging.getLogger("huggingface_hub.utils._http")
+
     def answer(name):
-        raise OSError("no route to the hub.")
+        client.warning("Retrying in 1s")
+        raise OSError("no route to the hub.\nand more")
 
     hub(monkeypatch, answer)
     for make in (lambda: build("regnet", PRETRAIN=True), lambda: tiny("test_vit.r160_in1k", pretrain=True)):
-        with pytest.raises(ConnectionError, match=r"no route to the hub.*BACKBONE\.PRETRAIN_PATH.*PRETRAIN False"):
+        with pytest.raises(ConnectionError, match=r"no route to the hub.*BACKBONE\.PRETRAIN_PATH.*PRETRAIN False") as e:
             make()
+        assert "\n" not in str(e.value)
+    assert "of test_vit.r160_in1k from https://huggingface.co/timm/test_vit.r160_in1k (no route" in str(e.value)
+    assert not [record for record in caplog.records if "Retrying" in record.getMessage()]
+    assert client.isEnabledFor(logging.WARNING)
 
 
 def test_a_network_without_weights_names_those_that_timm_has():

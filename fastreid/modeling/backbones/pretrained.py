@@ -1,8 +1,9 @@
 """Loading of pretrained backbone weights from a file, an address or timm."""
 
+import contextlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -69,12 +70,14 @@ def create_timm(name: str, **options) -> nn.Module:
     if not timm.is_model(architecture):
         raise ValueError(f"timm has no network {name!r}.{nearest(architecture, timm.list_models())}")
     try:
-        return timm.create_model(name, **options)
+        with _quiet_hub():
+            return timm.create_model(name, **options)
     except OSError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConnectionError(
-            f"Cannot download the weights of {name} from the Hugging Face hub ({error}) Without a network, download "
-            f"them on another machine and name the file in MODEL.BACKBONE.PRETRAIN_PATH, or start from random weights "
-            f"with MODEL.BACKBONE.PRETRAIN False."
+            f"Cannot download the weights of {name} from {_home_of(name)} ({reason}) Without a network, download "
+            f"model.safetensors from there on another machine and name the file in MODEL.BACKBONE.PRETRAIN_PATH, or "
+            f"start from random weights with MODEL.BACKBONE.PRETRAIN False."
         ) from error
     except AssertionError as error:
         reason = str(error) or "not with these options"
@@ -84,6 +87,26 @@ def create_timm(name: str, **options) -> nn.Module:
             raise
         known = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
         raise ValueError(f"MODEL.BACKBONE.PRETRAIN: {error} Weights that timm knows: {known}") from error
+
+
+@contextlib.contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Hold back what the hub's client logs of each attempt; the error at the end says it once."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
+
+
+def _home_of(name: str) -> str:
+    import timm
+
+    settings = timm.get_pretrained_cfg(name)
+    repository = settings.hf_hub_id if settings is not None else None
+    return f"https://huggingface.co/{repository}" if repository else "the Hugging Face hub"
 
 
 def _read(source: str) -> Mapping:
