@@ -325,11 +325,24 @@ def _require_fit(source: str, missing: list, shapes: list, unexpected: list, opt
     if count:
         shown = [*absent[:2], *misshapen[:2], *extra[:2]]  # some of each: a renamed part is missing and left over
         more = f"; and {count - len(shown)} more" if count > len(shown) else ""
+        differ = "1 parameter differs" if count == 1 else f"{count} parameters differ"
         raise ValueError(
-            f"{source} does not fit the model, {count} parameters differ: {'; '.join(shown)}{more}. "
-            "Probably the settings of MODEL.BACKBONE (DEPTH, WITH_IBN, WITH_NL, ...) or MODEL.HEADS are not those of "
-            "its training, which are in config.yaml in the training's OUTPUT_DIR"
+            f"{source} does not fit the model, {differ}: {'; '.join(shown)}{more}. "
+            f"{_why_misfit(misshapen, count)}"
         )
+
+
+def _why_misfit(misshapen: list[str], count: int) -> str:
+    """The likely reason, where ``count`` parameters differ, ``misshapen`` in their shape."""
+    for shape in misshapen:
+        # images enter a convolution of the first stage; 1 and 3 are what INPUT.CHANNELS may be
+        found = re.search(r": \((\d+), ([13]), (.*)\) in the file, \(\1, ([13]), \3\) in the model", shape)
+        if found and count == 1:
+            return f"INPUT.CHANNELS is {found[4]}, the file was trained with {found[2]}"
+    return (
+        "Probably the settings of MODEL.BACKBONE (DEPTH, WITH_IBN, WITH_NL, ...) or MODEL.HEADS are not those of "
+        "its training, which are in config.yaml in the training's OUTPUT_DIR"
+    )
 
 
 def _modern_names(weights: dict[str, torch.Tensor], own: Iterable[str]) -> dict[str, torch.Tensor]:

@@ -222,8 +222,11 @@ def test_what_must_fit_is_refused_and_leaves_the_model_alone():
     assert float(net.backbone[0].weight.detach().mean()) == 5
     del weights["heads.weight"]
     load_weights(net, weights, "w.pth", optional=("heads.weight",))
-    with pytest.raises(ValueError, match="w.pth does not fit the model, 1 parameters differ: heads.weight is missing"):
+    with pytest.raises(ValueError, match="w.pth does not fit the model, 1 parameter differs: heads.weight is missing"):
         load_weights(net, weights, "w.pth", optional=())
+    grey, colour = (torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 3)) for channels in (1, 3))
+    with pytest.raises(ValueError, match=r"1 parameter differs: .*INPUT\.CHANNELS is 1, the file was trained with 3$"):
+        load_weights(grey, colour.state_dict(), "w.pth", optional=())
     weights["backbone.0.weight"] = torch.zeros(9, 2)
     net = filled(1)
     with pytest.raises(ValueError, match=r"backbone.0.weight: \(9, 2\) in the file, \(2, 2\) in the .*MODEL.BACKBONE"):
