@@ -352,6 +352,7 @@ def _test_from_features(cfg: CfgNode, model: nn.Module, loader, evaluator: ReidE
     from fastreid.engine.extraction import cached_features
     from fastreid.evaluation.results import evaluate, headline
 
+    evaluator.check(loader.dataset)  # before the extraction
     features = cached_features(cfg, model, loader, evaluator.num_query, name, cfg.OUTPUT_DIR)
     if features is None:
         return {}

@@ -158,6 +158,11 @@ def parts_of(rule: Rule) -> list[Rule]:
     return list(rule.rules) if isinstance(rule, EveryRule) else [rule]
 
 
+def name_of(rule: Rule) -> str:
+    """Return the name under which the class of ``rule`` is registered, else that of the class."""
+    return next((name for name, kind in RULE_REGISTRY if kind is type(rule)), type(rule).__name__)
+
+
 def get_rule(rule: str | Rule | None) -> Rule:
     """Return the rule of a registered name, or ``rule`` itself; ``None`` is the rule "all".
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastreid.retrieval.candidates import Candidates, Columns, Rule, get_rule
 from fastreid.retrieval.distance import METRICS, as_features, check_finite, prepare, prepared_distances, query_blocks
+from fastreid.retrieval.rules import name_of, parts_of
 from fastreid.retrieval.scan import Scan
 from fastreid.utils.errors import require_choice
 
@@ -110,8 +111,9 @@ def check_columns(columns: Columns, length: int, rule: Rule, side: str) -> dict[
             raise ValueError(f"column '{name}' of the {side} must have shape ({length},); got {column.shape}")
         if len(column) != length:
             raise ValueError(f"column '{name}' of the {side} has {len(column)} rows; expected {length}")
-    missing = [name for name in rule.needs if name not in columns]
-    if missing:
-        given = ", ".join(columns) or "none"
-        raise ValueError(f"rule {type(rule).__name__} needs column {missing} of the {side}; given: {given}")
+    for part in parts_of(rule):
+        missing = [name for name in part.needs if name not in columns]
+        if missing:
+            given = ", ".join(columns) or "none"
+            raise ValueError(f"rule {name_of(part)} needs column {missing} of the {side}; given: {given}")
     return columns

@@ -314,6 +314,12 @@ def test_what_no_evaluation_could_use_is_refused_before_the_training(tiny_cfg, t
     DefaultTrainer(tiny_cfg)
 
 
+def test_an_evaluation_alone_is_refused_before_the_extraction(tiny_cfg):
+    tiny_cfg.TEST.RULE = "granted_before"
+    with pytest.raises(ValueError, match=r"rule granted_before needs column \['dates'\]"):
+        DefaultTrainer.test(tiny_cfg, model=None, reuse_features=True)
+
+
 @pytest.mark.parametrize("method", ["test", "build_evaluator", "build_test_loader", "build_hooks"])
 def test_test_sets_that_only_a_trainer_from_outside_knows_are_left_to_it(tiny_cfg, method):
     def refuse(*args, **kwargs):

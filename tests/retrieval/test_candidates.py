@@ -212,7 +212,7 @@ def test_a_rule_reads_only_what_it_needs_and_misses_it_by_name(name):
     Candidates(name, *only, 2, 4).permitted(slice(0, 2))
     for column in rule.needs:
         lacking = {other: values for other, values in only[1].items() if other != column}
-        with pytest.raises(ValueError, match=rf"{type(rule).__name__} needs column \['{column}'\] of the gallery"):
+        with pytest.raises(ValueError, match=rf"rule {name} needs column \['{column}'\] of the gallery"):
             Search(*features, only[0], lacking, rule=name)
 
 
