@@ -180,7 +180,9 @@ def _read_with_bases(path: Path, chain: tuple[Path, ...]) -> tuple[dict, list[st
         raise FileNotFoundError("No config file given: the path is empty (is --config-file missing?)")
     if not path.is_file():
         wanted_by = f" (named as {BASE_KEY} in {chain[-1]})" if chain else ""
-        raise FileNotFoundError(f"Config file not found: '{path}'{wanted_by}")
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        hint = nearest(path.name, (file.name for file in beside if file.suffix in (".yml", ".yaml")))
+        raise FileNotFoundError(f"Config file not found: '{path}'{wanted_by}{hint and f'.{hint}'}")
     if path.resolve() in chain:
         raise ValueError(f"{BASE_KEY} forms a circle: {' > '.join(map(str, (*chain, path.resolve())))}")
     with open(path, encoding="utf-8") as file:

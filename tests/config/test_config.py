@@ -40,6 +40,8 @@ def test_missing_files_say_who_wanted_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="Config file not found: 'nowhere.yml'"):
         get_cfg().merge_from_file("nowhere.yml")
     top = write(tmp_path / "top.yml", _BASE_="gone.yml")
+    with pytest.raises(FileNotFoundError, match=r"top\.yaml'\. Did you mean 'top\.yml'\?"):
+        get_cfg().merge_from_file(tmp_path / "top.yaml")
     with pytest.raises(FileNotFoundError, match=r"gone\.yml' \(named as _BASE_ in .*top\.yml"):
         get_cfg().merge_from_file(top)
 

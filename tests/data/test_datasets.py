@@ -140,7 +140,7 @@ def test_file_list_with_cameras(cfg, tmp_path):
     assert tuple(record) == (str(tmp_path / "q q.png"), 7, "c2")
 
 
-def test_file_list_messages(cfg, tmp_path):
+def test_file_list_messages(cfg, tmp_path, monkeypatch):
     data = file_list(cfg, train=("none.txt",))
     with pytest.raises(FileNotFoundError, match=r"FILELIST\.TRAIN: list 'none.txt' not found at"):
         _ = data.train
@@ -148,6 +148,9 @@ def test_file_list_messages(cfg, tmp_path):
         _ = data.query
     with pytest.raises(ValueError, match="variable that is not set: NO_SUCH_VARIABLE$"):
         file_list(cfg, root="${NO_SUCH_VARIABLE}")
+    monkeypatch.setenv("EMPTY", "")
+    with pytest.raises(ValueError, match="variable that is not set: EMPTY"):
+        file_list(cfg, root="${EMPTY}/drawings")
 
 
 def test_real_drawings_through_file_list(cfg, testdata):

@@ -25,9 +25,11 @@ def build_dataset(cfg, name: str, **kwargs):
 
 
 def expand(path: str) -> Path:
-    """Expand ``~`` and ``${VARIABLES}``; a variable that is not set raises ``ValueError`` naming it."""
-    expanded = Path(os.path.expanduser(os.path.expandvars(path)))
-    if "$" in str(expanded):
-        names = ", ".join(re.findall(r"\$\{?(\w+)", str(expanded))) or "$"
+    """Expand ``~`` and ``${VARIABLES}``; a variable that is not set or empty raises ``ValueError`` naming it."""
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    # an empty one would make ${FOLDER}/list.txt a file of the root folder
+    unset = [name for name in re.findall(r"\$\{?(\w+)", path) if not os.environ.get(name)]
+    if unset or "$" in expanded:
+        names = ", ".join(unset) or "$"
         raise ValueError(f"The path '{path}' uses an environment variable that is not set: {names}")
-    return expanded
+    return Path(expanded)
