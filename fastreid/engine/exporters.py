@@ -61,7 +61,9 @@ class Format:
             try:
                 importlib.import_module(name)
             except ImportError as error:
-                raise ImportError(f"This needs the package {name}: pip install '.[export]' from the checkout") from error
+                raise ImportError(
+                    f"This needs the package {name}: pip install '.[export]' from the checkout"
+                ) from error
 
 
 def deployed(model: nn.Module) -> nn.Module:

@@ -87,9 +87,22 @@ def test_broken_files_are_named(tmp_path, name):
         read_mesh(tmp_path / name)
 
 
+@pytest.mark.parametrize("header", [b"made by hand", b"solid by name only"])
+def test_a_binary_stl_that_is_cut_off_is_called_so(tmp_path, header):
+    trimesh = pytest.importorskip("trimesh")
+    path = tmp_path / "a.stl"
+    content = trimesh.Trimesh(CUBE, CUBE_TRIANGLES, process=False).export(file_type="stl")
+    content = header.ljust(80) + content[80:]
+    path.write_bytes(content)
+    assert len(read_mesh(path).triangles) == 12
+    path.write_bytes(content[:-10])
+    with pytest.raises(ValueError, match=r"a\.stl is cut off: 12 triangles announced, 11 there"):
+        read_mesh(path)
+
+
 def test_missing_trimesh_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    with pytest.raises(ImportError, match=r"a\.stl needs the package trimesh: pip install \"\.\[meshes\]\" from the checkout"):
+    with pytest.raises(ImportError, match=r"a\.stl needs .* trimesh: pip install \"\.\[meshes\]\" from the checkout"):
         read_mesh(tmp_path / "a.stl")
 
 
