@@ -83,6 +83,20 @@ def _indices(fields: list[str], count: int) -> list[int]:
     return [number - 1 if number > 0 else count + number for number in numbers]
 
 
+def _require_whole_stl(path: Path) -> None:
+    """Refuse a binary STL that ends early: trimesh takes it for text, and finds nothing.
+
+    80 bytes of header, which may begin with "solid" as a text does, the number of triangles, 50 bytes for each.
+    """
+    content = path.read_bytes()
+    begin = content[:1024].lower()
+    if len(content) < 84 or b"facet" in begin or b"endsolid" in begin:  # a text
+        return
+    announced, there = int.from_bytes(content[80:84], "little"), (len(content) - 84) // 50
+    if there < announced:
+        raise ValueError(f"{path} is cut off: {announced} triangles announced, {there} there")
+
+
 def _read_with_trimesh(path: Path) -> Mesh:
     try:
         import trimesh
@@ -92,6 +106,8 @@ def _read_with_trimesh(path: Path) -> Mesh:
             "(OBJ needs nothing)",
             name="trimesh",
         ) from error
+    if path.suffix.lower() == ".stl":
+        _require_whole_stl(path)
     try:
         scene = trimesh.load_scene(path, process=False)
         # to_mesh() puts the parts of a scene into their places

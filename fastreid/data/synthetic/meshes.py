@@ -208,12 +208,18 @@ def draw_mesh(job: MeshJob, root: Path, settings: MeshSettings, val: float) -> s
         surface = surface_of_mesh(turn_upright(read_mesh(job.path), up), settings.crease)
         draw_figures(plan_mesh(job, settings, val), surface, root, settings.size, settings.bilevel)
     except (ValueError, OSError) as error:
-        return str(error)
+        return _without_path(str(error), job.path)
     except (ArithmeticError, LookupError, MemoryError, RuntimeError) as error:
         # files hold the strangest things; one must not end the work on the others
         logger.debug("%s", job.path, exc_info=error)
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _without_path(message: str, path: Path) -> str:
+    """Reasons stand beside the path: ``a.obj:3: ...`` becomes ``line 3: ...``, ``a.obj holds ...`` ``holds ...``."""
+    rest = message.removeprefix(str(path))
+    return f"line {rest[1:]}" if rest != message and rest.startswith(":") else rest.lstrip()
 
 
 def _check_settings(root: Path, settings: MeshSettings) -> None:
