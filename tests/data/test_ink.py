@@ -1,7 +1,5 @@
 """The ink crop: groups of ink against loops, what is left out, and the crop of the notebook against OpenCV."""
 
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,10 +322,8 @@ def test_the_callers_image_stays_as_it_is():
     np.testing.assert_array_equal(np.asarray(image), values)
 
 
-def test_labels_of_real_sheets():
-    root = Path(os.environ.get("FASTREID_TESTDATA", "/work/shared/data")) / "real" / "design_patents"
-    if not (root / "gallery.txt").is_file():
-        pytest.skip(f"no real drawings in {root}")
+def test_labels_of_real_sheets(testdata):
+    root = testdata / "real" / "design_patents"
     sheets = [root / line.split()[0] for line in (root / "gallery.txt").read_text().splitlines()[::7]]
     distractors = [root / line.split()[0] for line in (root / "distractors.txt").read_text().splitlines()[::10]]
     found = []
