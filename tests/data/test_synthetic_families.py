@@ -8,6 +8,7 @@ pytest.importorskip("manifold3d")
 from fastreid.data.synthetic import solids as s
 from fastreid.data.synthetic.draws import Draws, SiblingDraws
 from fastreid.data.synthetic.families import FAMILIES, MIRRORED, get_family
+from fastreid.data.synthetic.plan import Settings, plan_design
 from fastreid.data.synthetic.projection import AXIS_VIEWS, VIEWS, Camera, rotation
 from fastreid.data.synthetic.render import render
 from fastreid.data.synthetic.style import Style
@@ -118,3 +119,9 @@ def test_locarno_codes_and_titles():
     assert FAMILIES["chair"].locarno == "0601"
     with pytest.raises(KeyError, match="Did you mean 'chair'"):
         get_family("chiar")
+
+
+def test_flat_scraps_of_booleans_are_no_loose_parts():
+    """Cutlery of this seed has one: a piece without volume inside its handle."""
+    plan = plan_design("train", 800, Settings())
+    build_surface(plan.family.build(plan.draws.child("shape")))

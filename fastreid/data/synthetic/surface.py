@@ -9,6 +9,8 @@ import numpy as np
 from fastreid.data.synthetic.solids import Part, union
 
 CREASE_DEGREES = 32.0
+# Share of the volume of a design below which a loose piece is a scrap: a cube of a thousandth of its size.
+SCRAP = 1e-9
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,15 @@ def build_surface(parts: Sequence[Part]) -> Surface:
 
 
 def check_solid(solid) -> None:
-    """Raise ``ValueError`` unless ``solid`` is valid and in one piece; enclosed hollows are invisible and fine."""
+    """Raise ``ValueError`` unless ``solid`` is valid and in one piece.
+
+    Enclosed hollows are invisible, and so are the flat scraps that booleans leave where faces nearly coincide.
+    """
     status = getattr(solid.status(), "name", str(solid.status()))
     if status != "NoError" or solid.is_empty() or solid.volume() <= 0:
         raise ValueError(f"not a solid: status {status}, volume {solid.volume():.3g}")
     # the skin of a hollow encloses a negative volume
-    if (pieces := sum(piece.volume() > 0 for piece in solid.decompose())) != 1:
+    if (pieces := sum(piece.volume() > SCRAP * solid.volume() for piece in solid.decompose())) != 1:
         raise ValueError(f"the solid has {pieces} separate pieces; its parts must overlap to be one")
 
 
