@@ -3,10 +3,8 @@
 from collections import defaultdict
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from fastreid.data.synthetic.mesh_repair import EdgeTable
+from fastreid.data.synthetic.mesh_repair import EdgeTable, components
 
 # a gap in a crease is closed along edges of at least this share of the angle, turning by at most so many degrees
 WEAK_SHARE, LARGEST_TURN = 0.5, 40.0
@@ -70,8 +68,7 @@ def _straight_on(vertices, ends, candidates: list[int], path: list[int], before:
 def _scraps(vertices: np.ndarray, ends: np.ndarray, drawn: np.ndarray, shortest: float) -> np.ndarray:
     """Which edges (E,) belong to connected lines with a free end that are shorter than ``shortest`` in all."""
     chosen = ends[drawn]
-    graph = coo_matrix((np.ones(len(chosen), bool), (chosen[:, 0], chosen[:, 1])), shape=(len(vertices),) * 2)
-    _, line = connected_components(graph, directed=False)
+    line = components(*chosen.T, len(vertices))
     length = np.linalg.norm(vertices[chosen[:, 0]] - vertices[chosen[:, 1]], axis=1)
     total = np.bincount(line[chosen[:, 0]], length, minlength=line.max() + 1)
     free = np.bincount(chosen.ravel(), minlength=len(vertices)) == 1

@@ -52,6 +52,12 @@ def edge_table(triangles: np.ndarray) -> EdgeTable:
     return EdgeTable(np.column_stack([keys // size, keys % size]), count, faces, opposed, of_half)
 
 
+def components(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
+    """Return the number of the connected component of each node (count,); ``one[i]`` and ``other[i]`` are joined."""
+    graph = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
 def clean(mesh: Mesh) -> Mesh:
     """Weld vertices, drop degenerate and doubled triangles, cut triangles where others have a vertex on their edge.
 
@@ -79,8 +85,7 @@ def _weld(vertices: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarra
     """Return points and the number of each vertex among them; vertices that are not finite stay alone."""
     points, number = np.unique(np.where(np.isfinite(vertices), vertices, 0), axis=0, return_inverse=True)
     pairs = cKDTree(points).query_pairs(tolerance, output_type="ndarray")
-    graph = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(points),) * 2)
-    _, group = connected_components(graph, directed=False)
+    group = components(*pairs.T, len(points))
     _, kept = np.unique(group, return_index=True)
     return points[kept], group[number.reshape(-1)].astype(np.int64)
 
@@ -169,8 +174,7 @@ def orient(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.
     swap = np.where(table.opposed[inner], 0, count)
     # node t: triangle t as it is, node count + t: turned over
     rows, columns = np.concatenate([f, f + count]), np.concatenate([g + swap, g + count - swap])
-    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(2 * count,) * 2)
-    _, label = connected_components(graph, directed=False)
+    label = components(rows, columns, 2 * count)
     turned = label[count:] < label[:count]
     patch = np.minimum(label[:count], label[count:])
     triangles = np.where(turned[:, None], triangles[:, ::-1], triangles)

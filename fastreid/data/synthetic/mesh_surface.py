@@ -1,12 +1,10 @@
 """The drawn surface of any mesh: its creases and the normals of its smooth parts."""
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from fastreid.data.synthetic.mesh_creases import crease_edges
 from fastreid.data.synthetic.mesh_files import Mesh
-from fastreid.data.synthetic.mesh_repair import EdgeTable, clean, edge_table, orient
+from fastreid.data.synthetic.mesh_repair import EdgeTable, clean, components, edge_table, orient
 from fastreid.data.synthetic.mesh_union import unite
 from fastreid.data.synthetic.surface import CREASE_DEGREES, Folds, Surface, link
 
@@ -65,9 +63,14 @@ def surface_of_mesh(mesh: Mesh, crease: float = CREASE_DEGREES) -> Surface:
     )
 
 
-def _face_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def _double_areas(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Normals (T, 3) as long as twice the area of their triangles."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    normals = np.cross(b - a, c - a)
+    return np.cross(b - a, c - a)
+
+
+def _face_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    normals = _double_areas(vertices, triangles)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
 
 
@@ -127,8 +130,7 @@ def _corner_normals(
     count = len(triangles)
     smooth = (table.count == 2) & table.opposed & ~split
     first, second = (_corners_at(triangles, table, smooth, side) for side in (0, 1))
-    graph = coo_matrix((np.ones(first.size, bool), (first.ravel(), second.ravel())), shape=(3 * count,) * 2)
-    _, group = connected_components(graph, directed=False)
+    group = components(first.ravel(), second.ravel(), 3 * count)
     corner = vertices[triangles]
     sides = np.roll(corner, -1, axis=1) - corner
     sides /= np.maximum(np.linalg.norm(sides, axis=2, keepdims=True), 1e-300)
@@ -150,7 +152,5 @@ def _corners_at(triangles: np.ndarray, table: EdgeTable, chosen: np.ndarray, sid
 
 def _plane_areas(vertices: np.ndarray, triangles: np.ndarray, table: EdgeTable, cosine: np.ndarray) -> np.ndarray:
     flat = table.faces[cosine > np.cos(np.radians(FLAT_DEGREES))]
-    graph = coo_matrix((np.ones(len(flat), bool), (flat[:, 0], flat[:, 1])), shape=(len(triangles),) * 2)
-    _, plane = connected_components(graph, directed=False)
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    return np.bincount(plane, np.linalg.norm(np.cross(b - a, c - a), axis=1))[plane]
+    plane = components(*flat.T, len(triangles))
+    return np.bincount(plane, np.linalg.norm(_double_areas(vertices, triangles), axis=1))[plane]

@@ -5,10 +5,8 @@ import itertools
 import logging
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from fastreid.data.synthetic.mesh_repair import edge_table
+from fastreid.data.synthetic.mesh_repair import components, edge_table
 from fastreid.data.synthetic.solids import kernel, union
 
 logger = logging.getLogger(__name__)
@@ -65,8 +63,7 @@ def _parts(triangles: np.ndarray, sheet: np.ndarray) -> tuple[np.ndarray, np.nda
     table, count = edge_table(triangles), len(triangles)
     faces = np.tile(np.arange(count), 3)
     # through the edges, so that an edge of many triangles joins them all
-    graph = coo_matrix((np.ones(3 * count, bool), (faces, count + table.of_half)), shape=(count + len(table.ends),) * 2)
-    _, label = connected_components(graph, directed=False)
+    label = components(faces, count + table.of_half, count + len(table.ends))
     _, part = np.unique(label[:count], return_inverse=True)
     part = part.reshape(-1)
     flawed = np.bincount(part, sheet) > 0
