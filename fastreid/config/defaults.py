@@ -89,6 +89,13 @@ _C.MODEL.HEADS.POOL_LAYER = "GlobalAvgPool"  # name in POOLING_REGISTRY
 _C.MODEL.HEADS.CLS_LAYER = "Linear"  # name in SOFTMAX_REGISTRY
 _C.MODEL.HEADS.MARGIN = 0.0  # margin of the classification layer (the ArcSoftmax family: radians)
 _C.MODEL.HEADS.SCALE = 1  # scale of its logits
+# (new) ProjectionHead: from the pooled feature to the width of the text vectors: "" nothing, "linear", or "mlp" with a
+# hidden layer
+_C.MODEL.HEADS.PROJECTOR = "mlp"
+_C.MODEL.HEADS.PROJECTOR_DIM = 0  # (new) width of that hidden layer; 0: that of the pooled feature
+_C.MODEL.HEADS.TEMPERATURE = 0.07  # (new) ProjectionHead: first value of the learnable temperature, > 0
+_C.MODEL.HEADS.MIN_TEMPERATURE = 0.01  # (new) below which it never falls, as in CLIP; > 0
+_C.MODEL.HEADS.LEARN_TEMPERATURE = True  # (new) False: it stays as it is
 
 _C.MODEL.LOSSES = CN()
 _C.MODEL.LOSSES.NAME = ("CrossEntropyLoss",)  # names in LOSS_REGISTRY
@@ -122,6 +129,30 @@ _C.MODEL.LOSSES.COSFACE.SCALE = 1.0
 _C.MODEL.LOSSES.INFONCE = CN()  # (new) InfoNCELoss: each pair of one identity against the other identities of the batch
 _C.MODEL.LOSSES.INFONCE.TEMPERATURE = 0.07  # divides the cosines, > 0
 _C.MODEL.LOSSES.INFONCE.SCALE = 1.0
+# (new) HierarchicalContrastiveLoss: pairs count by what their patents share in the Locarno classification
+_C.MODEL.LOSSES.HIERARCHICAL = CN()
+_C.MODEL.LOSSES.HIERARCHICAL.SCORES = [1.0, 0.5, 0.25]  # of pairs of one patent, one subclass, one class; falling, >= 0
+_C.MODEL.LOSSES.HIERARCHICAL.TEMPERATURE = 0.07  # divides the cosines, > 0
+# "joint": the scores of an image's pairs are divided by their sum; "level": each level's mean counts by its score
+_C.MODEL.LOSSES.HIERARCHICAL.NORMALIZATION = "joint"
+_C.MODEL.LOSSES.HIERARCHICAL.MEMORY = 0  # features of earlier batches that are compared as well; 0: none
+_C.MODEL.LOSSES.HIERARCHICAL.SCALE = 1.0
+_C.MODEL.LOSSES.CLIP = CN()  # (new) ImageTextLoss: each image against the texts of the batch
+_C.MODEL.LOSSES.CLIP.BOTH_WAYS = False  # also each text against the images, as CLIP does; Lo et al. print one way
+_C.MODEL.LOSSES.CLIP.SCALE = 1.0
+_C.MODEL.LOSSES.CLASSTEXT = CN()  # (new) ClassTextLoss: images and texts of one Locarno code are pairs
+_C.MODEL.LOSSES.CLASSTEXT.LEVEL = "subclass"  # "subclass" (14-04) or "class" (14)
+_C.MODEL.LOSSES.CLASSTEXT.SCALE = 1.0
+_C.MODEL.LOSSES.CATEGORYTEXT = CN()  # (new) CategoryTextLoss: those of one category, head or tail of the subclasses
+_C.MODEL.LOSSES.CATEGORYTEXT.SCALE = 1.0
+# (new) How losses are joined: "fixed", their sum by SCALE; "uncertainty": by weights that are learnt (Kendall and Gal)
+_C.MODEL.LOSSES.WEIGHTING = "fixed"
+
+_C.MODEL.TEXT_ENCODER = CN()  # (new) the frozen encoder that turns texts into vectors, once, before the training
+_C.MODEL.TEXT_ENCODER.NAME = "HashedWords"  # name in TEXT_ENCODER_REGISTRY
+_C.MODEL.TEXT_ENCODER.MODEL = ""  # OpenClip: "ViT-B-32", ...; else a path, a hub name or package://NAME/path
+_C.MODEL.TEXT_ENCODER.WEIGHTS = ""  # OpenClip: file of weights, or the tag of public ones ("openai"); Precomputed: file
+_C.MODEL.TEXT_ENCODER.WIDTH = 512  # HashedWords: length of its vectors
 
 # ---------------------------------------------------------------------------------- KD (knowledge distillation)
 _C.KD = CN()
@@ -223,6 +254,13 @@ _C.INPUT.REA.RATIO = [0.3, 3.3]  # (new) height / width of the rectangle
 _C.INPUT.RPT = CN()  # random patch: paste a piece of an earlier image
 _C.INPUT.RPT.ENABLED = False
 _C.INPUT.RPT.PROB = 0.5
+_C.INPUT.GRIDMASK = CN()  # (new) erase a grid of squares (Chen et al., arXiv 2001.04086)
+_C.INPUT.GRIDMASK.ENABLED = False
+_C.INPUT.GRIDMASK.PROB = 0.5
+_C.INPUT.GRIDMASK.UNIT = [0.4, 0.9]  # distance of two squares as a share of the image's shorter side, uniform
+_C.INPUT.GRIDMASK.KEEP = 0.5  # share of that distance between the squares, 0..1
+_C.INPUT.GRIDMASK.DEGREES = 0.0  # the grid is turned by a uniform angle in +-DEGREES
+_C.INPUT.GRIDMASK.VALUE = [0.485 * 255, 0.456 * 255, 0.406 * 255]  # [255, 255, 255] on white pages
 
 # ------------------------------------------------------------------------------------------------- DATASETS
 # All data sets lie below the folder in the environment variable FASTREID_DATASETS (default: datasets).
@@ -230,6 +268,9 @@ _C.DATASETS = CN()
 _C.DATASETS.NAMES = ("Market1501",)  # training sets, names in DATASET_REGISTRY
 _C.DATASETS.TESTS = ("Market1501",)  # test sets
 _C.DATASETS.COMBINEALL = False  # train on the test identities too
+# (new) Folder of a text bank (tools/encode_text.py): texts of the images and their vectors; below the data root, or
+# absolute; ${VARIABLES} are expanded
+_C.DATASETS.TEXT_BANK = ""
 _C.DATASETS.MARKET1501 = CN()  # (new)
 _C.DATASETS.MARKET1501.MARKET1501_500K = False  # add its 500,000 distractors to the gallery
 _C.DATASETS.CUHK03 = CN()  # (new)
@@ -248,6 +289,7 @@ _C.DATASETS.FILELIST.QUERY = ()
 _C.DATASETS.FILELIST.GALLERY = ()  # the same lists as QUERY: leave one out
 _C.DATASETS.FILELIST.CAMERAS = False  # lines are `path identity camera`; without cameras no match is ever dropped
 _C.DATASETS.FILELIST.PATHS = "root"  # what the paths in the lists are relative to: ROOT, or the "list"'s own folder
+_C.DATASETS.FILELIST.METADATA = ()  # (new) files of JSON lines with date, Locarno code, view and text of the images
 _C.DATASETS.DEEPPATENT = CN()  # (new) the official lists
 _C.DATASETS.DEEPPATENT.ROOT = "DeepPatent"  # its folder: below the data root, or absolute; ${VARIABLES} are expanded
 _C.DATASETS.DEEPPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
@@ -266,6 +308,7 @@ _C.DATASETS.MINIPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
 _C.DATALOADER = CN()
 _C.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"  # name in SAMPLER_REGISTRY
 _C.DATALOADER.NUM_INSTANCE = 4  # images per identity in a batch
+_C.DATALOADER.SUBCLASS_SHARE = 0.5  # (new) HierarchicalSampler: share of the patents that meet one of their subclass
 _C.DATALOADER.NUM_WORKERS = 8  # processes per loader; 0: read in the main process
 _C.DATALOADER.SET_WEIGHT = []  # SetReWeightSampler: weight of each camera (data set)
 _C.DATALOADER.ON_BAD_IMAGE = "error"  # (new) "error": stop and name it; "skip": replace it, count it, report it
@@ -315,6 +358,12 @@ _C.TEST.IMS_PER_BATCH = 64
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.THRES = 0.5  # (new, of FastAttr) an attribute counts as present from this probability on
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
+# (new) The column in which a match agrees with its query: "pids" (the same patent), "subclass", "class", ...
+_C.TEST.RELEVANCE = "pids"
+# (new) Further such columns: mAP@subclass and the like in the table, a pass over all pairs for each
+_C.TEST.LEVELS = ()
+# (new) What "frequency", head or tail, is counted in: the "gallery", or the training set ("train", which is then read)
+_C.TEST.FREQUENCY = "gallery"
 _C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see items that "granted_before" hides
 _C.TEST.BLOCK_MIB = 32  # (new) memory for the blocks of a scan over all pairs, MiB
 # (new) Further metrics in the table, results.json and report, such as "recall@10", "MRR", "nDCG@10", "AP_pessimistic";
@@ -362,3 +411,12 @@ _C.TEST.REPORT.ENABLED = True
 _C.TEST.REPORT.NUM_QUERIES = 8  # of each kind: best, worst, random
 _C.TEST.REPORT.TOPK = 10  # gallery images shown per query
 _C.TEST.REPORT.METRICS = ()  # metrics.json files of earlier training stages, drawn before the run's own
+
+# --------------------------------------------------------------------------------------------------- ENRICH
+# (new) For tools/enrich_text.py: texts of drawings from their metadata.
+_C.ENRICH = CN()
+_C.ENRICH.VARIANTS = 20  # texts per image
+_C.ENRICH.CAPTIONER = CN()
+_C.ENRICH.CAPTIONER.NAME = "MetadataCaptioner"  # name in CAPTIONER_REGISTRY
+_C.ENRICH.REWRITER = CN()
+_C.ENRICH.REWRITER.NAME = "TemplateRewriter"  # name in REWRITER_REGISTRY

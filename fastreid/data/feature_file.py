@@ -28,12 +28,12 @@ DESCRIBED = ("num_query", "paths", "fingerprint", "relevance_known")  # fields t
 # option added later makes old files stale instead of being overlooked.
 TRAIN_ONLY_INPUT = {
     "SIZE_TRAIN", "FLIP", "PADDING", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "REA", "RPT", "ROTATION",
-    "BLUR", "STROKE", "SCALE_CROP", "RANDOM_CROP",
+    "BLUR", "STROKE", "SCALE_CROP", "RANDOM_CROP", "GRIDMASK",
 }  # fmt: skip
 # Model options without influence on the features of given weights.
 TRAIN_ONLY_MODEL = {
     "DEVICE", "WEIGHTS", "LOSSES", "FREEZE_LAYERS", "QUEUE_SIZE", "PRETRAIN", "PRETRAIN_PATH", "NUM_CLASSES",
-    "DROPOUT",
+    "DROPOUT", "TEXT_ENCODER",
 }  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 """Columns to group queries by and to grade items with: those of the data set, and what follows from them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from fastreid.utils.errors import nearest
-from fastreid.utils.locarno import parse_locarno
+from fastreid.utils.locarno import head_codes, read_locarno
 
-HEAD_SHARE = 0.4  # of the classes: Lo et al., arXiv 2404.19360, figure 1
 # derived column: (column it comes from, what it is)
 DERIVED = {
     "class": ("taxonomy", 'Locarno class, "14"'),
@@ -53,16 +53,12 @@ def _derive(name: str, query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarr
 def _locarno(taxonomy: np.ndarray, level: str) -> np.ndarray:
     """Codes as text; "" where the class is unknown, or below class level the subclass."""
     values, inverse = np.unique(taxonomy.astype(str), return_inverse=True)
-    parsed = [parse_locarno(value) for value in values.tolist()]
-    if level == "class":
-        codes = [f"{first:02d}" if first else "" for first, _ in parsed]
-    else:
-        codes = [f"{first:02d}-{second:02d}" if second else "" for first, second in parsed]
-    return np.array(codes, dtype=str)[inverse]
+    codes = [read_locarno(value) for value in values.tolist()]
+    names = [code.class_code if level == "class" else code.subclass_code for code in codes]
+    return np.array(names, dtype=str)[inverse]
 
 
 def _frequency(codes: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """ "head" or "tail" of each code by its number of gallery items (ties by code), "" for an unknown one."""
-    values, counts = np.unique(gallery[gallery != ""], return_counts=True)
-    head = values[np.argsort(-counts, kind="stable")][: round(HEAD_SHARE * len(values))]
-    return np.where(codes == "", "", np.where(np.isin(codes, head), "head", "tail"))
+    head = head_codes(Counter(gallery.tolist()))
+    return np.where(codes == "", "", np.where(np.isin(codes, sorted(head)), "head", "tail"))

@@ -3,12 +3,14 @@
 import logging
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from fastreid.data.datasets.bases import ImageDataset
 from fastreid.data.datasets.build import DATASET_REGISTRY, expand
 from fastreid.data.datasets.lists import date_of, read_list
 from fastreid.data.datasets.patent import GALLERY_CAMERA, QUERY_CAMERA
+from fastreid.data.metadata import Metadata
 from fastreid.data.records import Record
 from fastreid.utils.errors import require_choice
 
@@ -46,10 +48,12 @@ class FileList(ImageDataset):
         gallery: Sequence[str] = (),
         cameras: bool = False,
         paths: str = "root",
+        metadata: Sequence[str] = (),
         **kwargs,
     ):
         require_choice("DATASETS.FILELIST.PATHS", paths, ("root", "list"))
         self.folder, self.cameras, self.beside_list = Path(root), cameras, paths == "list"
+        self._metadata_files = [metadata] if isinstance(metadata, str) else list(metadata)
         # with a camera of its own for each image, the camera rule drops the pair of an image with itself
         self.leave_one_out = bool(query) and tuple(query) == tuple(gallery) and not cameras
         super().__init__(
@@ -69,17 +73,25 @@ class FileList(ImageDataset):
             raise ValueError(f"Data set FileList has no {part} list: name files in DATASETS.FILELIST.{part}")
         records = []
         for name in [lists] if isinstance(lists, str) else lists:
-            path = self.folder / expand(name)
-            if not path.is_file():
-                raise FileNotFoundError(
-                    f"DATASETS.FILELIST.{part}: list '{name}' not found at {path.absolute()}; lists are absolute or "
-                    f"relative to DATASETS.FILELIST.ROOT, which lies below FASTREID_DATASETS unless absolute"
-                )
+            path = self._find(part, name)
             folder = path.parent if self.beside_list else self.folder
             for fields, place in read_list(path, 2 + self.cameras):
                 own_camera = self.leave_one_out and part != "TRAIN"
                 records.append(self._record(folder, fields, place, len(records) if own_camera else camera, prefix))
-        return records
+        return [self.metadata.complete(record) for record in records] if self._metadata_files else records
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        return Metadata([self._find("METADATA", name) for name in self._metadata_files])
+
+    def _find(self, part: str, name: str) -> Path:
+        path = self.folder / expand(name)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"DATASETS.FILELIST.{part}: list '{name}' not found at {path.absolute()}; lists are absolute or "
+                f"relative to DATASETS.FILELIST.ROOT, which lies below FASTREID_DATASETS unless absolute"
+            )
+        return path
 
     def _record(self, folder: Path, fields: tuple[str, ...], place: str, camera: int, prefix: str) -> Record:
         path, identity = fields[:2]

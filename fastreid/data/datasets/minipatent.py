@@ -1,12 +1,11 @@
 """MiniPatent, the built-in data set: drawn on first use."""
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from fastreid.data.datasets.build import DATASET_REGISTRY
 from fastreid.data.datasets.patent import DeepPatent
+from fastreid.data.metadata import Metadata
 
 
 @DATASET_REGISTRY.register(node="DATASETS.MINIPATENT")
@@ -56,21 +55,7 @@ class MiniPatent(DeepPatent):
                 generate(root, settings)
         finally:
             synchronize()
-        self._columns = _columns(Path(root) / METADATA_FILE)
+        self._metadata = Metadata([Path(root) / METADATA_FILE])
 
     def records(self, list_name: str, camera: int, prefix: str = "") -> list:
-        records = super().records(list_name, camera, prefix)
-        return [replace(record, **self._columns[Path(record.path).name]) for record in records]
-
-
-def _columns(metadata: Path) -> dict[str, dict]:
-    """Record columns by file name, from the lines of ``metadata.jsonl``."""
-    columns = {}
-    with open(metadata, encoding="utf-8") as file:
-        for patent in map(json.loads, file):
-            date = int(patent["date"].replace("-", ""))
-            for figure in patent["figures"]:
-                text = f"{patent['title']}. {figure['caption']}"
-                row = {"date": date, "taxonomy": patent["locarno"], "text": text, "view": figure["view"]}
-                columns[Path(figure["file"]).name] = row
-    return columns
+        return [self._metadata.complete(record) for record in super().records(list_name, camera, prefix)]

@@ -7,7 +7,8 @@ from fastreid.modeling.losses.settings import losses_from, settings_from_cfg
 from fastreid.utils.errors import nearest
 
 # columns that a training batch may have
-BATCH_TABLES = ("images", "targets", "camids", "img_paths", "dates", "taxonomy", "text", "views", "attributes")
+BATCH_TABLES = ("images", "targets", "camids", "img_paths", "dates", "taxonomy", "text", "views", "attributes",
+    "frequency", "text_features")
 
 
 def build_losses(cfg) -> list:

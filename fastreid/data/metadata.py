@@ -1,0 +1,73 @@
+"""Metadata of patents: a file of JSON lines, a patent per line, and the record columns that follow from it.
+
+A line holds what the patent says of itself and, in ``figures``, of its drawings::
+
+    {"patent_id": "USD0540000", "date": "2018-11-06", "locarno": "0601", "title": "Chair", "figures": [
+      {"file": "I20181106/USD0540000-20181106/USD0540000-20181106-D00001.png", "number": 1, "view": "front",
+       "caption": "FIG. 1 is a front elevational view of a chair;"}]}
+
+Only ``file`` is obligatory, everything else may be missing or empty; further keys are left alone. The figures of one
+patent may be spread over several lines. ``file`` is relative to the folder of the images.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from fastreid.data.path_index import PathIndex
+from fastreid.data.records import Record
+
+
+def read_metadata(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
+    """Yield the patents of a metadata file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line is not such an object, naming file and line.
+    """
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                patent = json.loads(line)
+                figures = patent["figures"]
+                if not all(isinstance(figure["file"], str) for figure in figures):
+                    raise TypeError("`file` of a figure must be a text")
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path}:{number}: a line of metadata must be a JSON object with a list `figures`, each with a "
+                    f"`file`; {type(error).__name__}: {error}"
+                ) from error
+            yield patent
+
+
+def date_number(date: str | int | None) -> int | None:
+    """Return a date as the integer yyyymmdd, from "2018-11-06", "20181106" or the integer; ``None`` for none."""
+    digits = str(date or "").replace("-", "").strip()
+    return int(digits) if len(digits) == 8 and digits.isdecimal() else None
+
+
+class Metadata:
+    """Record columns by file, from one or more metadata files."""
+
+    def __init__(self, paths: Iterable[str | os.PathLike]):
+        files, self._columns = [], []
+        for path in paths:
+            for patent in read_metadata(path):
+                shared = {"date": date_number(patent.get("date")), "taxonomy": patent.get("locarno") or None}
+                for figure in patent["figures"]:
+                    files.append(figure["file"])
+                    title, caption = patent.get("title") or figure.get("object"), figure.get("caption")
+                    text = ". ".join(part for part in (title, caption) if part) or None
+                    self._columns.append({**shared, "text": text, "view": figure.get("view") or None})
+        self._index = PathIndex(files)
+
+    def complete(self, record: Record) -> Record:
+        """Return the record with the columns of its file; what the file does not say stays as it is."""
+        place = self._index.find(record.path)
+        if place < 0:
+            return record
+        return replace(record, **{name: value for name, value in self._columns[place].items() if value is not None})
