@@ -303,6 +303,7 @@ _C.DATASETS.MINIPATENT.SEED = 0
 _C.DATASETS.MINIPATENT.STYLE = "mixed"  # "mixed" manners of drawing, or "fixed": one for all, a control experiment
 _C.DATASETS.MINIPATENT.SIBLINGS = 1  # designs per line; more than 1: those of a line differ in proportions alone (hard)
 _C.DATASETS.MINIPATENT.SPLIT = "val"  # queries and gallery of "val" or "test"
+_C.DATASETS.MINIPATENT.IMBALANCE = 1.0  # training designs of the largest family / of the smallest; 1: all there are
 
 # ----------------------------------------------------------------------------------------------- DATALOADER
 _C.DATALOADER = CN()

@@ -17,6 +17,7 @@ pytest.importorskip("manifold3d")
 
 from PIL import Image
 
+from fastreid.data.datasets.minipatent import long_tail
 from fastreid.data.synthetic import generate as module
 from fastreid.data.synthetic.generate import generate, main
 from fastreid.data.synthetic.plan import SPLITS, Settings, plan_design
@@ -326,6 +327,39 @@ def test_data_set_reads_what_was_drawn(small):
     assert not (paths[0] & paths[1])
     assert not (paths[0] & paths[2])
     assert not (paths[1] & paths[2])
+
+
+def test_a_long_tail_thins_out_the_training_list_alone(small, tmp_path, monkeypatch):
+    from fastreid.data.datasets import minipatent
+
+    options = {"root": small, "num_train": 4, "num_val": 2, "num_test": 3, "size": 64, "seed": 7}
+    whole, asked = minipatent.MiniPatent(**options), []
+
+    def first_of_each(families, imbalance):
+        asked.extend([*families, imbalance])
+        return {asked[0][0], *(record.path.split("/")[-2].partition("-")[0] for record in whole.query)}
+
+    monkeypatch.setattr(minipatent, "long_tail", first_of_each)
+    tail = minipatent.MiniPatent(**options, imbalance=9)
+    assert len(asked) == 5  # the designs of training alone
+    assert asked[-1] == 9
+    left = [record.path for record in whole.train if asked[0][0] not in record.path]
+    assert [record.path for record in tail.train] == left
+    assert len(left) < len(whole.train)
+    assert (len(tail.query), len(tail.gallery)) == (len(whole.query), len(whole.gallery))
+    with pytest.raises(ValueError, match=r"MINIPATENT.IMBALANCE must be at least 1; got 0.5"):
+        minipatent.MiniPatent(**options, imbalance=0.5)
+
+
+def test_sizes_of_families_in_a_long_tail():
+    families = [(f"{family}{number}", family) for number in range(27) for family in "abcd"]
+    out = long_tail(families, 27)
+    sizes = collections.Counter(family for design, family in families if design not in out)
+    assert sorted(sizes.values()) == [1, 3, 9, 27]
+    kept = [design for design, family in families if family == "b" and design not in out]
+    assert kept == [f"b{number}" for number in range(sizes["b"])]  # the first ones
+    assert long_tail(families, 1) == long_tail([], 9) == set()
+    assert long_tail([("x1", "x"), ("x2", "x")], 9) == set()
 
 
 def test_data_set_and_command_have_the_same_defaults():
