@@ -1,0 +1,73 @@
+"""Texts of images: files of JSON lines, and the table of the different ones."""
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def read_texts(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file of texts, ``{"file": "a/1.png", "variant": 0, "text": "A chair", ...}``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line is not such an object, naming file and line.
+    """
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                if not all(isinstance(row[key], str) and row[key].strip() for key in ("file", "text")):
+                    raise TypeError("`file` and `text` must be texts, and not empty")
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path}:{number}: a line of texts must be a JSON object with `file` and `text`; "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            yield row
+
+
+class FileTexts:
+    """Texts by file, each different text once.
+
+    Args:
+        pairs: (file, text), in any order.
+
+    Attributes:
+        files: list of the N files, in the order in which they are met first.
+        texts: list of the U different texts, likewise.
+        starts, rows: int64 (N + 1,) and (P,): the texts of file i are those at ``rows[starts[i] : starts[i + 1]]``.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]):
+        files: dict[str, int] = {}
+        texts: dict[str, int] = {}
+        owners, rows = array("q"), array("q")
+        for file, text in pairs:
+            owners.append(files.setdefault(file, len(files)))
+            rows.append(texts.setdefault(text, len(texts)))
+        self.files, self.texts = list(files), list(texts)
+        owner = np.frombuffer(owners, np.int64) if owners else np.empty(0, np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(files)))]).astype(np.int64)
+        self.rows = np.asarray(rows, np.int64)[np.argsort(owner, kind="stable")]
+
+    @classmethod
+    def of(cls, texts_by_file: Mapping[str, Sequence[str]]) -> "FileTexts":
+        return cls((file, text) for file, texts in texts_by_file.items() for text in texts)
+
+    def sha256(self) -> str:
+        """Return a hash that changes with every file, text and their order."""
+        digest = hashlib.sha256()
+        for strings in (self.files, self.texts):
+            digest.update(f"{len(strings)}:".encode())
+            for string in strings:
+                content = string.encode("utf-8", "surrogatepass")
+                digest.update(b"%d:%s" % (len(content), content))
+        digest.update(self.starts.tobytes() + self.rows.tobytes())
+        return digest.hexdigest()
