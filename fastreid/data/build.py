@@ -18,6 +18,7 @@ from fastreid.data.images import read_image
 from fastreid.data.loader import ReidLoader, StreamBatches
 from fastreid.data.records import Record, as_record
 from fastreid.data.samplers import InferenceSampler, build_train_sampler
+from fastreid.data.text_bank import open_text_bank
 from fastreid.data.transforms import build_transforms
 from fastreid.utils import comm
 from fastreid.utils.errors import require_choice
@@ -202,7 +203,8 @@ def _dataset(
     reader = functools.partial(read_image, grayscale=cfg.INPUT.GRAYSCALE, channels=channels)
     if policy == "skip" and not is_train:
         policy = "white"
-    return CommDataset(records, transforms, is_train, reader, policy, attributes)
+    bank = open_text_bank(cfg) if is_train else None
+    return CommDataset(records, transforms, is_train, reader, policy, attributes, bank)
 
 
 def per_process(total_batch_size: int) -> int:

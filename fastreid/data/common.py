@@ -13,6 +13,8 @@ from torch.utils.data import Dataset
 from fastreid.data.cameras import in_natural_order
 from fastreid.data.images import BadImage, read_image
 from fastreid.data.records import Record, as_record
+from fastreid.data.text_bank import TextBank
+from fastreid.data.training_columns import TextFeatures, frequency_of
 from fastreid.utils.errors import require_choice
 
 # "error" raises; "skip" takes another image of the same identity; "white" gives a white page in its place
@@ -43,6 +45,8 @@ class StreamItem(int):
 class CommDataset(Dataset):
     """Items ``{"images", "targets", "camids", "img_paths"}`` from records, plus the columns that records have.
 
+    In training (``relabel``) also ``frequency``, where records have a taxonomy (see :func:`frequency_of`).
+
     Args:
         img_items: records or ``(path, pid, camid)``.
         transform: called with the PIL image.
@@ -51,6 +55,7 @@ class CommDataset(Dataset):
             in checkpoints; cameras in natural order (2 before 10), in which test sets number theirs.
         reader: called as ``reader(path, source=...)``; returns a PIL image or raises ``BadImage``.
         attributes: names of the records' attributes.
+        text_bank: items then have ``text_features``, float32 (width,), of a text of the image, drawn at each reading.
         on_bad_image: "error", "skip" (training: another image of the same identity, or the next readable one) or
             "white" (tests, where every row must stay). Items that replace a bad image carry ``bad_images``.
 
@@ -74,6 +79,7 @@ class CommDataset(Dataset):
         reader: Callable[..., Image.Image] = read_image,
         on_bad_image: str = "error",
         attributes: Sequence[str] = (),
+        text_bank: TextBank | None = None,
     ):
         require_choice("DATALOADER.ON_BAD_IMAGE", on_bad_image, BAD_IMAGE_POLICIES)
         self.img_items = [as_record(item) for item in img_items]
@@ -85,6 +91,11 @@ class CommDataset(Dataset):
         self._columns = [c for c in _COLUMNS if any(getattr(record, c) is not None for record in self.img_items)]
         self.attributes = self._check_attributes(tuple(attributes))
         self._same_identity: dict[Any, list[int]] | None = None
+        self._by_index: dict[str, Any] = {}  # columns whose value is known by the number of the record
+        if relabel and "taxonomy" in self._columns:
+            self._by_index["frequency"] = frequency_of(self.img_items)
+        if text_bank is not None:
+            self._by_index["text_features"] = TextFeatures(text_bank, self.img_items)
 
     def _labels(self, names: list) -> dict:
         if self.relabel or any(isinstance(name, str) for name in names):
@@ -132,7 +143,8 @@ class CommDataset(Dataset):
         return self._item(index)
 
     def _item(self, index: int) -> dict[str, Any]:
-        record, image, bad = self._read(index)
+        index, image, bad = self._read(index)
+        record = self.img_items[index]
         item = {
             "images": self.transform(image) if self.transform is not None else image,
             "targets": self.pid_dict[record.pid],
@@ -143,25 +155,27 @@ class CommDataset(Dataset):
             name, missing = _COLUMNS[column]
             value = getattr(record, column)
             item[name] = missing if value is None else value
+        for name, values in self._by_index.items():
+            item[name] = values[index]
         if self.attributes:
             item["attributes"] = torch.tensor(record.attributes, dtype=torch.int64)
         if bad:
             item["bad_images"] = bad
         return item
 
-    def _read(self, index: int) -> tuple[Record, Image.Image, list[str]]:
-        """Return a record, its image and the messages of the bad images met on the way."""
+    def _read(self, index: int) -> tuple[int, Image.Image, list[str]]:
+        """Return the number of a record, its image and the messages of the bad images met on the way."""
         bad: list[str] = []
         for candidate in self._candidates(index):
             record = self.img_items[candidate]
             try:
-                return record, self.reader(record.path, source=record.source), bad
+                return candidate, self.reader(record.path, source=record.source), bad
             except BadImage as error:
                 if self.on_bad_image == "error":
                     raise
                 bad.append(str(error))
             if self.on_bad_image == "white":
-                return record, Image.new("L", (256, 256), 255), bad
+                return candidate, Image.new("L", (256, 256), 255), bad
         raise BadImage(f"None of the {len(self)} images of the data set can be read; the first: {bad[0]}")
 
     def _candidates(self, index: int) -> Iterator[int]:

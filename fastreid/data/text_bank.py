@@ -16,17 +16,33 @@ from typing import Any
 
 import numpy as np
 
+from fastreid.data.datasets.build import expand
 from fastreid.data.packed_strings import PackedStrings
 from fastreid.data.path_index import PathIndex
 from fastreid.data.texts import FileTexts, read_texts
 from fastreid.utils.errors import require_choice
-from fastreid.utils.files import atomic_write
+from fastreid.utils.files import atomic_write, data_root
 
-__all__ = ["FileTexts", "TextBank", "read_texts"]
+__all__ = ["FileTexts", "TextBank", "open_text_bank", "read_texts"]
 
 FORMAT = 1
 DTYPES = ("float16", "float32")
 BLOCK = 1 << 14  # vectors that are checked and written at a time
+
+
+def open_text_bank(cfg) -> "TextBank | None":
+    """Open the bank that ``DATASETS.TEXT_BANK`` names; ``None`` when it names none.
+
+    Raises:
+        FileNotFoundError: there is none in this folder.
+        ValueError: the path has a variable that is not set, or see :meth:`TextBank.open`.
+    """
+    if not cfg.DATASETS.TEXT_BANK:
+        return None
+    try:
+        return TextBank.open(data_root() / expand(cfg.DATASETS.TEXT_BANK))
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"DATASETS.TEXT_BANK: {error}") from error
 
 
 class TextBank:
