@@ -117,9 +117,8 @@ def graded_gains(
     indices = np.asarray(indices)
     result, listed = np.zeros(indices.shape), indices >= 0
     for column, gain in gains.items():
-        query = np.asarray(q_columns[column])[:, None]
-        agrees = listed & is_known(query) & (query == np.asarray(g_columns[column])[indices])
-        np.maximum(result, gain, out=result, where=agrees)
+        same = agrees(np.asarray(q_columns[column])[:, None], np.asarray(g_columns[column])[indices])
+        np.maximum(result, gain, out=result, where=listed & same)
     return result
 
 
@@ -163,6 +162,13 @@ def _agreeing_pairs(q_codes: np.ndarray, g_codes: np.ndarray) -> Iterator[tuple[
         yield np.repeat(rows, np.diff(starts)), items
 
 
+def agrees(query: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Whether values are equal and known; the arrays broadcast against each other."""
+    return (query == item) & is_known(query)
+
+
 def is_known(values: np.ndarray) -> np.ndarray:
     """False for the values that stand for nothing: an empty text, or the number -1."""
+    if values.dtype.kind == "O":  # texts, as feature files have them
+        return (values != "") & (values != -1)
     return values != ("" if values.dtype.kind in "US" else -1)

@@ -149,9 +149,14 @@ def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str,
     if gains:
         check_gains(gains, q_columns, g_columns)
     top = min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
-    equal = EqualRows(q_columns[relevance], g_columns[relevance])
-    equal.counts = np.where(is_known(q_columns[relevance]), equal.counts, 0)
-    return equal, top
+    return matching_rows(q_columns[relevance], g_columns[relevance]), top
+
+
+def matching_rows(q_values: np.ndarray, g_values: np.ndarray) -> EqualRows:
+    """The gallery rows whose value equals that of a query; none for an unknown value ("" or -1)."""
+    equal = EqualRows(q_values, g_values)
+    equal.counts = np.where(is_known(q_values), equal.counts, 0)
+    return equal
 
 
 def _measure(

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fastreid.retrieval.backends import backend_of
-from fastreid.retrieval.candidates import Columns, EqualRows, join_lists
+from fastreid.retrieval.candidates import Columns, join_lists
 from fastreid.retrieval.counting import in_scan_order
+from fastreid.retrieval.graded import agrees, is_known
 from fastreid.retrieval.order_statistics import Chunk, Histogram, order_statistics
+from fastreid.retrieval.rank import matching_rows
 from fastreid.retrieval.scan import Tile
 from fastreid.retrieval.search import Search
 from fastreid.retrieval.sides import UNIT_FLOAT32
@@ -16,7 +18,9 @@ CHUNK_PAIRS = 1 << 18  # pairs looked at together
 SAME_PAIRS = 1 << 18  # pairs of the same id scored together
 
 
-def tpr_at_fpr(search: Search, fprs: Sequence[float] = (1e-4, 1e-3, 1e-2)) -> dict[float, float]:
+def tpr_at_fpr(
+    search: Search, fprs: Sequence[float] = (1e-4, 1e-3, 1e-2), relevance: str = "pids"
+) -> dict[float, float]:
     """Return the true positive rate at each false positive rate, over all permitted pairs.
 
     A pair is accepted when its distance is at most a threshold; the threshold of a rate f is the largest that accepts
@@ -24,13 +28,17 @@ def tpr_at_fpr(search: Search, fprs: Sequence[float] = (1e-4, 1e-3, 1e-2)) -> di
     features as given), or what re-ranking made of them. The pairs of different ids are never kept: see
     `order_statistics`.
 
+    Args:
+        relevance: the column in which the two of a pair of the same id agree. Queries with an unknown value ("" or -1)
+            take no part.
+
     Raises:
         ValueError: a rate outside 0..1, or no permitted pair of the same id, or none of different ids.
     """
     wrong = [fpr for fpr in fprs if not 0 <= fpr <= 1]
     if wrong:
         raise ValueError(f"a false positive rate (fprs) must lie in 0..1; got {wrong[0]}")
-    pairs = _ScannedPairs(search) if search.rescore is None else _TablePairs(search)
+    pairs = (_ScannedPairs if search.rescore is None else _TablePairs)(search, relevance)
     histogram, num_same = Histogram(pairs.different()), sum(len(values) for values in pairs.same())
     impostors = histogram.total
     if not num_same or not impostors:
@@ -53,11 +61,12 @@ def _allowed(fpr: float, impostors: int) -> int:
 class _ScannedPairs:
     """The permitted pairs of a search; smaller values (minus the scores) are nearer."""
 
-    def __init__(self, search: Search):
+    def __init__(self, search: Search, relevance: str):
         self.scan, self.candidates = search.scan(), search.candidates
         self.scan.low = False  # the narrower the error, the fewer pairs lie within it of a threshold
         self.backend = backend_of(self.scan)
-        self.equal = EqualRows(search.q_columns["pids"], search.g_columns["pids"])
+        self.equal = matching_rows(search.q_columns[relevance], search.g_columns[relevance])
+        self.known = is_known(search.q_columns[relevance])
 
     def values(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         return -self.backend.exact_scores(self.scan, np.ascontiguousarray(rows), np.ascontiguousarray(items))
@@ -72,8 +81,9 @@ class _ScannedPairs:
             yield self.values(rows[kept], items[kept])
 
     def different(self) -> Iterator[Chunk]:
-        """All pairs, those of different ids wanted."""
+        """All pairs of queries with a known value, those of different ids wanted."""
         for rows in self.scan.query_blocks():
+            rows = rows[self.known[rows]]
             offsets, width = self.scan.offsets(rows), self.candidates.num_gallery
             unwanted = join_lists(len(rows), width, self.equal(rows), self.candidates.excluded(rows))
             unwanted = in_scan_order(unwanted, self.candidates)
@@ -115,16 +125,16 @@ def _wanted(tile: Tile, part: slice, unwanted: tuple[np.ndarray, np.ndarray]) ->
 class _TablePairs:
     """The same for the distances of a re-ranked search, which are exact as they are."""
 
-    def __init__(self, search: Search):
+    def __init__(self, search: Search, relevance: str):
         self.search = search
-        self.pids = search.q_columns["pids"], search.g_columns["pids"]
+        self.query, self.item = search.q_columns[relevance], search.g_columns[relevance]
 
     def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Distances, and the masks of the permitted pairs of the same id and of different ids."""
         for rows, distances in self.search.blocks():
-            same, permitted = self.pids[0][rows, None] == self.pids[1], self.search.permitted(rows)
-            permitted = True if permitted is None else permitted
-            yield distances, same & permitted, ~same & permitted
+            query, permitted = self.query[rows, None], self.search.permitted(rows)
+            same, counted = agrees(query, self.item), is_known(query) & (True if permitted is None else permitted)
+            yield distances, same & counted, ~same & counted
 
     def same(self) -> Iterator[np.ndarray]:
         for distances, same, _ in self._blocks():

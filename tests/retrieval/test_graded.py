@@ -65,8 +65,9 @@ def test_hand_computed():
     assert value.ndcg(1) == pytest.approx([2 / 3])
 
 
-def test_unknown_values_agree_with_nothing():
-    q = {"pids": np.array([-1]), "class": np.array([""])}
+@pytest.mark.parametrize("kind", [str, object])
+def test_unknown_values_agree_with_nothing(kind):
+    q = {"pids": np.array([-1]), "class": np.array([""], dtype=kind)}
     gains = {"pids": 3, "class": 1}
     assert graded_gains(np.array([[0, -1]]), q, q, gains).tolist() == [[0, 0]]
     assert ideal_counts(Candidates("all", q, q, 1, 1), q, q, gains).tolist() == [[0, 0]]

@@ -59,6 +59,28 @@ def test_a_re_ranked_search_is_judged_by_its_new_distances():
         assert tpr_at_fpr(search, FPRS) == pytest.approx(want)
 
 
+@pytest.mark.parametrize("kind", ["text", "object", "number"])
+@pytest.mark.parametrize("block_mib", [1e-3, 32])
+@pytest.mark.parametrize("reranked", [False, True])
+def test_another_column_says_what_is_the_same_and_unknown_queries_take_no_part(kind, block_mib, reranked):
+    for seed in (0, 3):
+        q, g, columns, mask, _ = problem(seed, "granted_before", seed == 0)
+        rng, values = np.random.default_rng(seed), np.array(["14-04", "14-02", ""])
+        codes = [rng.integers(0, 3, len(side)) for side in (q, g)]
+        if seed == 3:
+            codes[0][:-1] = 2  # whole blocks of unknown queries
+        same = (codes[0][:, None] == codes[1]) & (codes[0] < 2)[:, None]
+        counted = mask & (codes[0] < 2)[:, None]
+        labels = [{"number": np.where(c == 2, -1, c), "text": values[c], "object": values[c].astype(object)}[kind]
+                  for c in codes]  # fmt: skip
+        columns = [{**side, "subclass": label} for side, label in zip(columns, labels, strict=True)]
+        distances = reference.full_distances(q, g, "cosine")
+        rescore = (lambda rows, _, given=distances: given[rows]) if reranked else None
+        search = Search(q, g, *columns, "cosine", "granted_before", block_mib, rescore)
+        want = {fpr: naive(distances[same & counted], distances[~same & counted], fpr) for fpr in FPRS}
+        assert tpr_at_fpr(search, FPRS, "subclass") == pytest.approx(want)
+
+
 def test_differences_below_float32_decide():
     """The genuine pair is nearer than the impostor by 1e-9, which float32 cannot see."""
     g = np.array([[1, 1e-3], [1, 1e-3 + 1e-6]])
