@@ -21,7 +21,7 @@ from fastreid.utils.files import atomic_write
 FORMAT = 1
 CHECKED_NUMBERS = 1 << 22  # in one block of the check for NaN
 NUMBER_COLUMNS = ("pids", "camids", "dates")
-TEXT_COLUMNS = ("taxonomy", "text", "views")
+TEXT_COLUMNS = ("taxonomy", "text", "views", "frequency")
 DESCRIBED = ("num_query", "paths", "fingerprint", "relevance_known")  # fields that are kept as JSON
 
 # Input options that only training uses. Every other INPUT key counts as an input setting of the features, so that an
@@ -33,7 +33,7 @@ TRAIN_ONLY_INPUT = {
 # Model options without influence on the features of given weights.
 TRAIN_ONLY_MODEL = {
     "DEVICE", "WEIGHTS", "LOSSES", "FREEZE_LAYERS", "QUEUE_SIZE", "PRETRAIN", "PRETRAIN_PATH", "NUM_CLASSES",
-    "DROPOUT", "TEXT_ENCODER",
+    "DROPOUT", "TEXT_ENCODER", "TEMPERATURE", "MIN_TEMPERATURE", "LEARN_TEMPERATURE",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ class FeatureFile:
         features: float32 (N, D), finite; rows ``0 .. num_query - 1`` are the queries, the others the gallery.
         num_query: number of query rows, 0 <= num_query <= N.
         columns: per row: ``pids`` and ``camids`` int64 (N,), optionally ``dates`` int64 as yyyymmdd (0 = unknown),
-            ``taxonomy``, ``text`` and ``views`` str.
+            ``taxonomy``, ``text``, ``views`` and ``frequency`` ("head" or "tail" of the training set) str.
         paths: the image of each row.
         fingerprint: what the features were made of, as plain JSON values; see :func:`fingerprint_of`.
         relevance_known: False when the rows have no true ``pids`` (a challenge's test set): no metric is possible.

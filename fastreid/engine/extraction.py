@@ -4,12 +4,14 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from fastreid.data.feature_file import FeatureFile, StaleFeatures, fingerprint_of
 from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.evaluator import inference_on_dataset
+from fastreid.evaluation.frequency import with_frequency
 from fastreid.evaluation.results import features_path
 from fastreid.utils import comm
 
@@ -99,10 +101,23 @@ def cached_features(
     if comm.is_main_process():
         fingerprint = fingerprint_of(cfg, model, loader.dataset.records, num_query, dataset_name, flip)
         features = load_if_fresh(path, fingerprint)
+        if features is not None:
+            features = _completed(cfg, features, path)
     if any(comm.all_gather(features is not None)):
         return features
     features = extract_features(model, loader, num_query, flip, fingerprint=fingerprint)
     if features is not None:
+        features = with_frequency(cfg, features)
         features.save(path)
         logger.info("Features of %d images are kept in %s", len(features), path)
     return features
+
+
+def _completed(cfg, features: FeatureFile, path: Path) -> FeatureFile:
+    """Features read from ``path`` with what follows from the training set of today, which is kept there too."""
+    completed = with_frequency(cfg, features)
+    if completed is not features and not np.array_equal(
+        completed.columns["frequency"], features.columns.get("frequency", ())
+    ):
+        completed.save(path)
+    return completed

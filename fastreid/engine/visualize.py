@@ -64,9 +64,11 @@ def run(args: argparse.Namespace) -> None:
         return
     *_, (stage, search) = protocol.searches(features)
     visualizer = Visualizer(features.paths)
-    visualizer.use_search(search, features.relevance_known)
-    logger.info("Ranking: %s, %s distance, rule %s", stage, protocol.metric, protocol.rule)
-    if features.relevance_known:
+    labelled = protocol.judges(features.relevance_known)
+    visualizer.use_search(search, labelled, protocol.relevance)
+    shown = stage, protocol.metric, protocol.rule, protocol.relevance
+    logger.info("Ranking: %s, %s distance, rule %s, matches by %s", *shown)
+    if labelled:
         _draw_roc(visualizer, args.output)
     drawn = visualizer.vis_rank_list(
         args.output, args.vis_label, args.num_vis, args.rank_sort, args.label_sort, args.max_rank

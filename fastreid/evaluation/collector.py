@@ -9,6 +9,8 @@ from fastreid.data.feature_file import TEXT_COLUMNS, FeatureFile, fingerprint_of
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
 
+BATCH_TEXTS = {name: name for name in TEXT_COLUMNS if name != "frequency"}  # which a batch has as a number
+
 
 class FeatureCollector(DatasetEvaluator):
     """An evaluator whose result is the :class:`FeatureFile` of the data set (main process; ``None`` elsewhere).
@@ -47,7 +49,7 @@ class FeatureCollector(DatasetEvaluator):
             raise ValueError(f"in evaluation mode a model must return features of shape (B, D); got {shape}")
         self._features.append(outputs.detach().float().cpu().numpy())
         names = {"targets": "pids", "camids": "camids", "dates": "dates", "img_paths": "paths"}
-        for key, name in {**names, **{text: text for text in TEXT_COLUMNS}}.items():
+        for key, name in {**names, **BATCH_TEXTS}.items():
             if key in inputs:
                 self._columns.setdefault(name, []).extend(_as_list(inputs[key]))
 

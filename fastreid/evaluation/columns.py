@@ -12,23 +12,33 @@ from fastreid.utils.locarno import head_codes, read_locarno
 DERIVED = {
     "class": ("taxonomy", 'Locarno class, "14"'),
     "subclass": ("taxonomy", 'Locarno class and subclass, "14-04"'),
-    "frequency": ("taxonomy", '"head" for the 40 % of the subclasses with most gallery images, else "tail"'),
+    "frequency": ("taxonomy", '"head" for the 40 % of the subclasses with most images, else "tail"'),
     "year": ("dates", "of the date, 0 when it is unknown"),
 }
+FREQUENCIES = ("gallery", "train")  # where the images of a subclass are counted for "frequency"
 Columns = Mapping[str, np.ndarray]
 
 
-def with_derived(query: Columns, gallery: Columns, names: Iterable[str], key: str) -> tuple[Columns, Columns]:
+def with_derived(
+    query: Columns, gallery: Columns, names: Iterable[str], key: str, frequency: str = "gallery"
+) -> tuple[Columns, Columns]:
     """Return the columns of both sides with ``names`` among them; a column of the data set goes before a derived one.
 
     Args:
         key: the config key which names them, for the error message.
+        frequency: one of `FREQUENCIES`; the column of "train" is not derived, the data set must have it (see
+            `fastreid.evaluation.frequency`).
 
     Raises:
         ValueError: the data set has no such column, or not the one that it would be derived from.
     """
     query, gallery = dict(query), dict(gallery)
     for name in names:
+        if name == "frequency":
+            if frequency == "train":
+                _require_trained(query, key)
+            elif "taxonomy" in query:
+                query.pop(name, None)  # that of the training set
         if name in query:
             continue
         source = DERIVED[name][0] if name in DERIVED else name
@@ -41,6 +51,14 @@ def with_derived(query: Columns, gallery: Columns, names: Iterable[str], key: st
             )
         query[name], gallery[name] = _derive(name, query[source], gallery[source])
     return query, gallery
+
+
+def _require_trained(columns: Columns, key: str) -> None:
+    if "frequency" not in columns:
+        raise ValueError(
+            f"{key} needs head and tail as the training set has them (TEST.FREQUENCY train), which these features "
+            "lack: extract them with that setting, or count in their gallery with TEST.FREQUENCY gallery"
+        )
 
 
 def _derive(name: str, query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

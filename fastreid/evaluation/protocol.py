@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastreid.data.feature_file import FeatureFile
-from fastreid.evaluation.columns import Columns, with_derived
+from fastreid.evaluation.columns import FREQUENCIES, Columns, with_derived
+from fastreid.evaluation.stages import Evaluation, Stage, by_group, level_metric
 from fastreid.retrieval import (
     POSTPROCESSOR_REGISTRY,
     RetrievalMetrics,
@@ -33,55 +34,8 @@ logger = logging.getLogger(__name__)
 
 PLAIN = "plain"
 GROUP_METRICS = ("mAP", "Rank-1")  # of every group, besides those asked for
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One row of the result: the features as they are, or after one more post-processor.
-
-    Attributes:
-        name: "plain", then "+AQE", "+RERANK", ...: each row adds to the one above it.
-        metrics: ``None`` when the data set has no labels.
-        extra: the further metrics that were asked for, in percent.
-        groups: per column ``{"macro": {metric: percent}, "values": {value: {"queries": n, metric: percent}}}``.
-    """
-
-    name: str
-    metrics: RetrievalMetrics | None
-    extra: Mapping[str, float] = field(default_factory=dict)
-    groups: Mapping[str, Any] = field(default_factory=dict)
-
-    def table(self) -> dict[str, float]:
-        """All averages in percent and the two counts, `RetrievalMetrics.table` first; empty without labels."""
-        return {**self.metrics.table(), **self.extra} if self.metrics else {}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Result of a protocol on one feature file.
-
-    Attributes:
-        stages: the plain features first, then after each post-processor.
-        indices, distances: int64 and float32 (Q, min(topk, G)), the first gallery rows of each query after the last
-            stage, nearest first; -1 and +inf where a query has fewer candidates.
-        settings: metric, rule and post-processors as plain values.
-        roc: true-positive rates of the last stage in percent; empty unless asked for.
-    """
-
-    stages: tuple[Stage, ...]
-    indices: np.ndarray
-    distances: np.ndarray
-    settings: dict[str, Any] = field(default_factory=dict)
-    roc: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def metrics(self) -> RetrievalMetrics | None:
-        """Metrics after the last stage."""
-        return self.stages[-1].metrics
-
-    @property
-    def labelled(self) -> bool:
-        return self.metrics is not None
+IDENTITY = ("pids", "camids")  # columns that mean nothing where the relevance of a data set is not known
+NO_LABELS = ("dates", "year")  # columns in which equal values are no match, unknown ones least of all
 
 
 @dataclass(frozen=True)
@@ -91,6 +45,9 @@ class Protocol:
     Args:
         metric: "cosine" or "euclidean".
         rule: name in RULE_REGISTRY, or names joined by "+".
+        relevance: the column in which a match agrees with its query, one of the data set or of `columns.DERIVED`.
+        levels: further such columns; each adds a "mAP@column", over the queries that have a match by it.
+        frequency: where "frequency" is counted, one of `columns.FREQUENCIES`.
         postprocessors: (name, component) pairs in the order of application.
         allow_noncausal: accept post-processors that look at items which a rule with ``before``, such as
             "granted_before", hides; they are then named as such in the result.
@@ -103,13 +60,17 @@ class Protocol:
             (the measure of CUHK03), which takes another pass over all pairs; 0: none.
 
     Raises:
-        ValueError: unknown metric, or a non-causal post-processor under a rule with ``before``.
+        ValueError: unknown metric, a column that makes no match, or a non-causal post-processor under a rule with
+            ``before``.
         KeyError: unknown rule.
         TypeError: a post-processor without ``apply``, or a rule without ``needs`` or ``permits``.
     """
 
     metric: str = "cosine"
     rule: str = "camera"
+    relevance: str = "pids"
+    levels: tuple[str, ...] = ()
+    frequency: str = "gallery"
     postprocessors: tuple[tuple[str, Any], ...] = ()
     allow_noncausal: bool = False
     block_mib: float = 32
@@ -124,7 +85,8 @@ class Protocol:
     def __post_init__(self):
         require_choice("TEST.METRIC", self.metric, ("cosine", "euclidean"))
         get_rule(self.rule)
-        require_whole("TEST.SINGLE_SHOT", self.single_shot, 0)
+        require_choice("TEST.FREQUENCY", self.frequency, FREQUENCIES)
+        self._check_relevance()
         self._check_metrics()
         for name, component in self.postprocessors:
             require_members(component, f"a post-processor (TEST.{name})", "apply")
@@ -136,12 +98,24 @@ class Protocol:
                 f"True; it is then named in the result."
             )
 
+    def _check_relevance(self) -> None:
+        for key, names in (("RELEVANCE", (self.relevance,)), ("LEVELS", self.levels), ("GAINS", self.gains)):
+            wrong = next((name for name in names if name in NO_LABELS), None)
+            if wrong:
+                raise ValueError(f"TEST.{key} cannot be '{wrong}': images of one date are no match for that")
+        if require_whole("TEST.SINGLE_SHOT", self.single_shot, 0) and self.relevance != "pids":
+            raise ValueError(
+                f"TEST.SINGLE_SHOT draws one image per identity, so TEST.RELEVANCE must be 'pids'; got "
+                f"{self.relevance!r}"
+            )
+
     def _check_metrics(self) -> None:
         for text in self.metrics:
             try:
                 metric = parse_metric(text)
             except ValueError as error:
-                raise ValueError(f"TEST.METRICS: {error}") from None
+                hint = f" TEST.LEVELS adds a {text}" if text.startswith("mAP@") else ""
+                raise ValueError(f"TEST.METRICS: {error}{hint}") from None
             if metric.name == "nDCG" and metric.k > GRADED_ITEMS:
                 raise ValueError(f"TEST.METRICS: {text} is not available; nDCG@k goes up to k = {GRADED_ITEMS}")
 
@@ -163,6 +137,9 @@ class Protocol:
         return cls(
             metric=cfg.TEST.METRIC,
             rule=cfg.TEST.RULE,
+            relevance=cfg.TEST.RELEVANCE,
+            levels=tuple(dict.fromkeys(cfg.TEST.LEVELS)),
+            frequency=cfg.TEST.FREQUENCY,
             postprocessors=tuple(enabled),
             allow_noncausal=cfg.TEST.ALLOW_NONCAUSAL,
             block_mib=cfg.TEST.BLOCK_MIB,
@@ -178,29 +155,63 @@ class Protocol:
     @property
     def settings(self) -> dict[str, Any]:
         names = [name for name, _ in self.postprocessors]
-        options = {name: self.options.get(name, {}) for name in names}
-        graded = {"gains": dict(self.gains)} if self._graded else {}
-        single_shot = {"single-shot galleries": self.single_shot} if self.single_shot else {}
-        return {"metric": self.metric, "rule": self.rule, "post-processing": options, **graded, **single_shot}
+        found: dict[str, Any] = {"metric": self.metric, "rule": self.rule, "relevance": self.relevance}
+        found["post-processing"] = {name: self.options.get(name, {}) for name in names}
+        if self.levels:
+            found["levels"] = list(self.levels)
+        if "frequency" in self._columns:
+            found["frequency"] = self.frequency
+        if self._graded:
+            found["gains"] = dict(self.gains)
+        if self.single_shot:
+            found["single-shot galleries"] = self.single_shot
+        return found
 
     @property
     def _graded(self) -> bool:
         return any(parse_metric(name).name == "nDCG" for name in self.metrics)
 
-    def check_columns(self, names: Iterable[str], labelled: bool = True) -> None:
+    @property
+    def _matched(self) -> dict[str, tuple[str, ...]]:
+        """The keys that name columns in which images agree, and these."""
+        gains = tuple(self.gains) if self._graded else ()
+        return {"TEST.RELEVANCE": (self.relevance,), "TEST.LEVELS": self.levels, "TEST.GAINS": gains}
+
+    @property
+    def _columns(self) -> set[str]:
+        return {name for names in (*self._matched.values(), self.group_by) for name in names}
+
+    def judges(self, relevance_known: bool) -> bool:
+        """Whether there are metrics: always where something else than an identity makes the match.
+
+        Raises:
+            ValueError: metrics that compare identities, of a data set without true ones.
+        """
+        if relevance_known or self.relevance in IDENTITY:
+            return relevance_known
+        for key, names in self._matched.items():
+            unknown = next((name for name in names if name in IDENTITY), None)
+            if unknown:
+                raise ValueError(f"{key} names '{unknown}', but this data set has no true identities: leave it out")
+        return True
+
+    def check_columns(self, names: Iterable[str], relevance_known: bool = True) -> None:
         """Raise ``ValueError`` unless a data set with the columns ``names`` can be judged."""
         empty = {name: np.empty(0, dtype=np.int64) for name in names}
-        with_derived(empty, empty, self.group_by, "TEST.GROUP_BY")
-        if self._graded and labelled:
-            with_derived(empty, empty, self.gains, "TEST.GAINS")
+        self.with_columns(empty, empty, self.judges(relevance_known))
         check_columns(empty, 0, get_rule(self.rule), "queries")
+
+    def with_columns(self, query: Columns, gallery: Columns, judged: bool) -> tuple[Columns, Columns]:
+        """Return the columns of both sides with all that this protocol reads of them, besides the rule."""
+        matched = self._matched if judged else {}
+        for key, names in {**matched, "TEST.GROUP_BY": self.group_by}.items():
+            query, gallery = with_derived(query, gallery, names, key, self.frequency)
+        return query, gallery
 
     def searches(self, features: FeatureFile) -> Iterator[tuple[str, Search]]:
         """Yield (stage name, search): the plain one, then the one that each post-processor makes of it."""
         query, gallery = features.query, features.gallery
-        columns = query.columns, gallery.columns
-        if self._graded and features.relevance_known:
-            columns = with_derived(*columns, self.gains, "TEST.GAINS")
+        columns = self.with_columns(query.columns, gallery.columns, self.judges(features.relevance_known))
         search = Search(query.features, gallery.features, *columns, self.metric, self.rule, self.block_mib)
         yield PLAIN, search
         for name, component in self.postprocessors:
@@ -213,45 +224,48 @@ class Protocol:
         Raises:
             ValueError: no query has a permitted match.
         """
-        stages, labelled, last = [], features.relevance_known, None
-        query, _ = with_derived(features.query.columns, features.gallery.columns, self.group_by, "TEST.GROUP_BY")
+        stages, judged, last = [], self.judges(features.relevance_known), None
         for number, (name, last) in enumerate(self.searches(features)):
-            metrics, lists = self._judge(last, labelled, listed=number == len(self.postprocessors))
-            stages.append(self._stage(name, metrics, query, last))
-        rates = tpr_at_fpr(last) if self.roc and labelled else {}
+            metrics, lists = self._judge(last, judged, listed=number == len(self.postprocessors))
+            stages.append(self._stage(name, metrics, last))
+        rates = tpr_at_fpr(last, relevance=self.relevance) if self.roc and judged else {}
         roc = {f"TPR@FPR={rate:.0e}": 100 * share for rate, share in rates.items()}
-        return Evaluation(tuple(stages), *lists, self.settings, roc)
+        labels = (last.q_columns[self.relevance], last.g_columns[self.relevance]) if judged else None
+        return Evaluation(tuple(stages), *lists, self.settings, roc, labels)
 
-    def _judge(self, search: Search, labelled: bool, listed: bool):
-        """Metrics, if ``labelled``, and the first items of each query, if ``listed``: both out of one pass."""
-        if not labelled:
+    def _judge(self, search: Search, judged: bool, listed: bool):
+        """Metrics, if ``judged``, and the first items of each query, if ``listed``: both out of one pass."""
+        if not judged:
             return None, topk_search(search, self.topk) if listed else ()
         ties = any(parse_metric(name).ties for name in self.metrics)
-        options = {"ties": ties, "gains": self.gains if self._graded else None}
+        options = {"relevance": self.relevance, "ties": ties, "gains": self.gains if self._graded else None}
         if not listed:
             return evaluate_search(search, **options), ()
         metrics, *lists = evaluate_topk(search, self.topk, **options)
         return metrics, lists
 
-    def _stage(self, name: str, metrics: RetrievalMetrics | None, query: Columns, search: Search) -> Stage:
+    def _stage(self, name: str, metrics: RetrievalMetrics | None, search: Search) -> Stage:
         if metrics is None:
             return Stage(name, None)
-        extra = {name: 100 * metrics.mean(name) for name in self.metrics}
+        levels = {level: self._level(search, level, metrics) for level in self.levels}
+        extra = {level_metric(level): 100 * found.mAP for level, found in levels.items()}
+        extra |= {name: 100 * metrics.mean(name) for name in self.metrics}
         if self.single_shot:
             cmc = single_shot_cmc(search, max(SHOWN_RANKS), self.single_shot)
             extra |= {f"single-shot Rank-{k}": 100 * float(cmc[min(k, len(cmc)) - 1]) for k in SHOWN_RANKS}
         names = dict.fromkeys([*GROUP_METRICS, *self.metrics])
-        return Stage(name, metrics, extra, {name: _groups(metrics, names, query[name]) for name in self.group_by})
+        groups = {name: by_group(metrics, names, search.q_columns[name]) for name in self.group_by}
+        return Stage(name, metrics, extra, groups, levels)
+
+    def _level(self, search: Search, level: str, metrics: RetrievalMetrics) -> RetrievalMetrics:
+        """Metrics where ``level`` makes the match; those at hand where that is the relevance anyway."""
+        if level == self.relevance:
+            return metrics
+        try:
+            return evaluate_search(search, relevance=level)
+        except ValueError as error:
+            raise ValueError(f"TEST.LEVELS: {error}") from error
 
     def _leaks(self, component: Any) -> bool:
         hides_later = any(getattr(part, "before", None) for part in parts_of(get_rule(self.rule)))
         return hides_later and not getattr(component, "causal", False)
-
-
-def _groups(metrics: RetrievalMetrics, names: Iterable[str], column: np.ndarray) -> dict[str, Any]:
-    """Averages of the queries per value of ``column`` (length Q), and the mean of these averages."""
-    values: dict[str, dict[str, float]] = {}
-    for name in names:
-        for value, (mean, count) in metrics.by(name, column).items():
-            values.setdefault(str(value), {"queries": count})[name] = 100 * mean
-    return {"macro": {name: 100 * metrics.macro(name, column) for name in names}, "values": values}

@@ -7,6 +7,7 @@ import torch
 
 from fastreid.data.common import CommDataset
 from fastreid.evaluation.collector import FeatureCollector, require_gallery
+from fastreid.evaluation.frequency import require_taxonomy, with_frequency
 from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.results import evaluate, features_path, headline
 from fastreid.utils import comm
@@ -54,7 +55,11 @@ class ReidEvaluator(FeatureCollector):
         require_gallery(dataset, self.num_query)
         # a subclass with its own ``process`` may know columns that the data set does not
         if isinstance(dataset, CommDataset) and type(self).process is ReidEvaluator.process:
-            Protocol.from_config(self.cfg).check_columns(dataset.columns, dataset.relevance_known)
+            names = list(dataset.columns)
+            if self.cfg.TEST.FREQUENCY == "train":
+                require_taxonomy(names)
+                names.append("frequency")
+            Protocol.from_config(self.cfg).check_columns(names, dataset.relevance_known)
 
     def begin(self, model, data_loader, flip_test: bool = False) -> None:
         self.check(getattr(data_loader, "dataset", None))
@@ -70,6 +75,7 @@ class ReidEvaluator(FeatureCollector):
         features = super().evaluate()
         if not comm.is_main_process():
             return OrderedDict()
+        features = with_frequency(self.cfg, features)
         if self.output_dir:
             features.save(features_path(self.output_dir, self.dataset_name))
         return headline(evaluate(self.cfg, features, self.dataset_name, self.output_dir))

@@ -13,7 +13,7 @@ import numpy as np
 from fastreid.data.feature_file import FeatureFile
 from fastreid.evaluation.charts import Series, bar_chart, line_chart
 from fastreid.evaluation.protocol import Evaluation
-from fastreid.evaluation.report_queries import query_section
+from fastreid.evaluation.report_queries import describe_match, query_section
 from fastreid.evaluation.results import as_json
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY, is_descriptor
 from fastreid.utils.files import atomic_write
@@ -78,6 +78,7 @@ def _header(evaluation: Evaluation, features: FeatureFile, dataset_name: str, we
         "feature width": f"{features.features.shape[1]:,}",
         "distance": evaluation.settings.get("metric", ""),
         "candidates": describe_rule(evaluation.settings.get("rule", "")),
+        "a right figure has the": describe_match(evaluation, features) if evaluation.labelled else "",
         "network": _network(settings),
         "input": " x ".join(str(side) for side in settings.get("INPUT.SIZE_TEST", [])),
         "weights": " ".join(part for part in (weights, f"({digest[:12]})" if digest else "") if part),

@@ -11,6 +11,7 @@ from fastreid.data.feature_file import FeatureFile, FeatureRows
 from fastreid.evaluation.protocol import Evaluation
 from fastreid.evaluation.thumbnails import thumbnail
 
+WORDS = {"class": "Locarno class", "subclass": "Locarno subclass", "views": "view"}
 PATENT_FIGURE = re.compile(r"(USD\d+)(?:-\d{8})?-([A-Z]\d+)")
 
 
@@ -54,8 +55,7 @@ def query_section(evaluation: Evaluation, features: FeatureFile, count: int, top
     for group in groups:
         body += f"<h3>{escape(group.title)}<small>{escape(group.note)}</small></h3>"
         body += "\n".join(_case(evaluation, query, gallery, row, topk) for row in group.queries)
-    patents = all(PATENT_FIGURE.match(Path(path).stem) for path in query.paths)
-    same = "same patent" if patents else "same identity"
+    same = describe_match(evaluation, features)
     key = f'<span class="key"><span class="right">{same}</span><span class="wrong">another one</span></span>'
     faded = "A faded one comes after the last right figure: there was none left to find."
     key = f" {faded}<br>{key}" if evaluation.labelled else ""
@@ -65,9 +65,18 @@ def query_section(evaluation: Evaluation, features: FeatureFile, count: int, top
     )
 
 
+def describe_match(evaluation: Evaluation, features: FeatureFile) -> str:
+    """Say in words what a match has in common with its query."""
+    relevance = evaluation.settings.get("relevance", "pids")
+    if relevance != "pids":
+        return f"same {WORDS.get(relevance, relevance)}"
+    patents = all(PATENT_FIGURE.match(Path(path).stem) for path in features.query.paths)
+    return "same patent" if patents else "same identity"
+
+
 def _case(evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row: int, topk: int) -> str:
     items = [item for item in evaluation.indices[row, :topk].tolist() if item >= 0]
-    verdicts = _verdicts(evaluation, query, gallery, row, items)
+    verdicts = _verdicts(evaluation, row, items)
     hits = []
     for rank, (item, verdict) in enumerate(zip(items, verdicts, strict=True), start=1):
         distance = round(float(evaluation.distances[row, rank - 1]), 3) + 0.0  # no "-0.000" for equal images
@@ -78,13 +87,12 @@ def _case(evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row:
     return f'<article class="card case"><p>{_case_title(evaluation, query, row)}</p>{shown}{shots}</article>'
 
 
-def _verdicts(
-    evaluation: Evaluation, query: FeatureRows, gallery: FeatureRows, row: int, items: list[int]
-) -> list[str]:
+def _verdicts(evaluation: Evaluation, row: int, items: list[int]) -> list[str]:
     """Class names of a query's hits: "right", "wrong", or "wrong spent" once no right figure is left to find."""
     if not evaluation.labelled:
         return [""] * len(items)
-    right = gallery.columns["pids"][items] == query.columns["pids"][row]
+    query, gallery = evaluation.labels
+    right = gallery[items] == query[row]
     at = int(np.searchsorted(evaluation.metrics.rows, row))
     left = int(evaluation.metrics.num_relevant[at]) - np.cumsum(right)
     return ["right" if hit else "wrong" if rest else "wrong spent" for hit, rest in zip(right, left, strict=True)]

@@ -12,6 +12,7 @@ from fastreid.evaluation.rank_pictures import Tile, draw_ranking
 from fastreid.evaluation.report_queries import label
 from fastreid.evaluation.results import file_name
 from fastreid.retrieval import Search, evaluate_topk, topk_search
+from fastreid.retrieval.graded import agrees, is_known
 from fastreid.retrieval.roc import tpr_at_fpr
 from fastreid.utils.errors import require_choice, require_whole
 from fastreid.utils.files import atomic_write
@@ -54,9 +55,14 @@ class Visualizer:
         if all_ap is not None:
             self.all_ap = self._per_query(np.asarray(all_ap, dtype=np.float64))
 
-    def use_search(self, search: Search, labelled: bool = True) -> None:
-        """Show a search, the one of an evaluation's last stage; without labels nothing is called right or wrong."""
+    def use_search(self, search: Search, labelled: bool = True, relevance: str = "pids") -> None:
+        """Show a search, the one of an evaluation's last stage; without labels nothing is called right or wrong.
+
+        Args:
+            relevance: the column in which a match agrees with its query.
+        """
         self.search, self.labelled, self.num_query = search, labelled, len(search.queries)
+        self.relevance = relevance
         self._found = self._metrics = None
         self.all_ap = self._results(1)[0] if labelled else np.full(self.num_query, np.nan)
 
@@ -76,7 +82,7 @@ class Visualizer:
         k = min(k, len(self.search.gallery))
         if self._found is None or self._found[1].shape[1] < k:
             if self.labelled:
-                self._metrics, *lists = evaluate_topk(self.search, k)
+                self._metrics, *lists = evaluate_topk(self.search, k, relevance=self.relevance)
                 ap = np.full(self.num_query, np.nan)
                 ap[self._metrics.rows] = self._metrics.ap
             else:
@@ -90,8 +96,12 @@ class Visualizer:
         distances, permitted = self.search.distances(rows)[0], self.search.permitted(rows)
         order = np.argsort(distances, kind="stable")
         order = order if permitted is None else order[permitted[0][order]]
-        same = self.search.g_columns["pids"][order] == self.search.q_columns["pids"][q_index]
-        return same.astype(np.int32), order
+        return self._matches(rows, order)[0].astype(np.int32), order
+
+    def _matches(self, rows: slice, items=slice(None)) -> np.ndarray:
+        """Whether gallery rows are matches of query rows, (r, g), whatever the rule permits."""
+        query, gallery = (side[self.relevance] for side in (self.search.q_columns, self.search.g_columns))
+        return agrees(query[rows, None], gallery[items])
 
     # ---------------------------------------------------------------------------------------------- ranked lists
 
@@ -156,7 +166,7 @@ class Visualizer:
 
     def _tile(self, row: int, rank: int, item: int, distance: float) -> Tile:
         path, columns = self._path(self.num_query + item), self.search.g_columns
-        right = bool(columns["pids"][item] == self.search.q_columns["pids"][row]) if self.labelled else None
+        right = bool(self._matches(slice(row, row + 1), [item])) if self.labelled else None
         return Tile(path, (f"{rank}    {distance + 0.0:.3f}", *self._named(path, columns, item)), right)
 
     def _named(self, path: str, columns, row: int) -> tuple[str, ...]:
@@ -184,9 +194,9 @@ class Visualizer:
     def vis_roc_curve(self, output: str | os.PathLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Write ``roc.png`` and ``pos_neg_dist.png``; return (fpr, tpr, pos, neg).
 
-        A pair of the same identity is a positive, accepted when its distance is below a threshold. (fast-reid has the
+        A query and its match are a positive, accepted when its distance is below a threshold. (fast-reid has the
         labels the other way round.) The curve is exact over all permitted pairs; ``pos`` are the distances of all
-        pairs of the same identity, ``neg`` those of up to a million others, evenly taken.
+        positives, ``neg`` those of up to a million others, evenly taken.
 
         Raises:
             ValueError: the data set has no labels, or no pair of either kind.
@@ -196,17 +206,18 @@ class Visualizer:
         pos, neg, negatives = self._pair_distances()
         fpr = np.concatenate([[0.0], np.geomspace(min(0.5, 1 / max(1, negatives)), 1, CURVE_POINTS)])
         fpr[-1] = 1.0
-        tpr = np.array(list(tpr_at_fpr(self.search, fpr.tolist()).values()))
+        tpr = np.array(list(tpr_at_fpr(self.search, fpr.tolist(), self.relevance).values()))
         self.plot_roc_curve(fpr, tpr).savefig(Path(output, "roc.png"))
         self.plot_distribution(pos, neg).savefig(Path(output, "pos_neg_dist.png"))
         return fpr, tpr, pos, neg
 
     def _pair_distances(self) -> tuple[np.ndarray, np.ndarray, int]:
-        pids, step = self.search.g_columns["pids"], -(-self.num_query * len(self.search.gallery) // SAMPLED_PAIRS)
+        known = is_known(self.search.q_columns[self.relevance])
+        step = -(-self.num_query * len(self.search.gallery) // SAMPLED_PAIRS)
         same, different, seen = [np.zeros(0)], [np.zeros(0)], 0
         for rows, distances in self.search.blocks():
-            match, permitted = self.search.q_columns["pids"][rows, None] == pids, self.search.permitted(rows)
-            permitted = np.ones_like(match) if permitted is None else permitted
+            match, permitted = self._matches(rows), self.search.permitted(rows)
+            permitted = known[rows, None] & (np.ones_like(match) if permitted is None else permitted)
             others = distances[permitted & ~match]
             same.append(distances[permitted & match])
             different.append(others[-seen % step :: step])  # every step-th of all, over the blocks
@@ -223,10 +234,10 @@ class Visualizer:
     @staticmethod
     def plot_distribution(pos: Sequence[float], neg: Sequence[float], name: str = "model", fig: Plot | None = None):
         """Add the distributions of the distances of positive and negative pairs to ``fig``, or to a new plot."""
-        fig = fig or Plot("Distances of pairs of the same identity and of others", "distance", "density")
+        fig = fig or Plot("Distances of pairs that match and of others", "distance", "density")
         both = np.concatenate([np.asarray(pos, dtype=np.float64), np.asarray(neg, dtype=np.float64)])
         edges = np.histogram_bin_edges(both, BINS)
-        return fig.histogram(f"same identity, {name}", pos, edges).histogram(f"others, {name}", neg, edges)
+        return fig.histogram(f"matches, {name}", pos, edges).histogram(f"others, {name}", neg, edges)
 
     @staticmethod
     def save_roc_info(output: str | os.PathLike, fpr, tpr, pos, neg) -> Path:
