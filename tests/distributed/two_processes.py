@@ -17,6 +17,7 @@ from fastreid.utils import comm
 BATCH, STEPS, CLASSES = 8, 3, 5
 UNEVEN = {"uneven": (5, 2), "empty": (6, 0), "even": (3, 3)}
 KNOWN = torch.tensor([[1, 0, -1, -1, -1], [-1] * 5, [0, 0, 1, 1, 0], [1, -1, 1, -1, 0]])  # attributes of four classes
+CODES = torch.tensor([601, 603, 601, 0])  # Locarno codes of four classes
 LOSSES = {
     "triplet_hard": lambda x, t: L.triplet_loss(x, t, 0.3, False, True),
     "triplet_weighted": lambda x, t: L.triplet_loss(x, t, 0.0, True, False),
@@ -29,6 +30,8 @@ LOSSES = {
     "focal_of_mean": lambda x, t: L.focal_loss_of_mean(x, t, 1.0, 1.5),
     "infonce": lambda x, t: L.infonce_loss(x, t, 0.2),
     "triplet_all": lambda x, t: L.all_triplets_loss(x, t, 0.3, False),
+    "hierarchical": lambda x, t: L.hierarchical_contrastive_loss(x, t, CODES[t]),
+    "hierarchical_level": lambda x, t: L.hierarchical_contrastive_loss(x, t, CODES[t], normalization="level"),
 }
 
 

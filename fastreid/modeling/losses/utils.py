@@ -1,12 +1,13 @@
 """Distances within a batch, and what the losses share."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
 
 from fastreid.utils import comm
+from fastreid.utils.locarno import read_locarno
 from fastreid.utils.registry import Registry
 
 LOSS_REGISTRY = Registry("LOSS", "MODEL.LOSSES.NAME")
@@ -45,6 +46,15 @@ def pair_masks(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return same & ~oneself, ~same
 
 
+def locarno_codes(taxonomy: Iterable[str | None], device: torch.device | str | None = None) -> torch.Tensor:
+    """N texts -> (N,) int64, their Locarno codes as numbers ``100 * class + subclass`` ("14-04": 1404).
+
+    An unknown subclass counts as 0 ("1400"), an unknown class gives 0: numbers below 100 are equal to nothing.
+    """
+    codes = [read_locarno(text or "") for text in taxonomy]
+    return torch.tensor([100 * code.class_ + code.subclass for code in codes], dtype=torch.int64, device=device)
+
+
 def pair_softplus(
     positive: torch.Tensor, negative: torch.Tensor, is_positive: torch.Tensor, is_negative: torch.Tensor
 ) -> torch.Tensor:
@@ -67,12 +77,14 @@ def over_all_processes(loss: Callable) -> Callable:
     loss that is a mean of single rows needs no joining: the mean of the means of equal shares is the mean (where rows
     can be left out, ``masked_mean``).
 
-    The function must be called by all processes, with batches of equal size.
+    The function must be called by all processes, with batches of equal size. Further tensors given by position are
+    columns of the batch and are joined too, without gradient; those given by name are not.
     """
 
     @functools.wraps(loss)
     def joined(embedding: torch.Tensor, targets: torch.Tensor, *args, **options) -> torch.Tensor:
-        return loss(comm.all_gather_with_grad(embedding), concat_all_gather(targets), *args, **options)
+        columns = [concat_all_gather(value) if isinstance(value, torch.Tensor) else value for value in args]
+        return loss(comm.all_gather_with_grad(embedding), concat_all_gather(targets), *columns, **options)
 
     return joined
 

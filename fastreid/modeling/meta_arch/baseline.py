@@ -72,6 +72,11 @@ class TrainableModel(nn.Module):
 
 
 @META_ARCH_REGISTRY.register()
+    def checkpointables(self) -> dict[str, Any]:
+        """Return what a training saves and restores beside the weights, by name: that of losses which have some."""
+        parts = [getattr(loss, "checkpointables", dict)() for loss in self.loss_functions]
+        return {name: part for own in parts for name, part in own.items()}
+
 class Baseline(TrainableModel):
     """Batch table -> dict of losses (training) or (B, D) features (evaluation).
 

@@ -2,10 +2,10 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from fastreid.config import CfgNode, configurable, get_cfg
 from fastreid.layers import full_precision
@@ -95,9 +95,10 @@ class Distiller(Baseline):
         both = (log_t.exp() - log_s.exp()) * (log_t - log_s)
         return t**2 / 2 * both.sum() / len(y_s)
 
-    def checkpointables(self) -> dict[str, nn.Module]:
-        """Return what a training saves and restores beside the model: ``ema_teacher``, if there is one."""
-        return {} if self.ema_momentum is None else {"ema_teacher": self.model_ts[0]}
+    def checkpointables(self) -> dict[str, Any]:
+        """Return what a training saves and restores beside the model: also ``ema_teacher``, if there is one."""
+        ema = {} if self.ema_momentum is None else {"ema_teacher": self.model_ts[0]}
+        return {**super().checkpointables(), **ema}
 
     @torch.no_grad()
     def _move_ema(self, momentum: float) -> None:

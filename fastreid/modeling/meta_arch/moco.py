@@ -6,13 +6,11 @@ from torch import nn
 
 from fastreid.config import configurable
 from fastreid.layers import full_precision
-from fastreid.modeling.losses.utils import concat_all_gather, pair_softplus
+from fastreid.modeling.losses.memory import EMPTY, write_to_ring
+from fastreid.modeling.losses.utils import pair_softplus
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY
-from fastreid.utils import comm
 from fastreid.utils.errors import require_whole
-
-EMPTY = -1  # label of a slot without a feature
 
 
 @META_ARCH_REGISTRY.register()
@@ -94,17 +92,7 @@ class Memory(nn.Module):
             is_positive[torch.arange(len(own), device=own.device), own] = False
         return pair_softplus(-self.gamma * cosine, self.gamma * (cosine + self.margin), is_positive, is_negative)
 
-    @torch.no_grad()
     def store(self, keys: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Write the batches of all processes, in the order of their ranks; return the slots (B,) of this one's."""
-        all_keys, all_targets = concat_all_gather(keys), concat_all_gather(targets)
-        if len(all_keys) > self.size:
-            raise ValueError(
-                f"MODEL.QUEUE_SIZE {self.size} is smaller than the batch of {len(all_keys)} images: nothing of earlier "
-                "batches would be left"
-            )
-        slots = (self.queue_ptr + torch.arange(len(all_keys), device=keys.device)) % self.size
-        self.queue[:, slots] = all_keys.t().to(self.queue.dtype)
-        self.queue_label[0, slots] = all_targets
-        self.queue_ptr[0] = (slots[-1] + 1) % self.size
-        return slots[comm.get_rank() * len(keys) :][: len(keys)]
+        ring = self.queue, self.queue_label, self.queue_ptr
+        return write_to_ring(*ring, keys, targets[:, None], "MODEL.QUEUE_SIZE")
