@@ -31,18 +31,26 @@ BLOCK = 1 << 14  # vectors that are checked and written at a time
 
 
 def open_text_bank(cfg) -> "TextBank | None":
-    """Open the bank that ``DATASETS.TEXT_BANK`` names; ``None`` when it names none.
+    """Open the bank that ``DATASETS.TEXT_BANK`` names; see :func:`open_named`."""
+    return open_named(cfg.DATASETS.TEXT_BANK, "DATASETS.TEXT_BANK")
+
+
+def open_named(folder: str, key: str) -> "TextBank | None":
+    """Open the bank in a folder that a setting names, below the data root or absolute; ``None`` when it names none.
+
+    Args:
+        key: of the setting, for the error message.
 
     Raises:
         FileNotFoundError: there is none in this folder.
         ValueError: the path has a variable that is not set, or see :meth:`TextBank.open`.
     """
-    if not cfg.DATASETS.TEXT_BANK:
+    if not folder:
         return None
     try:
-        return TextBank.open(data_root() / expand(cfg.DATASETS.TEXT_BANK))
+        return TextBank.open(data_root() / expand(folder))
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"DATASETS.TEXT_BANK: {error}") from error
+        raise type(error)(f"{key}: {error}") from error
 
 
 class TextBank:
