@@ -54,6 +54,11 @@ class TrainableModel(nn.Module):
             raise ValueError("Training needs a batch table with 'targets', class indices (B,) int64")
         return batched_inputs["targets"].to(self.device)
 
+    def checkpointables(self) -> dict[str, Any]:
+        """Return what a training saves and restores beside the weights, by name: that of losses which have some."""
+        parts = [getattr(loss, "checkpointables", dict)() for loss in self.loss_functions]
+        return {name: part for own in parts for name, part in own.items()}
+
     @staticmethod
     def loss_value(loss, outputs: dict, gt_labels: torch.Tensor, batched_inputs: dict | None = None) -> torch.Tensor:
         """Return ``loss`` over one table: the batch, what the head gives and the targets.
@@ -72,11 +77,6 @@ class TrainableModel(nn.Module):
 
 
 @META_ARCH_REGISTRY.register()
-    def checkpointables(self) -> dict[str, Any]:
-        """Return what a training saves and restores beside the weights, by name: that of losses which have some."""
-        parts = [getattr(loss, "checkpointables", dict)() for loss in self.loss_functions]
-        return {name: part for own in parts for name, part in own.items()}
-
 class Baseline(TrainableModel):
     """Batch table -> dict of losses (training) or (B, D) features (evaluation).
 
