@@ -359,12 +359,19 @@ _C.TEST.IMS_PER_BATCH = 64
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.THRES = 0.5  # (new, of FastAttr) an attribute counts as present from this probability on
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY
+# (new) Name in PROTOCOL_REGISTRY, written by --protocol with the settings that belong to it; here it brings its table
+# alone. What differs from its settings is named in the result. Empty: none.
+_C.TEST.PROTOCOL = ""
 # (new) The column in which a match agrees with its query: "pids" (the same patent), "subclass", "class", ...
 _C.TEST.RELEVANCE = "pids"
 # (new) Further such columns: mAP@subclass and the like in the table, a pass over all pairs for each
 _C.TEST.LEVELS = ()
 # (new) What "frequency", head or tail, is counted in: the "gallery", or the training set ("train", which is then read)
 _C.TEST.FREQUENCY = "gallery"
+# (new) Folder of a text bank with texts of the test images, for text-to-image and image-to-text retrieval; below the data
+# root, or absolute. Empty: none.
+_C.TEST.TEXT_BANK = ""
+_C.TEST.TEXTS_PER_IMAGE = 0  # (new) of them, the first ones of each image; 0: all
 _C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see items that "granted_before" hides
 _C.TEST.BLOCK_MIB = 32  # (new) memory for the blocks of a scan over all pairs, MiB
 # (new) Further metrics in the table, results.json and report, such as "recall@10", "MRR", "nDCG@10", "AP_pessimistic";

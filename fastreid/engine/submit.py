@@ -96,9 +96,9 @@ def submit(cfg, model, output: str | os.PathLike = "result.npy") -> np.ndarray |
 
 def check_protocol(cfg) -> None:
     """Raise what is wrong with the ``TEST`` node now, not after an extraction."""
-    from fastreid.evaluation import Protocol
+    from fastreid.evaluation.results import check_settings
 
-    Protocol.from_config(cfg)
+    check_settings(cfg)
 
 
 def rank(

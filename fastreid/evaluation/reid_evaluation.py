@@ -9,7 +9,7 @@ from fastreid.data.common import CommDataset
 from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.frequency import require_taxonomy, with_frequency
 from fastreid.evaluation.protocol import Protocol
-from fastreid.evaluation.results import evaluate, features_path, headline
+from fastreid.evaluation.results import check_settings, evaluate, features_path, headline
 from fastreid.utils import comm
 
 
@@ -29,7 +29,7 @@ class ReidEvaluator(FeatureCollector):
     """
 
     def __init__(self, cfg, num_query: int, output_dir: str | None = None, dataset_name: str | None = None):
-        Protocol.from_config(cfg)  # its checks now, not after hours of extraction
+        check_settings(cfg)  # now, not after hours of extraction
         tests = tuple(cfg.DATASETS.TESTS)
         super().__init__(num_query, cfg, dataset_name or (tests[0] if len(tests) == 1 else ""))
         self.output_dir = output_dir

@@ -6,11 +6,16 @@ import logging
 import os
 import re
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastreid.data.feature_file import FeatureFile
-from fastreid.evaluation.protocol import Evaluation, Protocol, Stage
+from fastreid.data.text_bank import open_named
+from fastreid.evaluation.presets import PROTOCOL_REGISTRY, differences, table_of
+from fastreid.evaluation.protocol import Protocol
+from fastreid.evaluation.stages import Evaluation, Stage
+from fastreid.evaluation.text_retrieval import text_retrieval
 from fastreid.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -31,13 +36,20 @@ def evaluate(
     Returns:
         the evaluation; without labels it holds a ranking but no metrics.
     """
-    evaluation = Protocol.from_config(cfg).evaluate(feature_file)
+    evaluation = judge(cfg, feature_file)
     logger.info("%s\n%s", describe(feature_file, dataset_name), metric_table(evaluation))
+    for more in (evaluation.texts and evaluation.texts.table(), evaluation.table and evaluation.table.text()):
+        if more:
+            logger.info("%s\n%s", dataset_name or "Evaluation", more)
     if evaluation.metrics is not None and evaluation.metrics.dropped:
         dropped, total = evaluation.metrics.dropped, evaluation.metrics.num_queries
         logger.warning("%d of %d queries have no permitted match and do not count", dropped, total)
     if output_dir:
         write_results(evaluation, feature_file, dataset_name, Path(output_dir) / "results.json")
+        if evaluation.table:
+            path = Path(output_dir) / f"protocol_{file_name(cfg.TEST.PROTOCOL)}.json"
+            _put(path, dataset_name, {**evaluation.table.as_json(), "settings": evaluation.settings})
+            logger.info("Table of the protocol: %s", path)
         if cfg.TEST.REPORT.ENABLED:
             from fastreid.evaluation.report import write_report
 
@@ -45,6 +57,33 @@ def evaluate(
             name = "report.html" if alone else f"report_{file_name(dataset_name)}.html"
             write_report(cfg, evaluation, feature_file, dataset_name, Path(output_dir) / name, weights)
     return evaluation
+
+
+def check_settings(cfg) -> Protocol:
+    """Raise what :func:`judge` would say of the ``TEST`` node, without features; return the protocol."""
+    if cfg.TEST.PROTOCOL:
+        PROTOCOL_REGISTRY.get(cfg.TEST.PROTOCOL)
+    open_named(cfg.TEST.TEXT_BANK, "TEST.TEXT_BANK")
+    return Protocol.from_config(cfg)
+
+
+def judge(cfg, features: FeatureFile) -> Evaluation:
+    """Evaluate under the ``TEST`` node of ``cfg``, with what it asks for beside the ranking of images."""
+    protocol, bank = Protocol.from_config(cfg), open_named(cfg.TEST.TEXT_BANK, "TEST.TEXT_BANK")
+    evaluation = protocol.evaluate(features)
+    settings = dict(evaluation.settings)
+    if cfg.TEST.PROTOCOL:
+        changed = differences(cfg)
+        settings |= {"protocol": cfg.TEST.PROTOCOL, "other than in the protocol": changed}
+        if changed:
+            said = ", ".join(f"{key} {value}" for key, value in changed.items())
+            logger.warning("Not quite TEST.PROTOCOL %s: %s", cfg.TEST.PROTOCOL, said)
+    return replace(
+        evaluation,
+        settings=settings,
+        texts=text_retrieval(features, bank, cfg.TEST.TEXTS_PER_IMAGE, cfg.TEST.BLOCK_MIB) if bank else None,
+        table=table_of(cfg, protocol, features, evaluation),
+    )
 
 
 def file_name(dataset_name: str) -> str:
@@ -75,11 +114,13 @@ def metric_table(evaluation: Evaluation) -> str:
 
 
 def headline(evaluation: Evaluation) -> OrderedDict[str, float]:
-    """Metrics of the last stage: fast-reid's, in its order, then those asked for; empty without labels."""
+    """Metrics of the last stage: fast-reid's, in its order, then those asked for; without labels none of the images."""
+    texts = evaluation.texts.headline() if evaluation.texts else {}
     if not evaluation.labelled:
-        return OrderedDict()
+        return OrderedDict(texts)
     table, extra = evaluation.metrics.table(), evaluation.stages[-1].extra
-    return OrderedDict([*((name, table[name]) for name in UPSTREAM_NAMES), *extra.items(), *evaluation.roc.items()])
+    upstream = ((name, table[name]) for name in UPSTREAM_NAMES)
+    return OrderedDict([*upstream, *extra.items(), *evaluation.roc.items(), *texts.items()])
 
 
 def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]:
@@ -89,14 +130,19 @@ def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]
         groups = {"groups": stage.groups} if stage.groups else {}
         stages.append({"stage": stage.name, "metrics": _percentages(stage), **groups})
     metrics = evaluation.metrics
+    counts = {
+        "queries": feature_file.num_query,
+        "gallery": len(feature_file) - feature_file.num_query,
+        "dropped queries": metrics.dropped if metrics else 0,
+    }
+    for level, found in evaluation.stages[-1].levels.items():
+        counts[f"dropped queries@{level}"] = found.dropped
+    more = {"text retrieval": evaluation.texts, "protocol": evaluation.table}
     return {
         "stages": stages,
         "roc": evaluation.roc,
-        "counts": {
-            "queries": feature_file.num_query,
-            "gallery": len(feature_file) - feature_file.num_query,
-            "dropped queries": metrics.dropped if metrics else 0,
-        },
+        "counts": counts,
+        **{name: part.as_json() for name, part in more.items() if part is not None},
         "labelled": evaluation.labelled,
         "settings": evaluation.settings,
         "features": feature_file.fingerprint,
@@ -112,8 +158,12 @@ def write_results(
     evaluation: Evaluation, feature_file: FeatureFile, dataset_name: str, path: str | os.PathLike
 ) -> None:
     """Put the entry of one data set into ``results.json``; those of other data sets stay."""
+    _put(path, dataset_name, as_json(evaluation, feature_file))
+
+
+def _put(path: str | os.PathLike, dataset_name: str, entry: dict[str, Any]) -> None:
     results = read_results(path)
-    results[dataset_name] = as_json(evaluation, feature_file)
+    results[dataset_name] = entry
     with atomic_write(path, "w") as file:
         json.dump(results, file, indent=2)
         file.write("\n")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastreid.evaluation.text_retrieval import TextRetrieval
 from fastreid.retrieval import RetrievalMetrics
 
 
@@ -43,6 +44,8 @@ class Evaluation:
         settings: metric, rule, relevance and post-processors as plain values.
         roc: true-positive rates of the last stage in percent; empty unless asked for.
         labels: what queries (Q,) and gallery (G,) have in the column that makes a match; ``None`` without labels.
+        texts: text-to-image and image-to-text retrieval, where it was asked for.
+        table: that of the protocol named in ``TEST.PROTOCOL``, with ``text()`` and ``as_json()``, where it has one.
     """
 
     stages: tuple[Stage, ...]
@@ -51,6 +54,8 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     roc: dict[str, float] = field(default_factory=dict)
     labels: tuple[np.ndarray, np.ndarray] | None = None
+    texts: TextRetrieval | None = None
+    table: Any = None
 
     @property
     def metrics(self) -> RetrievalMetrics | None:
