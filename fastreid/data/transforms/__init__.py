@@ -4,6 +4,7 @@ from fastreid.data.transforms.build import TRANSFORM_REGISTRY, Compose, build_tr
 from fastreid.data.transforms.drawing import InkCrop, Thicken
 from fastreid.data.transforms.functional import to_tensor
 from fastreid.data.transforms.geometry import Letterbox, Resize, ResizeCrop
+from fastreid.data.transforms.gridmask import GridMask
 from fastreid.data.transforms.transforms import (
     Channels,
     PadCrop,

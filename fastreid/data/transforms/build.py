@@ -13,7 +13,7 @@ PREPARE = ("InkCrop", "Thicken")
 TRAIN = (
     *PREPARE, "AutoAugment", "RESIZE", "RandomStroke", "ScaleCrop", "RandomRotation", "RandomBlur", "RandomResizedCrop",
     "PadCrop", "RandomFlip", "RandomColorJitter", "RandomAffine", "AugMix", "OUTSIDE", "TENSOR", "RandomErasing",
-    "RandomPatch",
+    "GridMask", "RandomPatch",
 )  # fmt: skip
 TEST = (*PREPARE, "RESIZE", "CENTER_CROP", "TENSOR")
 
