@@ -35,6 +35,7 @@ def test_loss_is_a_finite_scalar_with_gradient_times_its_scale(name):
     features = torch.randn(8, 16, requires_grad=True)
     logits = features @ torch.randn(16, 4)
     table = {"features": features, "targets": torch.arange(8) // 2, "attributes": torch.arange(32).view(8, 4) % 2}
+    table |= {"text_features": torch.randn(8, 16), "temperature": 0.1, "frequency": torch.arange(8) % 2}
     table["taxonomy"] = ["0601", "0601", "0603", "0603", "1404", "1404", "", ""]
     table |= dict.fromkeys(("cls_outputs", "pred_class_logits", "attribute_logits"), logits)
     loss = LOSS_REGISTRY.build(name, cfg)

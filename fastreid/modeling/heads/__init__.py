@@ -5,5 +5,8 @@ from fastreid.modeling.heads.bn_dropout_head import BNDropoutHead
 from fastreid.modeling.heads.build import REID_HEADS_REGISTRY, build_heads
 from fastreid.modeling.heads.clas_head import ClasHead
 from fastreid.modeling.heads.embedding_head import EmbeddingHead
+from fastreid.modeling.heads.projection_head import ProjectionHead
 
-__all__ = ["REID_HEADS_REGISTRY", "AttrHead", "BNDropoutHead", "ClasHead", "EmbeddingHead", "build_heads"]
+__all__ = [
+    "REID_HEADS_REGISTRY", "AttrHead", "BNDropoutHead", "ClasHead", "EmbeddingHead", "ProjectionHead", "build_heads",
+]  # fmt: skip
