@@ -9,6 +9,7 @@ import pytest
 
 from fastreid.config import get_cfg
 from fastreid.data.loader import StreamBatches
+from fastreid.data.records import Record
 from fastreid.data.samplers import (
     SAMPLER_REGISTRY,
     BalancedIdentitySampler,
@@ -29,7 +30,11 @@ IDENTITY_SAMPLERS = [BalancedIdentitySampler, NaiveIdentitySampler]
 def items(identities=12, seed=0, most=9, cameras=3):
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, most + 1, identities)
-    return [(f"{i}_{k}", f"id{i}", int(rng.integers(cameras))) for i in range(identities) for k in range(counts[i])]
+    return [
+        Record(f"{i}_{k}", f"id{i}", int(rng.integers(cameras)), taxonomy=f"060{1 + i % 3}")
+        for i in range(identities)
+        for k in range(counts[i])
+    ]
 
 
 def take(sampler, count):

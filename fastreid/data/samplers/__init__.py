@@ -2,6 +2,7 @@
 
 from fastreid.data.samplers.build import SAMPLER_REGISTRY, StreamSampler, build_train_sampler
 from fastreid.data.samplers.data_sampler import InferenceSampler, TrainingSampler
+from fastreid.data.samplers.hierarchical_sampler import HierarchicalSampler
 from fastreid.data.samplers.imbalance_sampler import ImbalancedDatasetSampler
 from fastreid.data.samplers.triplet_sampler import (
     BalancedIdentitySampler,
@@ -11,6 +12,7 @@ from fastreid.data.samplers.triplet_sampler import (
 )
 
 __all__ = [
-    "SAMPLER_REGISTRY", "BalancedIdentitySampler", "IdentitySampler", "ImbalancedDatasetSampler", "InferenceSampler",
-    "NaiveIdentitySampler", "SetReWeightSampler", "StreamSampler", "TrainingSampler", "build_train_sampler",
+    "SAMPLER_REGISTRY", "BalancedIdentitySampler", "HierarchicalSampler", "IdentitySampler", "ImbalancedDatasetSampler",
+    "InferenceSampler", "NaiveIdentitySampler", "SetReWeightSampler", "StreamSampler", "TrainingSampler",
+    "build_train_sampler",
 ]  # fmt: skip

@@ -75,11 +75,15 @@ class BalancedIdentitySampler(IdentitySampler):
 
     def batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         members = list(self.pid_index.values())
+        for chosen in self.groups(rng):
+            yield [index for place in chosen for index in self._instances(members[place], rng)]
+
+    def groups(self, rng: np.random.Generator) -> Iterator[Sequence[int]]:
+        """Yield without end the identities of a global batch, as places in ``pid_index``."""
         take = self.num_pids_per_batch
         while True:
-            order = rng.permutation(len(members))
-            for start in range(0, len(members) - take + 1, take):
-                yield [index for pid in order[start : start + take] for index in self._instances(members[pid], rng)]
+            order = rng.permutation(len(self.pid_index))
+            yield from (order[start : start + take] for start in range(0, len(order) - take + 1, take))
 
     def _instances(self, members: list[int], rng: np.random.Generator) -> list[int]:
         anchor = members[rng.integers(len(members))]
