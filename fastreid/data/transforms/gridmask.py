@@ -14,8 +14,8 @@ class GridMask(Maybe):
     """Fill the squares of a random grid (Chen et al., arXiv 2001.04086, section 3).
 
     The grid repeats after d pixels in both directions, d uniform in ``unit`` times the shorter side. A square has the
-    side (1 - ``keep``) d; both are whole pixels, and a ``keep`` between 0 and 1 leaves a pixel of either kind in each d.
-    Where the first square begins is uniform too. ``keep`` 0 fills all, 1 nothing.
+    side (1 - ``keep``) d; both are whole pixels, and a ``keep`` between 0 and 1 leaves a pixel of either kind in each
+    d. Where the first square begins is uniform too. ``keep`` 0 fills all, 1 nothing.
 
     Args:
         unit: (low, high), d as a share of the image's shorter side; the authors have 96 to 224 of 224 pixels.

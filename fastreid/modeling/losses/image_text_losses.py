@@ -44,8 +44,8 @@ def group_text_loss(
         -1 / |P_i| sum_{j in P_i} log(e^(t_i v_j / T) / sum_k e^(t_i v_k / T))    its text against the images, and
         -1 / |P_i| sum_{j in P_i} log(e^(t_j v_i / T) / sum_k e^(t_k v_i / T))    its image against the texts
 
-    The paper prints v_j in the last denominator; since that sum is over texts, v_i must be meant. (The misprint moves loss
-    between the items of a group; the mean over the batch is the same.)
+    The paper prints v_j in the last denominator; since that sum is over texts, v_i must be meant. (The misprint moves
+    loss between the items of a group; the mean over the batch is the same.)
 
     By the definition of P_i an item of unknown group has none, not even its own text: it stands in the denominators
     alone. A batch of such items gives 0 with a gradient of 0. Where each group has one item, the loss is twice
