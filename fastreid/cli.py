@@ -6,13 +6,17 @@ import sys
 COMMANDS = {
     "train": ("fastreid.engine.commands:train", "train a model, or evaluate one with --eval-only"),
     "test": ("fastreid.engine.submit:main", "write result.npy for the test lists"),
+    "evaluate": ("fastreid.engine.evaluate:main", "judge a feature file: metrics, protocols of papers, texts"),
     "ablate": ("fastreid.engine.ablation.command:main", "train a table of settings x seeds, collect mean and spread"),
     "features": ("fastreid.engine.feature_demo:main", "features of a folder of images"),
     "visualize": ("fastreid.engine.visualize:main", "ranked lists, ROC curve and distances as pictures"),
+    "draw-features": ("fastreid.engine.draw_features:main", "a map of embeddings and a grid of results as pictures"),
     "export": ("fastreid.engine.export:main", "write a model as ONNX, TorchScript or safetensors"),
     "check-submission": ("fastreid.evaluation.submission:main", "say what is wrong with a result.npy"),
     "minipatent": ("fastreid.data.synthetic.generate:main", "draw the MiniPatent data set"),
     "render-designs": ("fastreid.data.synthetic.meshes:main", "draw 3D models as patents"),
+    "prepare-deeppatent2": ("fastreid.data.ingest.deeppatent2:main", "lists and metadata from DeepPatent2"),
+    "prepare-uspto": ("fastreid.data.ingest.uspto:main", "images, lists and metadata from patents of the USPTO"),
     "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
 }
 

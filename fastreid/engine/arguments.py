@@ -32,3 +32,27 @@ def default_argument_parser() -> argparse.ArgumentParser:
         "opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="settings, after all options"
     )
     return parser
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """Add ``--protocol``, which `merge_command_line` reads."""
+    parser.add_argument(
+        "--protocol", default="", metavar="NAME",
+        help="judge as a paper does (lo2024, kavimandan2025, same-patent: docs/evaluation.md); settings change it",
+    )  # fmt: skip
+
+
+def merge_command_line(cfg, args: argparse.Namespace, *more: str) -> None:
+    """Merge ``args.config_file``, over it the settings of ``args.protocol``, over these ``args.opts`` and ``more``.
+
+    Raises:
+        KeyError: no such protocol.
+    """
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    own = [*args.opts, *more]
+    cfg.merge_from_list(own)  # its plug-ins may bring the protocol
+    if getattr(args, "protocol", ""):
+        from fastreid.evaluation.presets import settings_of
+
+        cfg.merge_from_list([*settings_of(args.protocol), *own])

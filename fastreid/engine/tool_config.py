@@ -22,14 +22,13 @@ def tool_parser(description: str, epilog: str = "", opts: str = "--opts") -> arg
 def read_config(args: argparse.Namespace, *more):
     """Return the frozen config of ``args.config_file``, ``args.opts`` and the pairs ``more``, and set its seed."""
     from fastreid.config import get_cfg
+    from fastreid.engine.arguments import merge_command_line
     from fastreid.utils.env import seed_all_rng
     from fastreid.utils.logger import setup_logger
 
     setup_logger()
     cfg = get_cfg()
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list([*args.opts, *more])
+    merge_command_line(cfg, args, *more)
     cfg.freeze()
     seed_all_rng(max(cfg.SEED, 0))
     return cfg

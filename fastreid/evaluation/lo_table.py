@@ -24,8 +24,9 @@ GROUPS = ("head", "tail", "all")
 FIGURES = ("mAP", "R@5", "R@10", "M@10")
 AVERAGES = {"micro": "mean over queries", "macro": "mean over classes of the mean of each"}
 NOTE = (
-    "The paper's R@K is not reproducible as printed: no hit rate lies below its MRR@10 (R@10 58.6, M@10 81.3), the share "
-    "of all matches would be near 0, and a precision of 52 % at ranks 1 to 5 would have to be 79 % at ranks 6 to 10."
+    "The paper's R@K is not reproducible as printed: no hit rate lies below its MRR@10 (R@10 58.6, M@10 81.3), the "
+    "share of all matches would be near 0, and a precision of 52 % at ranks 1 to 5 would have to be 79 % at ranks 6 to "
+    "10."
 )
 Row = Mapping[str, Any]
 
@@ -85,7 +86,8 @@ def lo_table(protocol: "Protocol", features: FeatureFile, evaluation: Evaluation
     blocks = [_block(f"rule {protocol.rule}", evaluation.metrics, frequency, classes)]
     if hidden:
         undated = _without_dates(protocol)
-        blocks.append(_block(f"no date filter, rule {undated.rule}", undated.evaluate(features).metrics, frequency, classes))
+        metrics = undated.evaluate(features).metrics
+        blocks.append(_block(f"no dates, rule {undated.rule}", metrics, frequency, classes))
     made = {
         "stage": evaluation.stages[-1].name, "rule": protocol.rule, "relevance": protocol.relevance, "classes": level,
         "frequency": protocol.frequency,
@@ -159,11 +161,11 @@ def _counts(protocol: "Protocol", features: FeatureFile, evaluation: Evaluation)
 
 def _drawn(block: Block) -> Iterable[str]:
     """A block as lines of text."""
-    width, cell = 34, 8
-    yield f"{block.candidates}".ljust(width) + " |".join(name.center(4 * cell) for name in GROUPS)
+    width, cell = 27, 7
+    yield block.candidates.ljust(width) + " |".join(name.center(4 * cell) for name in GROUPS).rstrip()
     yield " " * width + " |".join("".join(figure.rjust(cell) for figure in FIGURES) for _ in GROUPS)
     for row in block.rows:
-        name = f"  {row['average']}, R@K = {row['R@K']}@K"
+        name = f"  R@K = {row['R@K']}@K"
         if row["R@K"] == READINGS[0]:
             yield f"{row['average']}: {AVERAGES[row['average']]}"
         cells = ("-".rjust(cell) * 4 if row[group] is None else _numbers(row[group], cell) for group in GROUPS)

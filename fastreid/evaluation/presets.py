@@ -1,4 +1,4 @@
-"""Protocols by name: the settings under which a paper judges retrieval, and its table where that has a layout of its own."""
+"""Protocols by name: the settings under which a paper judges retrieval, and its table where that has its own layout."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """Text-to-image and image-to-text retrieval: images in the space of the texts of a text bank.
 
-Both directions rank all images of a feature file, queries and gallery alike, against all different texts of them, by the
-cosine. No candidate rule holds: a text is as old as its image.
+Both directions rank all images of a feature file, queries and gallery alike, against all different texts of them, by
+the cosine. No candidate rule holds: a text is as old as its image.
 """
 
 from collections.abc import Mapping
@@ -38,9 +38,7 @@ class TextRetrieval:
 
     def headline(self) -> dict[str, float]:
         """The figures of the images' own texts, ``{"text-to-image R@1": ...}``."""
-        return {
-            f"{direction} R@{k}": kinds[OWN][f"R@{k}"] for direction, kinds in self.found.items() for k in RANKS
-        }
+        return {f"{direction} R@{k}": kinds[OWN][f"R@{k}"] for direction, kinds in self.found.items() for k in RANKS}
 
     def table(self) -> str:
         """Draw the figures as a text table."""
@@ -98,7 +96,7 @@ def text_retrieval(
 
 
 def _texts_of(paths: list[str], bank: TextBank, most: int) -> tuple[Pairs, np.ndarray]:
-    """Return the pairs of text and image, as numbers of texts int64 (p,) and of images int64 (p,), and the texts' rows."""
+    """Return the pairs of a text and its image, numbers int64 (p,) of both, and the rows in the bank of the texts."""
     rows = [bank.rows(path)[: most or None] for path in paths]
     pictures = np.repeat(np.arange(len(paths)), [len(of_image) for of_image in rows])
     if not len(pictures):

@@ -10,11 +10,12 @@ import yaml
 from fastreid.engine.ablation.rows import Row, check_keys, read_rows, read_settings
 from fastreid.engine.settings import settings_without_effect
 from fastreid.evaluation.results import UPSTREAM_NAMES
+from fastreid.evaluation.stages import level_metric
 from fastreid.utils.errors import require_choice
 
 KEYS = ("title", "base", "set", "seeds", "rows", "metrics", "tests", "reference", "cost")
 COSTS = ("seconds", "images")
-METRICS = (*UPSTREAM_NAMES, "AP@10_min", "AP@10_R")  # what every results.json has; TEST.METRICS adds to them
+METRICS = (*UPSTREAM_NAMES, "AP@10_min", "AP@10_R")  # what every results.json has; the rows' settings add to them
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def read_table(path: str | Path, settings: Sequence[str] = ()) -> Table:
     require_choice(f"cost of {path}", cost, COSTS)
     if reference:
         require_choice(f"reference of {path}, the name of a row,", reference, [row.name for row in rows])
-    metrics = _names(given, "metrics", ["mAP", "Rank-1"], [*METRICS, *_all(rows, "METRICS")], path)
+    further = [*map(level_metric, _all(rows, "LEVELS")), *_all(rows, "METRICS")]
+    metrics = _names(given, "metrics", ["mAP", "Rank-1"], [*METRICS, *further], path)
     tests = _names(given, "tests", None, _all(rows, "TESTS"), path)
     return Table(path, str(given.get("title", path.stem)), tuple(rows), seeds, metrics, tests, reference, cost)
 
@@ -104,15 +106,15 @@ def _seeds(given: Any, path: Path) -> tuple[int, ...]:
 
 
 def _all(rows: Sequence[Row], key: str) -> list[str]:
-    """The names in TEST.METRICS or DATASETS.TESTS of any row, in their order."""
-    lists = (row.cfg.DATASETS.TESTS if key == "TESTS" else row.cfg.TEST.METRICS for row in rows)
+    """The names in TEST.METRICS, TEST.LEVELS or DATASETS.TESTS of any row, in their order."""
+    lists = (row.cfg.DATASETS.TESTS if key == "TESTS" else row.cfg.TEST[key] for row in rows)
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
 def _names(given: dict, key: str, default: list | None, allowed: list[str], path: Path) -> tuple[str, ...]:
     names = given.get(key, default or allowed)
     names = names if isinstance(names, list) else [names]
-    source = {"metrics": "TEST.METRICS adds more", "tests": "DATASETS.TESTS of the rows"}[key]
+    source = {"metrics": "TEST.METRICS and TEST.LEVELS add more", "tests": "DATASETS.TESTS of the rows"}[key]
     for name in names:
         require_choice(f"{key} of {path} ({source})", name, dict.fromkeys(allowed))
     return tuple(dict.fromkeys(names))
