@@ -12,7 +12,6 @@ from fastreid.data.synthetic.captions import (
     claim,
     classification,
     view_name,
-    with_article,
 )
 from fastreid.data.synthetic.projection import VIEWS, Camera
 
@@ -54,33 +53,6 @@ def test_the_perspective_is_named_after_the_sides_it_shows(azimuth, elevation, e
 
 def test_every_view_has_a_name_of_its_own():
     assert len({view_name(Camera(view)) for view in VIEWS}) == len(VIEWS)
-
-
-@pytest.mark.parametrize(
-    ("title", "expected"),
-    [
-        ("Chair", "a chair"),
-        ("Electric kettle", "an electric kettle"),
-        ("Eyeglasses", "eyeglasses"),
-        ("Cutlery", "cutlery"),
-        ("Cookware", "cookware"),
-        ("Wrist watch with straps", "a wrist watch with straps"),
-        ("Glass", "a glass"),
-        ("Unicycle", "a unicycle"),
-        ("Umbrella", "an umbrella"),
-        ("Utensil handle", "a utensil handle"),
-        ("Hourglass", "an hourglass"),
-        ("LED lamp", "an LED lamp"),
-        ("USB plug", "a USB plug"),
-        ("T-shirt", "a T-shirt"),
-        ("Bus", "a bus"),
-        ("Set of knives", "a set of knives"),
-        ("Icon for a portion of a display screen", "an icon for a portion of a display screen"),
-        ("Hooks for a wall", "hooks for a wall"),
-    ],
-)
-def test_articles(title, expected):
-    assert with_article(title) == expected
 
 
 def test_claim_note_and_classification():

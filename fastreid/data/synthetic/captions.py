@@ -3,10 +3,10 @@
 The wording follows the Manual of Patent Examining Procedure, sections 1503.01 and 1503.02.
 """
 
-import re
 from collections.abc import Sequence
 
 from fastreid.data.synthetic.projection import Camera
+from fastreid.utils.english import in_sentence, with_article
 
 AXIS_NAMES = {
     "front": "front elevational",
@@ -21,8 +21,6 @@ NOTES = (
     "The broken lines depict portions of the {} that form no part of the claimed design.",
     "The broken lines in the drawings illustrate unclaimed subject matter and form no part of the claimed design.",
 )
-UNCOUNTED = ("cookware", "cutlery", "footwear", "furniture", "jewelry", "luggage", "tableware")
-SINGULAR_ENDS = ("ss", "us", "is", "lens")
 MIRRORS = {"left": "right", "right": "left"}
 
 
@@ -35,29 +33,6 @@ def view_name(camera: Camera) -> str:
     if not abs(azimuth) < 5 and not abs(azimuth) > 175:
         sides.append("right side" if azimuth > 0 else "left side")
     return f"{', '.join(sides[:-1])} and {sides[-1]} perspective"
-
-
-def in_sentence(title: str) -> str:
-    """Return the title as it stands within a sentence: "chair" for "Chair", but "LED lamp" and "T-shirt"."""
-    return title if _is_abbreviation(title) else title[:1].lower() + title[1:]
-
-
-def with_article(title: str) -> str:
-    """Return "a chair", "an LED lamp", "a set of knives"; plurals and uncounted nouns stay alone: "eyeglasses"."""
-    noun = in_sentence(title)
-    first, last = noun.split()[0], re.split(" (?:with|of|for|in) ", noun)[0].split()[-1]
-    if last in UNCOUNTED or (last.endswith("s") and not last.endswith(SINGULAR_ENDS)):
-        return noun
-    if _is_abbreviation(title):
-        vowel = first[0] in "AEFHILMNORSX"  # spoken letter by letter
-    else:
-        vowel = first.startswith((*"aeiou", "hour")) and not first.startswith(("eu", "one", "uni", "use", "ute", "uti"))
-    return f"{'an' if vowel else 'a'} {noun}"
-
-
-def _is_abbreviation(title: str) -> bool:
-    """Whether the first word is one: "LED lamp"; a title in capitals throughout says nothing about it."""
-    return title[:2].isupper() and len(title) > 1 and not title.isupper()
 
 
 def captions(cameras: Sequence[Camera], title: str, phrase: str = "", mirrored: bool = False) -> list[str]:
