@@ -7,7 +7,8 @@ A line holds what the patent says of itself and, in ``figures``, of its drawings
        "caption": "FIG. 1 is a front elevational view of a chair;"}]}
 
 Only ``file`` is obligatory, everything else may be missing or empty; further keys are left alone. The figures of one
-patent may be spread over several lines. ``file`` is relative to the folder of the images.
+patent may be spread over several lines. ``file`` is relative to the folder of the images. Codes of another
+classification than Locarno's stand in ``taxonomy``, which then takes the place of ``locarno``.
 """
 
 import json
@@ -57,7 +58,8 @@ class Metadata:
         files, self._columns = [], []
         for path in paths:
             for patent in read_metadata(path):
-                shared = {"date": date_number(patent.get("date")), "taxonomy": patent.get("locarno") or None}
+                taxonomy = patent.get("taxonomy") or patent.get("locarno") or None
+                shared = {"date": date_number(patent.get("date")), "taxonomy": taxonomy}
                 for figure in patent["figures"]:
                     files.append(figure["file"])
                     title, caption = patent.get("title") or figure.get("object"), figure.get("caption")

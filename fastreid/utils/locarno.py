@@ -53,7 +53,7 @@ _TEXT = re.compile(
     rf"\s*(?:LOC\s*\((?P<edition>\d+)\)\s*(?:Cl\.?)?\s*)?(?:(?:{_CODE})\s*[,;]\s*)*(?P<code>{_CODE})\s*", re.IGNORECASE
 )
 # D, class of two characters, subclass of three, decimals; offices pad with spaces: "D 2853", "D14486", "D14/486"
-_USPC = re.compile(r"\s*D\s?(?P<class>\d{1,2})(?:\s*/\s*|(?=[\s\d]))\s*(?P<subclass>\d{1,3})(?P<decimals>\.?\d*)\s*")
+_USPC = re.compile(r"\s*D\s?(?P<class>\d{1,2})(?:\s*[/-]\s*|(?=[\s\d]))\s*(?P<subclass>\d{1,3})(?P<decimals>\.?\d*)\s*")
 _USPC_FIXED = re.compile(r"D(?P<class>[ \d]\d)(?P<subclass>[ \d][ \d]\d)(?P<decimals>\d*)\s*")
 
 
@@ -117,8 +117,8 @@ def parse_locarno(text: str) -> tuple[int, int]:
 def read_uspc(text: str) -> str:
     """Return a design code of the US classification in one form, "D14/486"; "" for what is none.
 
-    Read are "D14/486", "D 2/853" and the fixed columns of USPTO data, where class and subclass are right-justified in
-    two and three characters ("D 2853", "D14486", "D28 47").
+    Read are "D14/486", "D14-486", "D 2/853" and the fixed columns of USPTO data, where class and subclass are
+    right-justified in two and three characters ("D 2853", "D14486", "D28 47").
     """
     match = _USPC_FIXED.fullmatch(text) or _USPC.fullmatch(text)
     if match is None or not int(match["class"]):

@@ -31,7 +31,7 @@ def test_the_longest_name_that_ends_a_path_counts():
 
 
 def test_columns_of_a_record(tmp_path):
-    metadata = Metadata([write(tmp_path / "m.jsonl", CHAIR, {"figures": [{"file": "b/1.png", "object": "Pet treat"}]})])
+    metadata = Metadata([write(tmp_path / "m.jsonl", CHAIR, {"taxonomy": "D6", "figures": [{"file": "b/1.png", "object": "Pet treat"}]})])
     first, second, other, unknown = (
         metadata.complete(Record(f"/data/{path}", 1, 1, date=20000101))
         for path in ("a/1.png", "a/2.png", "b/1.png", "c")
@@ -43,7 +43,7 @@ def test_columns_of_a_record(tmp_path):
         "Chair. FIG. 1 is a view.",
     )
     assert (second.text, second.view) == ("Chair", None)
-    assert (other.date, other.taxonomy, other.text) == (20000101, None, "Pet treat")
+    assert (other.date, other.taxonomy, other.text) == (20000101, "D6", "Pet treat")
     assert unknown == Record("/data/c", 1, 1, date=20000101)
 
 
