@@ -17,6 +17,7 @@ import numpy as np
 from fastreid.utils.command import message_of
 from fastreid.utils.errors import require_whole
 from fastreid.utils.files import atomic_write
+from fastreid.utils.hashing import hash_weights
 
 FORMAT = 1
 CHECKED_NUMBERS = 1 << 22  # in one block of the check for NaN
@@ -187,21 +188,6 @@ def fingerprint_of(cfg, model, records: Sequence, num_query: int, dataset_name: 
         "dataset": dataset_name,
         "fastreid": fastreid.__version__,
     }
-
-
-def hash_weights(state_dict: Mapping[str, Any]) -> str:
-    """SHA-256 over names, types, shapes and bytes of all tensors, independent of their order and device."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(state_dict):
-        tensor = state_dict[name]
-        if not isinstance(tensor, torch.Tensor):
-            continue
-        tensor = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def hash_records(records: Sequence, num_query: int) -> str:
