@@ -99,7 +99,8 @@ def get_default_optimizer_params(
 
     fast-reid's rules: weights of norms have their own decay; every ``bias`` (of norms too) its own factor and decay;
     what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others. The
-    class weights (``is_class_weight``) have theirs times ``classifier_lr_factor`` as well.
+    class weights (``is_class_weight``) have theirs times ``classifier_lr_factor`` as well. A module may name parameters
+    of its own in ``without_decay``: numbers that mean something, such as a temperature, which decay would draw to 0.
 
     An optimiser without a step that joins all parameters, such as Adam or SGD, treats its groups as optimisers of their
     own: one Adam with two rates is two Adams.
@@ -117,6 +118,8 @@ def get_default_optimizer_params(
                 decay = weight_decay_norm
             if name == "bias":
                 lr, decay = lr * bias_lr_factor, weight_decay_bias
+            if name in getattr(module, "without_decay", ()):
+                decay = 0.0
             if "heads" in module_name:
                 lr *= heads_lr_factor
             if is_class_weight(f"{module_name}.{name}"):

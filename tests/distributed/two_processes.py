@@ -32,6 +32,9 @@ LOSSES = {
     "triplet_all": lambda x, t: L.all_triplets_loss(x, t, 0.3, False),
     "hierarchical": lambda x, t: L.hierarchical_contrastive_loss(x, t, CODES[t]),
     "hierarchical_level": lambda x, t: L.hierarchical_contrastive_loss(x, t, CODES[t], normalization="level"),
+    "image_text": lambda x, t: L.image_text_loss(x, texts(), temperature=0.3),
+    "image_text_both_ways": lambda x, t: L.image_text_loss(x, texts(), temperature=0.3, both_ways=True),
+    "group_text": lambda x, t: L.group_text_loss(x, texts(), t - 1, temperature=0.3),  # -1 is unknown
 }
 
 
@@ -45,6 +48,11 @@ def share(tensor: torch.Tensor, sizes: tuple[int, ...] | None = None) -> torch.T
         return tensor
     sizes = sizes or (len(tensor) // comm.get_world_size(),) * comm.get_world_size()
     return tensor.split(sizes)[comm.get_rank()]
+
+
+def texts(seed: int = 7) -> torch.Tensor:
+    """Vectors of the texts of this process's rows."""
+    return share(draw(BATCH, CLASSES, seed=seed))
 
 
 def loss_and_gradient(name: str) -> dict:
@@ -73,13 +81,13 @@ def sync_batch_norm(sizes: tuple[int, int], offset: float = 0.0, momentum: float
     return {"out": out.detach(), "input": mine.grad, "affine": torch.stack(gradients), **norm.state_dict()}
 
 
-def training(norm: str, losses: tuple[str, ...], head: str = "EmbeddingHead") -> dict:
+def training(norm: str, losses: tuple[str, ...], head: str = "EmbeddingHead", *more: object) -> dict:
     """Train a small ResNet on the global batches; the losses, and the weights at the end."""
     cfg = get_cfg()
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.PRETRAIN", False,
                          "MODEL.BACKBONE.NORM", norm, "MODEL.HEADS.NORM", "syncBN", "MODEL.HEADS.WITH_BNNECK", True,
                          "MODEL.HEADS.NUM_CLASSES", CLASSES, "MODEL.LOSSES.NAME", losses, "MODEL.HEADS.NAME", head,
-                         "MODEL.LOSSES.BCE.WEIGHT_ENABLED", False])  # fmt: skip
+                         "MODEL.LOSSES.BCE.WEIGHT_ENABLED", False, *more])  # fmt: skip
     torch.manual_seed(comm.get_rank())  # that of process 0 must win
     model = build_model(cfg).double().train()
     parallel = _for_parallel_training(cfg, model)
@@ -90,7 +98,10 @@ def training(norm: str, losses: tuple[str, ...], head: str = "EmbeddingHead") ->
         images = 128 + 50 * draw(BATCH, 3, 32, 16, seed=step)
         targets = torch.tensor([0, 0, 1, 1, 2, 2, 4, 4]).roll(step)
         batch = {"images": images, "targets": targets, "attributes": KNOWN[targets % len(KNOWN)]}
-        values = parallel({name: share(rows) for name, rows in batch.items()})
+        batch |= {"text_features": draw(BATCH, CLASSES, seed=step + 9), "frequency": targets % 3 - 1}
+        mine = {name: share(rows) for name, rows in batch.items()}
+        mine["taxonomy"] = [f"{code:04d}" for code in CODES[mine["targets"] % len(CODES)].tolist()]
+        values = parallel(mine)
         optimizer.zero_grad()
         sum(values.values()).backward()
         optimizer.step()
@@ -98,10 +109,15 @@ def training(norm: str, losses: tuple[str, ...], head: str = "EmbeddingHead") ->
     return {"losses": seen, "weights": {name: value.clone() for name, value in model.state_dict().items()}}
 
 
+UNCERTAINTY = ("MODEL.LOSSES.WEIGHTING", "uncertainty")
 TRAININGS = {
     "syncBN": ("syncBN", ("CrossEntropyLoss", "TripletLoss")),
     "FrozenBN": ("FrozenBN", ("TripletLoss", "Cosface")),  # no loss reads the classifier's weights
     "attributes": ("syncBN", ("BinaryCrossEntropyLoss",), "AttrHead"),
+    # a loss of single rows and one over the joined batch; each has a weight that is learnt
+    "uncertainty": ("FrozenBN", ("CrossEntropyLoss", "TripletLoss"), "EmbeddingHead", *UNCERTAINTY),
+    "image-text": ("syncBN", ("ImageTextLoss", "ClassTextLoss", "CategoryTextLoss"), "ProjectionHead", *UNCERTAINTY,
+                   "MODEL.META_ARCHITECTURE", "ImageText", "MODEL.HEADS.EMBEDDING_DIM", CLASSES),
 }
 
 

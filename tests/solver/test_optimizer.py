@@ -90,6 +90,29 @@ def test_class_weights_have_a_factor_on_top_of_that_of_the_head():
     assert found[id(net["attention"].weight)] == (1.0, 0.1)
 
 
+class Scale(nn.Module):
+    without_decay = ("log_scale", "bias")
+
+    def __init__(self):
+        super().__init__()
+        self.log_scale, self.other, self.bias = (nn.Parameter(torch.ones(())) for _ in range(3))
+
+
+def test_a_module_names_its_parameters_without_decay():
+    net = nn.ModuleDict({"plain": nn.Linear(2, 2), "heads": Scale()})
+    options = {"weight_decay": 0.1, "weight_decay_norm": 0.2, "weight_decay_bias": 0.3, "bias_lr_factor": 2.0,
+               "heads_lr_factor": 5.0}  # fmt: skip
+    found = rates(get_default_optimizer_params(net, base_lr=1.0, **options))
+    assert found[id(net["heads"].log_scale)] == (5.0, 0.0)
+    assert found[id(net["heads"].bias)] == (10.0, 0.0)
+    assert found[id(net["heads"].other)] == (5.0, 0.1)
+    assert found[id(net["plain"].weight)] == (1.0, 0.1)
+    assert found[id(net["plain"].bias)] == (2.0, 0.3)
+    # a method of this kind that networks of timm have for their own trainer changes nothing, as ever
+    net["plain"].no_weight_decay = lambda: {"weight"}
+    assert rates(get_default_optimizer_params(net, base_lr=1.0, **options)) == found
+
+
 @pytest.mark.parametrize("head", [EmbeddingHead, BNDropoutHead])
 def test_one_adam_with_two_rates_is_two_adams(cfg, head):
     """Higuchi and Yanai: 1e-4 for the network, 5e-3 for the class weights, each with an Adam of its own."""

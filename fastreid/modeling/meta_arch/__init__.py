@@ -6,6 +6,7 @@ from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY, build_model
 from fastreid.modeling.meta_arch.descriptor import Descriptor, FittedDescriptor, is_descriptor
 from fastreid.modeling.meta_arch.distiller import Distiller
 from fastreid.modeling.meta_arch.hog import HOG
+from fastreid.modeling.meta_arch.image_text import ImageText
 from fastreid.modeling.meta_arch.mgn import MGN
 from fastreid.modeling.meta_arch.moco import MoCo
 from fastreid.modeling.meta_arch.orb import ORB
@@ -23,6 +24,7 @@ __all__ = [
     "Distiller",
     "DistillerOverhaul",
     "FittedDescriptor",
+    "ImageText",
     "MoCo",
     "PerceptualHash",
     "RawPixels",

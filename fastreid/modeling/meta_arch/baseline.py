@@ -13,7 +13,9 @@ from fastreid.modeling.heads import build_heads
 from fastreid.modeling.losses.build import check_needs
 from fastreid.modeling.losses.cross_entropy_loss import log_accuracy
 from fastreid.modeling.losses.settings import losses_from, settings_from_cfg, settings_of
+from fastreid.modeling.losses.weighting import KEY, WEIGHTINGS, LossWeighting
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY
+from fastreid.utils.errors import require_choice
 
 
 class TrainableModel(nn.Module):
@@ -24,9 +26,14 @@ class TrainableModel(nn.Module):
         provider: the head whose ``provides`` names the tables that the losses will find beside the batch.
         pixel_mean, pixel_std: one value per channel, on the scale 0..255.
 
+    Attributes:
+        own_losses: keys of the losses that a subclass computes itself, beside ``losses``.
+
     Raises:
         ValueError: a loss needs a table that neither the batch nor the head gives.
     """
+
+    own_losses: tuple[str, ...] = ()
 
     def __init__(
         self, losses: Sequence, provider: nn.Module, pixel_mean: Sequence[float], pixel_std: Sequence[float]
@@ -38,6 +45,17 @@ class TrainableModel(nn.Module):
         self.loss_modules = nn.ModuleList(loss for loss in losses if isinstance(loss, nn.Module))
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, -1, 1, 1), persistent=False)
+
+    def weigh_losses(self, how: str) -> None:
+        """Join the losses as ``MODEL.LOSSES.WEIGHTING`` says; ``build_model`` calls it.
+
+        With "uncertainty" a forward in training gives, beside the losses as they are, ``loss_weighting``: what their
+        weighted sum differs by from their sum. The weights are trained and saved with the model.
+        """
+        require_choice("MODEL.LOSSES.WEIGHTING", how, WEIGHTINGS)
+        if how == "uncertainty":
+            self.loss_weighting = LossWeighting([*(loss.key for loss in self.loss_functions), *self.own_losses])
+            self.register_forward_hook(_add_weighting)
 
     @property
     def device(self) -> torch.device:
@@ -74,6 +92,12 @@ class TrainableModel(nn.Module):
                 f"batch has {', '.join(batched_inputs or {})}"
             )
         return loss(table)
+
+
+def _add_weighting(model: TrainableModel, inputs: tuple, output: Any) -> Any:
+    if not model.training or not isinstance(output, dict):
+        return output
+    return {**output, KEY: model.loss_weighting(output)}
 
 
 @META_ARCH_REGISTRY.register()

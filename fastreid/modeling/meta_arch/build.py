@@ -14,8 +14,19 @@ META_ARCH_REGISTRY = Registry("META_ARCH", "MODEL.META_ARCHITECTURE")
 
 
 def build_model(cfg) -> nn.Module:
-    """Build ``MODEL.META_ARCHITECTURE``, a class called with ``cfg``, on ``MODEL.DEVICE``, without loading weights."""
+    """Build ``MODEL.META_ARCHITECTURE``, a class called with ``cfg``, on ``MODEL.DEVICE``, without loading weights.
+
+    Raises:
+        ValueError: the model has no losses whose weights could be learnt (``MODEL.LOSSES.WEIGHTING``).
+    """
     model = META_ARCH_REGISTRY.build(cfg.MODEL.META_ARCHITECTURE, cfg)
+    if hasattr(model, "weigh_losses"):
+        model.weigh_losses(cfg.MODEL.LOSSES.WEIGHTING)
+    elif cfg.MODEL.LOSSES.WEIGHTING != "fixed":
+        raise ValueError(
+            f"MODEL.LOSSES.WEIGHTING {cfg.MODEL.LOSSES.WEIGHTING} is for subclasses of TrainableModel, such as "
+            f"Baseline; MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} is none"
+        )
     return model.to(choose_device(cfg.MODEL.DEVICE))
 
 

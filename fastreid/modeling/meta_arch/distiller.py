@@ -34,6 +34,8 @@ class Distiller(Baseline):
         ValueError: no teacher at all, a momentum that is none, or a head without class logits.
     """
 
+    own_losses = ("loss_jsdiv",)
+
     @configurable
     def __init__(self, *, teachers: Sequence[Baseline] = (), ema_momentum: float | None = None, **others):
         super().__init__(**others)

@@ -25,6 +25,8 @@ class MoCo(Baseline):
         others: those of ``Baseline``.
     """
 
+    own_losses = ("loss_mb",)
+
     @configurable
     def __init__(self, *, memory_dim: int, queue_size: int = 8192, **others):
         super().__init__(**others)

@@ -31,6 +31,8 @@ class DistillerOverhaul(Distiller):
         ValueError: no trained teacher, or a backbone that is not of the ResNet family.
     """
 
+    own_losses = (*Distiller.own_losses, "loss_overhaul")
+
     @configurable
     def __init__(self, *, overhaul_scale: float = 1e-4, **others):
         super().__init__(**others)
