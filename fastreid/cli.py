@@ -17,6 +17,7 @@ COMMANDS = {
     "render-designs": ("fastreid.data.synthetic.meshes:main", "draw 3D models as patents"),
     "prepare-deeppatent2": ("fastreid.data.ingest.deeppatent2:main", "lists and metadata from DeepPatent2"),
     "prepare-uspto": ("fastreid.data.ingest.uspto:main", "images, lists and metadata from patents of the USPTO"),
+    "enrich-text": ("fastreid.engine.enrich_text:main", "write texts about drawings from their metadata"),
     "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
 }
 
@@ -43,5 +44,5 @@ def main(argv: list[str] | None = None) -> int | None:
 
 
 def _usage() -> str:
-    rows = "\n".join(f"  {name:18}{text}" for name, (_, text) in COMMANDS.items())
+    rows = "\n".join(f"  {name:21}{text}" for name, (_, text) in COMMANDS.items())
     return f"usage: fastreid COMMAND [options]\n\ncommands:\n{rows}\n\n`fastreid COMMAND --help` shows the options."
