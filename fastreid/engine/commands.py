@@ -14,9 +14,11 @@ logger = logging.getLogger(__name__)
 @entry_point("Interrupted. --resume continues from the last checkpoint.")
 def train(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, start the processes, train or evaluate; returns the exit status."""
-    from fastreid.engine.arguments import default_argument_parser
+    from fastreid.engine.arguments import add_protocol, default_argument_parser
 
-    args = default_argument_parser().parse_args(argv)
+    parser = default_argument_parser()
+    add_protocol(parser)
+    args = parser.parse_args(argv)
     from fastreid.engine import launch
 
     launch(run_training, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
@@ -26,11 +28,10 @@ def setup(args: argparse.Namespace):
     """Return the frozen config of a command line, after ``default_setup``."""
     from fastreid.config import get_cfg
     from fastreid.engine import default_setup
+    from fastreid.engine.arguments import merge_command_line
 
     cfg = get_cfg()
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
+    merge_command_line(cfg, args)
     cfg.freeze()
     default_setup(cfg, args)
     return cfg
@@ -73,11 +74,14 @@ def load_model(cfg, trainer_class):
     ``OUTPUT_DIR`` is asked for ``model_best.pth``, then ``model_final.pth``; without either the model is untrained, or
     as pretrained.
 
-    The number of classes is that of the weights, so that all of them fit and no training set is needed.
+    The number of classes, and the width of image-text models, is that of the weights, so that all of them fit and
+    neither training set nor text bank is needed.
 
     Raises:
         ValueError: the weights do not fit the part of the model that makes features.
     """
+    from fastreid.engine.text_width import width_of_weights
+    from fastreid.modeling.losses.weighting import KEY
     from fastreid.utils.checkpoint import classifiers_of, load_weights, read_checkpoint
 
     source = weights_file(cfg)
@@ -91,12 +95,15 @@ def load_model(cfg, trainer_class):
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.BACKBONE.PRETRAIN = False
+    cfg = width_of_weights(cfg, weights)
     classes = classifiers_of(weights).values()
     if cfg.MODEL.HEADS.NUM_CLASSES == 0 and classes:
         cfg.MODEL.HEADS.NUM_CLASSES = max(classes)
     cfg.freeze()
     model = trainer_class.build_model(cfg)
-    load_weights(model, weights, source, optional=classifiers_of(model.state_dict()))
+    own = model.state_dict()
+    optional = [*classifiers_of(own), *(name for name in own if name.startswith(f"{KEY}."))]
+    load_weights(model, weights, source, optional)
     model.weights_source = str(source)  # for the report
     return model
 

@@ -19,6 +19,7 @@ from fastreid.engine import hooks
 from fastreid.engine.arguments import default_argument_parser
 from fastreid.engine.predictor import DefaultPredictor
 from fastreid.engine.settings import settings_without_effect
+from fastreid.engine.text_width import fill_text_width
 from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
 from fastreid.evaluation.build import build_evaluator
@@ -103,7 +104,7 @@ class DefaultTrainer(TrainerBase):
             raise ValueError(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE).why_not_trained())
         data_loader = self.build_train_loader(cfg)
         cfg = self.auto_scale_hyperparams(cfg, data_loader.dataset.num_classes)
-        cfg = fill_positive_share(cfg, data_loader.dataset)
+        cfg = fill_text_width(fill_positive_share(cfg, data_loader.dataset))
         self.cfg = cfg
         self.iters_per_epoch = _iterations_per_epoch(cfg, len(data_loader.dataset))
         model = self.build_model(cfg)
@@ -416,12 +417,15 @@ def _for_parallel_training(cfg: CfgNode, model: nn.Module) -> nn.Module:
 def _some_may_lack_gradients(cfg: CfgNode, model: nn.Module) -> bool:
     """Must each step look for parameters without a gradient? That costs time, and their absence is an error otherwise.
 
-    Such are frozen layers, the classifier where no loss reads it, and what the networks of others do not use.
+    Such are frozen layers, the classifier or the temperature where no loss reads it, and what the networks of others do
+    not use.
     """
     frozen = bool(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0
-    classified = any("cls_outputs" in loss.needs for loss in getattr(model, "loss_functions", ()))
+    learnt = {"cls_outputs", "temperature"}.intersection(getattr(getattr(model, "heads", None), "provides", ()))
+    wanted = {table for loss in getattr(model, "loss_functions", ()) for table in loss.needs}
+    unread = bool((learnt or {"cls_outputs"}) - wanted)
     ours = all(type(module).__module__.startswith(("fastreid.", "torch.")) for module in model.modules())
-    return frozen or not classified or not ours
+    return frozen or unread or not ours
 
 
 def _millions(model: nn.Module) -> float:

@@ -9,12 +9,16 @@ from fastreid.config import CfgNode
 from fastreid.data.feature_file import NUMBER_COLUMNS, TEXT_COLUMNS
 from fastreid.data.transforms import build_transforms
 from fastreid.engine.settings import SELECTORS
+from fastreid.engine.text_width import has_projector
 from fastreid.evaluation.build import task_of
 from fastreid.evaluation.columns import DERIVED
+from fastreid.evaluation.presets import PROTOCOL_REGISTRY
 from fastreid.evaluation.protocol import Protocol
 from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY
 from fastreid.modeling import META_ARCH_REGISTRY, REID_HEADS_REGISTRY
+from fastreid.modeling.heads.projection_head import check_options
 from fastreid.modeling.losses.settings import losses_from, settings_from_cfg
+from fastreid.modeling.losses.weighting import WEIGHTINGS
 from fastreid.solver import build_optimizer
 from fastreid.utils.errors import require_choice
 from fastreid.utils.registry import Registry
@@ -56,6 +60,10 @@ def _check_model(cfg: CfgNode) -> None:
     REID_HEADS_REGISTRY.get(heads.NAME)
     POOLING_REGISTRY.get(heads.POOL_LAYER)
     SOFTMAX_REGISTRY.get(heads.CLS_LAYER)(heads.NUM_CLASSES, heads.SCALE, heads.MARGIN)
+    if has_projector(cfg):
+        options = (heads.EMBEDDING_DIM, heads.PROJECTOR, heads.PROJECTOR_DIM, heads.TEMPERATURE, heads.MIN_TEMPERATURE)
+        check_options(*options)
+    require_choice("MODEL.LOSSES.WEIGHTING", cfg.MODEL.LOSSES.WEIGHTING, WEIGHTINGS)
     if cfg.MODEL.LOSSES.NAME:
         losses_from(settings_from_cfg(cfg))
 
@@ -70,6 +78,9 @@ def _check_optimizer(cfg: CfgNode) -> None:
 
 def _check_retrieval(cfg: CfgNode) -> None:
     Protocol.from_config(cfg)
-    for key, names in (("GROUP_BY", cfg.TEST.GROUP_BY), ("GAINS", [column for column, _ in cfg.TEST.GAINS])):
+    if cfg.TEST.PROTOCOL:
+        PROTOCOL_REGISTRY.get(cfg.TEST.PROTOCOL)
+    named = {"GROUP_BY": cfg.TEST.GROUP_BY, "GAINS": [column for column, _ in cfg.TEST.GAINS]}
+    for key, names in {**named, "RELEVANCE": [cfg.TEST.RELEVANCE], "LEVELS": cfg.TEST.LEVELS}.items():
         for name in names:
             require_choice(f"TEST.{key}, a column,", name, COLUMNS)
