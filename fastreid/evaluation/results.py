@@ -129,6 +129,8 @@ def as_json(evaluation: Evaluation, feature_file: FeatureFile) -> dict[str, Any]
     for stage in evaluation.stages:
         groups = {"groups": stage.groups} if stage.groups else {}
         stages.append({"stage": stage.name, "metrics": _percentages(stage), **groups})
+    if evaluation.texts:
+        stages[-1]["metrics"] |= evaluation.texts.headline()
     metrics = evaluation.metrics
     counts = {
         "queries": feature_file.num_query,

@@ -20,6 +20,7 @@ from fastreid.utils.errors import require_whole
 RANKS = (1, 5, 10)
 OWN = "own"
 DIRECTIONS = ("text-to-image", "image-to-text")
+HEADLINE = tuple(f"{direction} R@{k}" for direction in DIRECTIONS for k in RANKS)
 Pairs = tuple[np.ndarray, np.ndarray]
 
 
@@ -38,7 +39,8 @@ class TextRetrieval:
 
     def headline(self) -> dict[str, float]:
         """The figures of the images' own texts, ``{"text-to-image R@1": ...}``."""
-        return {f"{direction} R@{k}": kinds[OWN][f"R@{k}"] for direction, kinds in self.found.items() for k in RANKS}
+        values = (self.found[direction][OWN][f"R@{k}"] for direction in DIRECTIONS for k in RANKS)
+        return dict(zip(HEADLINE, values, strict=True))
 
     def table(self) -> str:
         """Draw the figures as a text table."""

@@ -117,7 +117,7 @@ def refused(folder, capsys, rows=ROWS, **values):
         ({"seeds": -1}, "must be different whole numbers"),
         ({"seeds": []}, "must be different whole numbers"),
         ({"cost": "second"}, "cost of .* must be one of 'seconds', 'images'; got 'second'. Did you mean 'seconds'?"),
-        ({"metrics": ["map"]}, "metrics of .*TEST.METRICS adds more.* must be one of .*Did you mean 'mAP'?"),
+        ({"metrics": ["map"]}, "metrics of .*TEST.METRICS, LEVELS .* add more.* must be one of .*Did you mean 'mAP'?"),
         ({"tests": ["MiniPatents"]}, "tests of .* must be one of 'MiniPatent'; .*Did you mean 'MiniPatent'?"),
         ({"reference": "slwo"}, "the name of a row, must be one of 'slow', .*Did you mean 'slow'?"),
         ({"rows": []}, "rows of .* must be a list of at least one row"),
@@ -154,6 +154,9 @@ def test_a_wrong_table_is_refused_by_name(folder, capsys, values, message):
         ({"name": "x", "of": "fast", "set": {"TEST.RULE": "camra"}}, "Did you mean 'camera'?"),
         ({"name": "x", "set": {"TEST.METRICS": ["nDCG@x"]}}, "row 'x': TEST.METRICS: "),
         ({"name": "x", "set": {"TEST.GROUP_BY": ["subclas"]}}, "TEST.GROUP_BY, a column, must be one of 'pids',"),
+        ({"name": "x", "set": {"TEST.RELEVANCE": "clas"}}, "TEST.RELEVANCE, a column, must be one of 'pids',"),
+        ({"name": "x", "set": {"TEST.LEVELS": ["subclas"]}}, "Did you mean 'subclass'?"),
+        ({"name": "x", "set": {"TEST.PROTOCOL": "lo2042"}}, "Did you mean 'lo2024'?"),
         ({"name": "x", "set": {"MODEL.HEADS.NAME": "EmbedingHead"}}, "Did you mean 'EmbeddingHead'?"),
         ({"name": "x", "set": {"MODEL.HEADS.POOL_LAYER": "GlobalMaxPol"}}, "Did you mean 'GlobalMaxPool'?"),
         ({"name": "x", "set": {"MODEL.META_ARCHITECTURE": "Basline"}}, "Did you mean 'Baseline'?"),
@@ -281,6 +284,14 @@ def test_metrics_that_every_result_has(tiny_cfg):
     DefaultTrainer.test(tiny_cfg, DefaultTrainer.build_model(tiny_cfg))
     stage = json.loads(Path(tiny_cfg.OUTPUT_DIR, "results.json").read_text())["FileList"]["stages"][-1]
     assert set(METRICS) == set(stage["metrics"])
+
+
+def test_rows_bring_metrics_of_levels_and_texts(folder):
+    shown = {"metrics": ["mAP@class", "text-to-image R@5", "mAP"]}
+    with pytest.raises(ValueError, match="must be one of .*; got 'mAP@class'"):
+        read_table(table(folder, **shown))
+    given = read_table(table(folder, **shown, set={"TEST.LEVELS": ["subclass", "class"], "TEST.TEXT_BANK": "bank"}))
+    assert given.metrics == ("mAP@class", "text-to-image R@5", "mAP")
 
 
 def test_finished_runs_stay_and_changed_ones_are_refused_by_name(folder, capsys):

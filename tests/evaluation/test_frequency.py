@@ -27,7 +27,10 @@ def config(*options):
 def trained(monkeypatch):
     """The training set is one of ``TRAINED``; the codes can be changed."""
     codes = list(TRAINED)
-    records = lambda cfg: [Record(f"{row}.png", 0, 1, taxonomy=code or None) for row, code in enumerate(codes)]
+
+    def records(cfg):
+        return [Record(f"{row}.png", 0, 1, taxonomy=code or None) for row, code in enumerate(codes)]
+
     monkeypatch.setattr(frequency, "train_records", records)
     return codes
 
@@ -42,9 +45,9 @@ def test_head_and_tail_are_those_of_the_training_set():
 def test_a_subclass_that_training_lacks_is_tail_whatever_the_gallery_has():
     gallery = np.array(["9901"] * 9 + ["0601"])
     own = {"taxonomy": gallery, "frequency": head_or_tail(gallery, TRAINED)}
-    by = {counted: with_derived(own, own, ["frequency"], "TEST.GROUP_BY", counted)[1] for counted in ("train", "gallery")}
-    assert by["train"]["frequency"].tolist() == ["tail"] * 9 + ["head"]
-    assert by["gallery"]["frequency"].tolist() == ["head"] * 9 + ["tail"]
+    for counted, expected in (("train", ["tail"] * 9 + ["head"]), ("gallery", ["head"] * 9 + ["tail"])):
+        found = with_derived(own, own, ["frequency"], "TEST.GROUP_BY", counted)[1]
+        assert found["frequency"].tolist() == expected
 
 
 def test_the_protocol_goes_by_the_column_of_the_file():

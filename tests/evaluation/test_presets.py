@@ -48,7 +48,8 @@ def test_an_unknown_protocol_shows_the_nearest():
 
 
 def test_what_differs_from_the_protocol_is_named(tmp_path, caplog):
-    cfg = config("lo2024", "TEST.RULE", "all", "TEST.METRICS", list(PROTOCOL_REGISTRY.get("lo2024").settings["TEST.METRICS"]))
+    as_list = list(PROTOCOL_REGISTRY.get("lo2024").settings["TEST.METRICS"])
+    cfg = config("lo2024", "TEST.RULE", "all", "TEST.METRICS", as_list)
     with caplog.at_level(logging.WARNING, "fastreid"):
         evaluation = evaluate(cfg, dated_file(), "A", tmp_path)
     assert "Not quite TEST.PROTOCOL lo2024: TEST.RULE all" in caplog.text
@@ -75,6 +76,7 @@ def test_a_protocol_of_the_users_own(monkeypatch):
 
 # ------------------------------------------------------------------------------------------------ the table of lo2024
 
+GROUPS = ("head", "tail", "all")
 READINGS = ("hit", "recall", "capped_recall", "precision")
 
 
@@ -89,7 +91,7 @@ def naive_table(file, rule, relevance="subclass"):
             for group in ("all", file.columns["frequency"][query]):
                 members.setdefault(group, []).append((label, values))
     table = {}
-    for group in ("head", "tail", "all"):
+    for group in GROUPS:
         by_class = {}
         for label, values in members[group]:
             by_class.setdefault(label, []).append(values)
@@ -98,17 +100,16 @@ def naive_table(file, rule, relevance="subclass"):
             micro = [np.mean([values[name] for _, values in members[group]]) for name in names]
             macro = [np.mean([np.mean([v[name] for v in found]) for found in by_class.values()]) for name in names]
             table["micro", reading, group], table["macro", reading, group] = micro, macro
-    counts = {group: (len(members[group]), len({label for label, _ in members[group]})) for group in ("head", "tail", "all")}
-    return table, counts
+    return table, {name: (len(members[name]), len({label for label, _ in members[name]})) for name in GROUPS}
 
 
 def read(block):
     found = {
         (row["average"], row["R@K"], group): [row[group][name] for name in ("mAP", "R@5", "R@10", "M@10")]
         for row in block["rows"]
-        for group in ("head", "tail", "all")
+        for group in GROUPS
     }
-    return found, {group: (block["queries"][group], block["classes"][group]) for group in ("head", "tail", "all")}
+    return found, {group: (block["queries"][group], block["classes"][group]) for group in GROUPS}
 
 
 @pytest.mark.parametrize("relevance", ["subclass", "class"])
@@ -130,7 +131,8 @@ def test_the_rest_of_the_rule_stays_without_the_date_filter():
     evaluation = evaluate(config("lo2024", "TEST.RULE", "other_patent + granted_before"), file, "A", None)
     block = evaluation.table.as_json()["blocks"][1]
     assert block["candidates"] == "no dates, rule other_patent"
-    assert read(block)[0]["micro", "hit", "all"] == pytest.approx(naive_table(file, "other_patent")[0]["micro", "hit", "all"])
+    key, expected = ("micro", "hit", "all"), naive_table(file, "other_patent")[0]
+    assert read(block)[0][key] == pytest.approx(expected[key])
 
 
 def test_what_was_dropped_and_hidden_is_counted():

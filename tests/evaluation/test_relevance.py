@@ -49,9 +49,8 @@ def test_metrics_equal_loops(rule, relevance):
 def test_by_class_the_own_patent_counts_unless_the_rule_removes_it():
     """Its figures have the query's date, so "granted before" removes them."""
     columns = {"pids": [7, 7, 8], "camids": [1, -1, -1], "dates": [20200107, 20200107, 20190101]}
-    file = feature_file(
-        features=np.eye(3), num_query=1, columns={**columns, "taxonomy": ["1404", "14-04", "1404"]}, paths=["q", "a", "b"]
-    )
+    columns["taxonomy"] = ["1404", "14-04", "1404"]
+    file = feature_file(features=np.eye(3), num_query=1, columns=columns, paths=["q", "a", "b"])
     counts = {
         rule: protocol("TEST.RULE", rule, "TEST.RELEVANCE", "class").evaluate(file).metrics.counts.tolist()
         for rule in ("all", "granted_before", "other_patent")
@@ -150,7 +149,8 @@ def test_the_result_says_what_a_match_is(tmp_path):
 
 def test_groups_are_averages_over_the_queries_with_a_match_by_the_column():
     file = classified_file()
-    (stage,) = protocol("TEST.RULE", "all", "TEST.RELEVANCE", "class", "TEST.GROUP_BY", ("class",)).evaluate(file).stages
+    judge = protocol("TEST.RULE", "all", "TEST.RELEVANCE", "class", "TEST.GROUP_BY", ("class",))
+    (stage,) = judge.evaluate(file).stages
     values = [naive_values(ranked) for ranked in naive_lists(file, "all", "class")]
     codes = np.array(["06", "06", "14", "14", "", "26", ""])[file.query.columns["pids"] % 7]
     for code in ("06", "14", "26"):

@@ -1,8 +1,8 @@
 """Prior art from end to end: nothing from the query's day or later changes its list and its metrics.
 
 Feature files go through the command ``fastreid evaluate``. Every item that was not granted before the query, and every
-other query, is replaced in all its columns, some are taken away, others are added; the query's line must stay the same to
-the last digit, and so must the table where it is the only query.
+other query, is replaced in all its columns, some are taken away, others are added; the query's line must stay the same
+to the last digit, and so must the table where it is the only query.
 """
 
 import json

@@ -51,7 +51,8 @@ def naive(file, bank, most):
             queries, items = (texts, images) if direction == "text-to-image" else (images, texts)
             for query in queries:
                 pairs = [(query, item) if direction == "text-to-image" else (item, query) for item in items]
-                order = sorted(range(len(items)), key=lambda at: (-float(bank.vectors[pairs[at][0]] @ unit[pairs[at][1]]), at))
+                scores = [float(bank.vectors[text] @ unit[image]) for text, image in pairs]
+                order = sorted(range(len(items)), key=lambda at, scores=scores: (-scores[at], at))
                 matches = [(pairs[at][0], values[pairs[at][1]]) in right for at in order]
                 if any(matches):
                     hits.append(matches.index(True) + 1)
@@ -131,6 +132,7 @@ def test_results_hold_it_beside_the_ranking_of_images(tmp_path, caplog):
     entry = json.loads((tmp_path / "results.json").read_text())["A"]
     assert entry["text retrieval"] == {"counts": dict(expected.counts), **expected.found}
     assert expected.counts["texts"] == len(file)
+    assert expected.headline().items() <= entry["stages"][-1]["metrics"].items(), "where ablations look for figures"
     assert headline(evaluation)["image-to-text R@5"] == expected.found["image-to-text"]["own"]["R@5"] < 100
     assert expected.table() in caplog.text
     alone = evaluate(config(""), file, "A", tmp_path / "alone")

@@ -11,6 +11,7 @@ from fastreid.engine.ablation.rows import Row, check_keys, read_rows, read_setti
 from fastreid.engine.settings import settings_without_effect
 from fastreid.evaluation.results import UPSTREAM_NAMES
 from fastreid.evaluation.stages import level_metric
+from fastreid.evaluation.text_retrieval import HEADLINE
 from fastreid.utils.errors import require_choice
 
 KEYS = ("title", "base", "set", "seeds", "rows", "metrics", "tests", "reference", "cost")
@@ -73,6 +74,7 @@ def read_table(path: str | Path, settings: Sequence[str] = ()) -> Table:
     if reference:
         require_choice(f"reference of {path}, the name of a row,", reference, [row.name for row in rows])
     further = [*map(level_metric, _all(rows, "LEVELS")), *_all(rows, "METRICS")]
+    further += HEADLINE if any(row.cfg.TEST.TEXT_BANK for row in rows) else ()
     metrics = _names(given, "metrics", ["mAP", "Rank-1"], [*METRICS, *further], path)
     tests = _names(given, "tests", None, _all(rows, "TESTS"), path)
     return Table(path, str(given.get("title", path.stem)), tuple(rows), seeds, metrics, tests, reference, cost)
@@ -114,7 +116,7 @@ def _all(rows: Sequence[Row], key: str) -> list[str]:
 def _names(given: dict, key: str, default: list | None, allowed: list[str], path: Path) -> tuple[str, ...]:
     names = given.get(key, default or allowed)
     names = names if isinstance(names, list) else [names]
-    source = {"metrics": "TEST.METRICS and TEST.LEVELS add more", "tests": "DATASETS.TESTS of the rows"}[key]
+    source = {"metrics": "TEST.METRICS, LEVELS and TEXT_BANK add more", "tests": "DATASETS.TESTS of the rows"}[key]
     for name in names:
         require_choice(f"{key} of {path} ({source})", name, dict.fromkeys(allowed))
     return tuple(dict.fromkeys(names))
