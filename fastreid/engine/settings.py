@@ -70,6 +70,10 @@ CONDITIONS = {
         "MODEL.LOSSES.BCE.WEIGHT_ENABLED is False",
         lambda cfg: cfg.MODEL.LOSSES.BCE.WEIGHT_ENABLED,
     ),
+    "MODEL.LOSSES.HIERARCHICAL.NORMALIZATION": (
+        "MODEL.LOSSES.HIERARCHICAL.SCORES weigh pairs of one patent alone",
+        lambda cfg: any(cfg.MODEL.LOSSES.HIERARCHICAL.SCORES[1:]),
+    ),
     "INPUT.RESIZE.FILL": (
         "INPUT.RESIZE.MODE is not 'letterbox'", lambda cfg: cfg.INPUT.RESIZE.MODE == "letterbox"
     ),

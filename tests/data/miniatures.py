@@ -312,6 +312,27 @@ def write_retrieval(root: Path, shots: Shots, folder: str) -> None:
         lines(root / folder / f"{name}.txt", [f"{path},{pid}" for path, pid in rows])
 
 
+def write_metadata(folder: Path, *lists: str) -> None:
+    """Write ``metadata.jsonl`` beside lists with lines ``path identity``: patents that share classes and subclasses.
+
+    In the order of their identities the first two have one subclass, the next two another one of the same class, and so
+    on with four of each class; dates grow with the identity.
+    """
+    figures: dict[str, list[str]] = {}
+    for name in lists:
+        for line in (folder / name).read_text(encoding="utf-8").splitlines():
+            path, identity = line.split()
+            figures.setdefault(identity, []).append(path)
+    lines(folder / "metadata.jsonl", (
+        json.dumps({
+            "patent_id": identity, "date": f"2018-01-{number + 1:02d}", "title": f"Chair {identity}",
+            "locarno": f"{6 + number // 4:02d}{1 + number % 4 // 2:02d}",
+            "figures": [{"file": path, "view": "front", "caption": "FIG. 1 is a front view;"} for path in paths],
+        })
+        for number, (identity, paths) in enumerate(sorted(figures.items()))
+    ))  # fmt: skip
+
+
 WRITERS = {
     "Market1501": write_market,
     "MSMT17": write_msmt17,

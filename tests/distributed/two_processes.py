@@ -113,6 +113,8 @@ UNCERTAINTY = ("MODEL.LOSSES.WEIGHTING", "uncertainty")
 TRAININGS = {
     "syncBN": ("syncBN", ("CrossEntropyLoss", "TripletLoss")),
     "FrozenBN": ("FrozenBN", ("TripletLoss", "Cosface")),  # no loss reads the classifier's weights
+    "hierarchical": ("syncBN", ("HierarchicalContrastiveLoss",), "EmbeddingHead",
+                     "MODEL.LOSSES.HIERARCHICAL.MEMORY", 12),
     "attributes": ("syncBN", ("BinaryCrossEntropyLoss",), "AttrHead"),
     # a loss of single rows and one over the joined batch; each has a weight that is learnt
     "uncertainty": ("FrozenBN", ("CrossEntropyLoss", "TripletLoss"), "EmbeddingHead", *UNCERTAINTY),

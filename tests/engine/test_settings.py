@@ -38,6 +38,22 @@ def test_defaults_have_no_idle_setting():
         (["MODEL.QUEUE_SIZE", "64"], ["MODEL.QUEUE_SIZE = 64 (only for MODEL.META_ARCHITECTURE MoCo)"]),
         (["MODEL.QUEUE_SIZE", "64", "MODEL.META_ARCHITECTURE", "MoCo"], []),
         (["MODEL.BACKBONE.NORM", "GhostBN"], ["MODEL.BACKBONE.NORM = 'GhostBN' (GhostBN has one part here: BN)"]),
+        (
+            ["DATALOADER.SUBCLASS_SHARE", "0.3"],
+            ["DATALOADER.SUBCLASS_SHARE = 0.3 (only for HierarchicalSampler; DATALOADER.SAMPLER_TRAIN is "
+             "'TrainingSampler')"],
+        ),
+        (
+            ["MODEL.LOSSES.NAME", "HierarchicalContrastiveLoss", "MODEL.LOSSES.HIERARCHICAL.NORMALIZATION", "level",
+             "MODEL.LOSSES.HIERARCHICAL.SCORES", "[1.0, 0.0, 0.0]", "MODEL.LOSSES.HIERARCHICAL.MEMORY", "64"],
+            ["MODEL.LOSSES.HIERARCHICAL.NORMALIZATION = 'level' (MODEL.LOSSES.HIERARCHICAL.SCORES weigh pairs of one "
+             "patent alone)"],
+        ),
+        (
+            ["MODEL.LOSSES.NAME", "HierarchicalContrastiveLoss", "MODEL.LOSSES.HIERARCHICAL.NORMALIZATION", "level",
+             "DATALOADER.SAMPLER_TRAIN", "HierarchicalSampler", "DATALOADER.SUBCLASS_SHARE", "1.0"],
+            [],
+        ),
         (["MODEL.HEADS.MARGIN", "0.3"], ["MODEL.HEADS.MARGIN = 0.3 (MODEL.HEADS.CLS_LAYER is 'Linear')"]),
         (["MODEL.HEADS.DROPOUT", "0.1"], ["MODEL.HEADS.DROPOUT = 0.1 (only for MODEL.HEADS.NAME BNDropoutHead)"]),
         (["MODEL.HEADS.TEST_FEAT", "before"], ["MODEL.HEADS.TEST_FEAT = 'before' (only for EmbeddingHead with "
