@@ -13,7 +13,7 @@ classification than Locarno's stand in ``taxonomy``, which then takes the place 
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,12 @@ def date_number(date: str | int | None) -> int | None:
     return int(digits) if len(digits) == 8 and digits.isdecimal() else None
 
 
+def text_of(patent: Mapping[str, Any], figure: Mapping[str, Any]) -> str | None:
+    """Return the title (or else the object) and the caption of a figure as one text; ``None`` when it has neither."""
+    title, caption = patent.get("title") or figure.get("object"), figure.get("caption")
+    return ". ".join(part for part in (title, caption) if part) or None
+
+
 class Metadata:
     """Record columns by file, from one or more metadata files."""
 
@@ -62,9 +68,8 @@ class Metadata:
                 shared = {"date": date_number(patent.get("date")), "taxonomy": taxonomy}
                 for figure in patent["figures"]:
                     files.append(figure["file"])
-                    title, caption = patent.get("title") or figure.get("object"), figure.get("caption")
-                    text = ". ".join(part for part in (title, caption) if part) or None
-                    self._columns.append({**shared, "text": text, "view": figure.get("view") or None})
+                    text, view = text_of(patent, figure), figure.get("view") or None
+                    self._columns.append({**shared, "text": text, "view": view})
         self._index = PathIndex(files)
 
     def complete(self, record: Record) -> Record:

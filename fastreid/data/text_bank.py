@@ -7,6 +7,7 @@ which rows are the texts of file i: ``rows[starts[i] : starts[i + 1]]``.
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from fastreid.utils.files import atomic_write, data_root
 __all__ = ["FileTexts", "TextBank", "open_text_bank", "read_texts"]
 
 FORMAT = 1
+DATA = re.compile(r"data-[0-9a-f]{16}")  # folders of data; all but the one that bank.json names are left-overs
 DTYPES = ("float16", "float32")
 BLOCK = 1 << 14  # vectors that are checked and written at a time
 
@@ -61,7 +63,7 @@ class TextBank:
     Attributes:
         vectors: memory-mapped, float16 or float32 (U, width), of unit length.
         encoder: what made the vectors, as plain JSON values.
-        sha256: of the texts, see :meth:`FileTexts.sha256`.
+        sha256: of the texts, see :attr:`FileTexts.sha256`.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -189,7 +191,7 @@ class TextBank:
         described = {
             "format": FORMAT, "data": f"data-{secrets.token_hex(8)}", "width": vectors.shape[1], "dtype": dtype,
             "files": len(texts.files), "texts": len(texts.texts), "pairs": len(texts.rows),
-            "encoder": dict(encoder or {}), "sha256": texts.sha256(),
+            "encoder": dict(encoder or {}), "sha256": texts.sha256,
         }  # fmt: skip
         folder = Path(folder)
         data = folder / described["data"]
@@ -201,8 +203,8 @@ class TextBank:
         except BaseException:
             shutil.rmtree(data, ignore_errors=True)
             raise
-        for former in folder.glob("data-*"):
-            if former != data:
+        for former in folder.iterdir():
+            if DATA.fullmatch(former.name) and former != data:
                 shutil.rmtree(former, ignore_errors=True)
         return cls(folder)
 

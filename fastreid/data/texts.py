@@ -5,6 +5,7 @@ import json
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,9 @@ class FileTexts:
     def of(cls, texts_by_file: Mapping[str, Sequence[str]]) -> "FileTexts":
         return cls((file, text) for file, texts in texts_by_file.items() for text in texts)
 
+    @cached_property
     def sha256(self) -> str:
-        """Return a hash that changes with every file, text and their order."""
+        """A hash that changes with every file, text and their order."""
         digest = hashlib.sha256()
         for strings in (self.files, self.texts):
             digest.update(f"{len(strings)}:".encode())
