@@ -219,8 +219,9 @@ def _title(features, names: Sequence[str]) -> str:
 
 
 def _save_picture(picture, path: Path) -> None:
+    few = picture.getcolors(256) is not None  # as in maps: half the size, the same pixels
     with atomic_write(path) as file:
-        picture.save(file, "PNG", optimize=True)
+        (picture.quantize(256) if few else picture).save(file, "PNG")
     logger.info("%s: %d x %d", path, *picture.size)
 
 
