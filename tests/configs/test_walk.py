@@ -5,12 +5,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from fastreid.config import get_cfg
+from fastreid.data.metadata import read_metadata
 from fastreid.data.synthetic.generate import generate
 from fastreid.data.synthetic.plan import Settings
+from fastreid.data.text_bank import FileTexts, TextBank
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.fitting import fit_model
 from fastreid.modeling.meta_arch import FittedDescriptor, is_descriptor
@@ -43,7 +46,7 @@ QUICK = {
 # a small training size of the same proportions; MGN cuts its map of height / 16 into three parts
 SIZES = {"vit": [64, 32], "mgn": [96, 32]}
 # large networks whose mixed precision others try: a CPU without bfloat16 takes 20 times as long for it
-IN_FLOAT32 = ("clip_vitb16", "resnet50")
+IN_FLOAT32 = ("clip_vitb16", "resnet50", "Base-lo_language", "swinv2b", "vitb32")
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +67,21 @@ def data(tmp_path_factory) -> Path:
     shutil.copyfile(patents / "query.txt", patents / "val_query.txt")
     write_metadata(patents, "train.txt", "query.txt", "gallery.txt")
     shutil.copytree(patents, root / "real" / "omniglot")
+    for folder in (patents, root):  # MiniPatent's metadata are the latter's
+        write_text_bank(folder)
     with open(root / "us_classes.jsonl", "w") as file:  # two classes
         for line in (patents / "distractors.txt").read_text().splitlines():
             path, identity = line.split()
             file.write(json.dumps({"taxonomy": f"D{1 + int(identity) % 2}", "figures": [{"file": path}]}) + "\n")
     return root
+
+
+def write_text_bank(folder: Path) -> None:
+    """Two texts for each figure of ``metadata.jsonl`` in this folder, with vectors of noise."""
+    figures = [figure for patent in read_metadata(folder / "metadata.jsonl") for figure in patent["figures"]]
+    texts = FileTexts.of({figure["file"]: (figure["view"], f"thing in {figure['file']}") for figure in figures})
+    vectors = np.random.default_rng(0).normal(size=(len(texts.texts), 8))
+    TextBank.write(folder / "text_bank", texts, vectors)
 
 
 @pytest.fixture
@@ -79,6 +92,9 @@ def cfg(request, data, tmp_path, monkeypatch):
     config.merge_from_file(ROOT / "configs" / request.param)
     if config.DATASETS.NAMES == ("FileList",):
         config.DATASETS.FILELIST.ROOT = str(data / "real" / "design_patents")
+    if config.DATASETS.TEXT_BANK:
+        folder = data if config.DATASETS.NAMES == ("MiniPatent",) else data / "real" / "design_patents"
+        config.DATASETS.TEXT_BANK = str(folder / "text_bank")
     square = config.INPUT.SIZE_TRAIN[0] == config.INPUT.SIZE_TRAIN[1]
     size = next((SIZES[key] for key in SIZES if key in request.param.stem), [32, 32] if square else [64, 32])
     sizes = dict.fromkeys(("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST", "INPUT.CROP.SIZE"), size)

@@ -18,8 +18,9 @@ class GridMask(Maybe):
     d. Where the first square begins is uniform too. ``keep`` 0 fills all, 1 nothing.
 
     Args:
-        unit: (low, high), d as a share of the image's shorter side; the authors have 96 to 224 of 224 pixels.
-        keep: their r, the share of d that stays between two squares, 0..1. The image keeps ``1 - (1 - keep)^2``.
+        unit: (low, high), d as a share of the image's shorter side; their code for ImageNet has 96 to 224 of 224 px.
+        keep: their r, the share of d that stays between two squares, 0..1; there 0.6. Of the image's area 1 - (1 - r)^2
+            stays.
         degrees: the grid is turned about the centre by an angle uniform in +-``degrees``.
         value: fill per channel, 0..255; an image with another number of channels gets their mean. The authors fill
             normalised images with 0, which is the mean of ImageNet here.
