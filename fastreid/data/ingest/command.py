@@ -105,7 +105,7 @@ def build(
 
 
 def _show(output: Path, report: Mapping[str, Any]) -> None:
-    said = "" if report["new"] else " (nothing to do)"
+    said = "" if report["new"] else " (unchanged)"
     print(f"{output}: {report['patents']:,} patents, {report['images']:,} images{said}")
     print("lists: " + ", ".join(f"{name} {counted['images']:,}" for name, counted in report["lists"].items()))
     skipped = sum(entry["count"] for entry in report["skipped"].values())

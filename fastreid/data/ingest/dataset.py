@@ -51,8 +51,7 @@ def write_dataset(folder: Path, root: Path, shards: Shards, sources: Sequence[So
 
 
 def _fingerprint(root: Path, shards: Shards, sources: Sequence[Source], split: Split) -> str:
-    parts = [[source.name, source.state] for source in sources]
-    facts = [str(root.absolute()), split.as_dict(), shards.settings, parts]
+    facts = [str(root.absolute()), split.as_dict(), [shards.summary(source) for source in sources]]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

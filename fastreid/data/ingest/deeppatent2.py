@@ -130,8 +130,9 @@ def read_year(
 
 def _rows(source: YearFile, writer: ShardWriter, progress: Callable[[int], None] | None) -> Iterator[dict[str, Any]]:
     """Rows of what a record says of its patent, and of its ``figure``; records that are left out are counted."""
+    name = source.path.relative_to(source.root)
     for place, record, fault in read_records(source.path, progress):
-        where = f"{source.path.relative_to(source.root)}, {place}"
+        where = f"{name}, {place}"
         if record is None:
             writer.records[source.year] += 1
             writer.skipped.add("damaged JSON", f"{where}: {fault}")

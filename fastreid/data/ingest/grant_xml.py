@@ -17,6 +17,7 @@ _FIGURES = re.compile(
 )
 _ONLY_FIGURE = re.compile(r"\W*(?:the\s+)?(?:(?:sole|only|single)\s+)?FIG(?:URE)?\b\.?\s+(?!\d)", re.IGNORECASE)
 _RANGE = re.compile(r"(\d+)[A-Z]?(?:\s*(?:[-\u2013]|to|through)\s*(\d+)[A-Z]?)?", re.IGNORECASE)
+_HAGUE = re.compile(r"\d+\.\d+\s*:")  # "1.2 : Front", in grants on international registrations
 _SHEET = re.compile(r"-[DP](\d{5})$")
 MOST_FIGURES = 1000  # of one description; a range beyond is a misprint
 
@@ -149,9 +150,12 @@ def captions(grant: Grant, sheets: Sequence[Sheet]) -> dict[int, str] | None:
     """Return the description of each sheet, by its number; ``None`` where it cannot be told which belongs to which.
 
     It can where the numbers of sheets and of described figures are 1 to n, each once, and the grant states no other
-    number of figures. A sheet may show several figures, or a figure lie on several sheets, in all other cases.
+    number of figures; in all other cases a sheet may show several figures, or a figure lie on several sheets. Figures
+    of international registrations ("1.2 : Front") count in their order.
     """
     described = [(number, text) for text in grant.descriptions for number in figure_numbers(text)]
+    if not described:
+        described = list(enumerate(filter(_HAGUE.match, grant.descriptions), start=1))
     expected = list(range(1, len(sheets) + 1))
     agree = sorted(number for number, _ in described) == expected == sorted(sheet.number for sheet in sheets)
     return dict(described) if agree and grant.figures in (0, len(sheets)) else None
@@ -159,4 +163,4 @@ def captions(grant: Grant, sheets: Sequence[Sheet]) -> dict[int, str] | None:
 
 def remarks(grant: Grant) -> str:
     """The paragraphs that describe no figure: what the broken lines mean, and the like."""
-    return " ".join(text for text in grant.descriptions if not figure_numbers(text))
+    return " ".join(text for text in grant.descriptions if not figure_numbers(text) and not _HAGUE.match(text))

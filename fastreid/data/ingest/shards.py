@@ -29,14 +29,16 @@ class ShardWriter:
     """
 
     def __init__(self, file: IO[str]):
-        self._file = file
+        self._file, self._digest = file, hashlib.sha256()
         self.records: Counter[str] = Counter()
         self.skipped, self.notes = Tally(), Tally()
         self.patents = self.images = 0
 
     def write(self, patent: Mapping[str, Any]) -> None:
         """Take a patent in the metadata form, with a ``patent_id``, a ``date`` and at least one figure."""
-        self._file.write(json.dumps(patent) + "\n")
+        line = json.dumps(patent) + "\n"
+        self._file.write(line)
+        self._digest.update(line.encode())
         self.patents += 1
         self.images += len(patent["figures"])
 
@@ -47,6 +49,7 @@ class ShardWriter:
             "images": self.images,
             "skipped": self.skipped.as_dict(),
             "notes": self.notes.as_dict(),
+            "sha256": self._digest.hexdigest(),
         }
 
 

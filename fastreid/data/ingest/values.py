@@ -44,9 +44,9 @@ def date_of(*values: Any) -> str:
     Read are "2019-01-01", "20190101" and the integer 20190101.
     """
     for value in values:
-        digits = str(date_number(text_of(value)) or "")
+        number = date_number(text_of(value)) or 0
         try:
-            return datetime.datetime.strptime(digits, "%Y%m%d").date().isoformat()
+            return datetime.date(number // 10000, number // 100 % 100, number % 100).isoformat()
         except ValueError:
             continue
     return ""

@@ -19,9 +19,10 @@ SECTION = {"section", "sectional", "sectioned"}
 # "FIG. 2 is a front elevational view thereof;": from the article to the first of "view", "of", "thereof", ";" or "."
 _ASPECT = re.compile(
     r"\b(?:is|are|shows?|illustrates?|depicts?)\s+(?:(?:an?|the|another)\s+)?"
-    r"(?P<aspect>[^;.]*?(?:\bviews?\b|(?=\s*(?:\bof\b|\bthereof\b|[;.]|$))))",
+    r"(?P<aspect>[^;.]*?(?:\bviews?\b(?:\s+perspective\s+view)?|(?=\s*(?:\bof\b|\bthereof\b|[;.]|$))))",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"\d+\.\d+\s*:\s*(?P<aspect>[^;.]*)")  # "1.2 : Front"
 
 
 def view_of(aspect: str) -> str:
@@ -50,6 +51,6 @@ def aspect_of(caption: str) -> str:
     >>> aspect_of("FIG. 1 is a front, top and left side perspective view of a chair, showing my new design;")
     'front, top and left side perspective view'
     """
-    match = _ASPECT.search(caption)
+    match = _LABEL.match(caption) or _ASPECT.search(caption)
     aspect = match["aspect"].strip() if match else ""
     return aspect if view_of(aspect) or re.search(r"\bviews?$", aspect, re.IGNORECASE) else ""

@@ -27,7 +27,7 @@ def record(patent="USD0836880", date="2019-01-01", figure=1, **changes) -> dict:
         "patentID": stem,
         "patentdate": date,
         "figid": figure,
-        "caption": f"FIG. {figure} is a front, top, and left side perspective view of a pet treat, showing my design;",
+        "caption": f"FIG. {figure} is a front, top, and left side perspective view of a pet treat;",
         "object": "Pet treat",
         "aspect": "front, top, and left side perspective view",
         "figure_file": f"{stem}-D{figure:05d}.png",
@@ -94,7 +94,11 @@ def grant_xml(
 ) -> str:  # fmt: skip
     """The parts of a grant that are read, with citations and a field of search around them that are not."""
     name = f"USD{number}-{date}"
-    views = ("perspective view of a shoe, showing my new design", "front elevational view thereof", "top plan view thereof")
+    views = (
+        "perspective view of a shoe, showing my new design",
+        "front elevational view thereof",
+        "top plan view thereof",
+    )
     if descriptions is None:
         descriptions = [
             f'<figref idref="DRAWINGS">FIG. {k + 1}</figref> is a {views[k % 3]}{";" if k < sheets - 1 else "."}'
@@ -102,13 +106,21 @@ def grant_xml(
         ]
         descriptions.append('The broken lines of <figref idref="DRAWINGS">FIG. 1</figref> form no part of the design.')
     cited = "<main-classification>D99999</main-classification>"
-    image = '<figure id="Fig-EMI-D{0:05d}" num="{0:05d}"><img id="EMI" file="{1}-D{0:05d}.TIF"{2} img-format="tif"/></figure>'
+    image = '<figure id="Fig-EMI-D{0:05d}" num="{0:05d}"><img file="{1}-D{0:05d}.TIF"{2} img-format="tif"/></figure>'
     drawn = "".join(image.format(k, name, ' orientation="landscape"' if k == 2 else "") for k in range(sheets + 1))
     classes = "".join(
         f"<{what}>{inside}</{what}>\n"
         for what, code, inside in (
-            ("classification-locarno", locarno, f"<edition>13</edition><main-classification>{locarno}</main-classification>"),
-            ("classification-national", uspc, f"<country>US</country><main-classification>{uspc}</main-classification>"),
+            (
+                "classification-locarno",
+                locarno,
+                f"<edition>13</edition><main-classification>{locarno}</main-classification>",
+            ),
+            (
+                "classification-national",
+                uspc,
+                f"<country>US</country><main-classification>{uspc}</main-classification>",
+            ),
         )
         if code
     )
@@ -116,8 +128,8 @@ def grant_xml(
 <us-bibliographic-data-grant>
 <publication-reference><document-id><country>US</country><doc-number>{prefix}{number}</doc-number><kind>S1</kind>
 <date>{date}</date></document-id></publication-reference>
-<application-reference appl-type="{kind}"><document-id><doc-number>29694880</doc-number><date>20190613</date></document-id>
-</application-reference>
+<application-reference appl-type="{kind}"><document-id><doc-number>29694880</doc-number><date>20190613</date>
+</document-id></application-reference>
 {classes}<invention-title id="d2e53">{title}</invention-title>
 <us-references-cited><us-citation><patcit num="00001"><document-id><doc-number>D340298</doc-number><date>19931000</date>
 </document-id></patcit><classification-national>{cited}</classification-national></us-citation></us-references-cited>

@@ -41,7 +41,9 @@ def one_year(root: Path, records: list, form="lines", images=None) -> Path:
     """A folder of the year 2019 with these records and images of those that are objects."""
     write_records(root / "2019" / "design2019.json", records, form)
     named = [entry for entry in (records if images is None else images) if isinstance(entry, dict)]
-    write_images(root / "2019" / "Segmentednew", [entry for entry in named if isinstance(entry.get("subfigure_file"), str)])
+    write_images(
+        root / "2019" / "Segmentednew", [entry for entry in named if isinstance(entry.get("subfigure_file"), str)]
+    )
     return root
 
 
@@ -75,7 +77,7 @@ def test_a_record_with_all_fields(tmp_path):
                     "file": "2019/Segmentednew/USD0836880-20190101-D00001_1.png",
                     "number": 1,
                     "view": "perspective",
-                    "caption": "FIG. 1 is a front, top, and left side perspective view of a pet treat, showing my design;",
+                    "caption": "FIG. 1 is a front, top, and left side perspective view of a pet treat;",
                     "object": "Pet treat",
                     "aspect": "front, top, and left side perspective view",
                     "page": "USD0836880-20190101-D00001.png",
@@ -109,7 +111,9 @@ def test_every_field_but_patent_and_file_may_be_missing_or_odd(tmp_path):
 
 def test_a_missing_aspect_is_read_from_the_caption(tmp_path):
     caption = "FIG. 2 is a front elevational view thereof;"
-    one_year(tmp_path / "in", [record(aspect=None, caption=caption), record(figure=2, aspect="right view", caption=caption)])
+    one_year(
+        tmp_path / "in", [record(aspect=None, caption=caption), record(figure=2, aspect="right view", caption=caption)]
+    )
     assert prepare(tmp_path / "in", tmp_path / "out", *ONE) == 0
     first, second = metadata(tmp_path / "out")[0]["figures"]
     assert (first["view"], first.get("aspect")) == ("front", None)
@@ -250,12 +254,14 @@ def test_lists_hold_the_years_and_patents_they_should(prepared):
 
 
 def test_the_configs_give_the_data_set(prepared):
-    for config, train, queries in (("dataset.yml", 24, "val_query"), ("test.yml", 24, "query")):
+    for config, queries in (("dataset.yml", "val_query"), ("test.yml", "query")):
         cfg = get_cfg()
         cfg.merge_from_file(prepared / config)
         data = build_dataset(cfg, "FileList")
         rows = listed(prepared, "train")
-        assert [record.path for record in data.train] == [os.path.join(cfg.DATASETS.FILELIST.ROOT, path) for path, _ in rows]
+        assert [record.path for record in data.train] == [
+            os.path.join(cfg.DATASETS.FILELIST.ROOT, path) for path, _ in rows
+        ]
         assert [str(record.pid) for record in data.query] == [pid for _, pid in listed(prepared, queries)]
         for item in (*data.train, *data.query, *data.gallery):
             assert Path(item.path).is_file()
@@ -264,7 +270,6 @@ def test_the_configs_give_the_data_set(prepared):
             assert item.view in ("front", "perspective")
             assert item.text.startswith("Pet treat. FIG. ")
     assert (cfg.TEST.RULE, cfg.TEST.RELEVANCE) == ("granted_before", "subclass")
-    assert train
 
 
 def test_a_second_run_reads_nothing_and_writes_nothing(source, prepared, capsys, monkeypatch):
@@ -272,7 +277,7 @@ def test_a_second_run_reads_nothing_and_writes_nothing(source, prepared, capsys,
     monkeypatch.setattr("fastreid.data.ingest.deeppatent2.read_year", None)
     monkeypatch.setattr(joining, "_Joined", None)
     assert prepare(source, prepared) == 0
-    assert "(nothing to do)" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*") if path.name != ".lock"} == before
 
 
@@ -320,7 +325,9 @@ def test_other_settings_are_refused_or_read_again_by_name(tmp_path, capsys):
     assert prepare(root, output, *ONE, "--redo", "2019-design2019") == 1
     assert "holds 2020-design2020 read with limit=2" in capsys.readouterr().err
     assert prepare(root, output, *ONE, "--redo", "2021-design2021") == 1
-    assert "--redo must be one of '2019-design2019', '2020-design2020'; got '2021-design2021'" in capsys.readouterr().err
+    assert (
+        "--redo must be one of '2019-design2019', '2020-design2020'; got '2021-design2021'" in capsys.readouterr().err
+    )
     assert prepare(root, output, *ONE, "--redo") == 0
     assert report(output)["patents"] == 6
     capsys.readouterr()
@@ -330,12 +337,25 @@ def test_other_settings_are_refused_or_read_again_by_name(tmp_path, capsys):
     assert "2019-design2019: " not in said
 
 
+def test_what_changed_in_secret_is_seen_by_redo(tmp_path):
+    root, output = one_year(tmp_path / "in", [record()]), tmp_path / "out"
+    path = root / "2019/design2019.json"
+    assert prepare(root, output, *ONE) == 0
+    before = path.stat()
+    path.write_text(path.read_text().replace('"object_title": "Pet treat"', '"object_title": "Pet troat"'))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert prepare(root, output, *ONE) == 0
+    assert metadata(output)[0]["title"] == "Pet treat"
+    assert prepare(root, output, *ONE, "--redo", "2019-design2019") == 0
+    assert metadata(output)[0]["title"] == "Pet troat"
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
         (lambda root: shutil.rmtree(root), (), "--input: there is no folder "),
         (lambda root: shutil.rmtree(root / "2019"), (), "--input: no file design*.json in "),
-        (lambda root: shutil.rmtree(root / "2019/Segmentednew"), (), "no folder Segmented... of its images beside it or in "),
+        (lambda root: shutil.rmtree(root / "2019/Segmentednew"), (), "no folder Segmented... of its images beside it"),
         (None, ("--train-years", "2010", "--query-year", "2011"), "--input has nothing of 2010, 2011; there is 2019"),
         (None, ("--train-years", "19"), "Years are written 2020, 2016-2019 or 2010,2016-2019; got '19'"),
         (None, ("--query-year", "2019"), "--query-year and --train-years share 2019"),
@@ -394,7 +414,7 @@ def test_shards_hold_what_was_counted(tmp_path):
         file.seek(0)
         [line] = map(json.loads, file)
     assert writer.summary() == {
-        "records": {"2019": 3}, "patents": 1, "images": 2, "notes": {},
+        "records": {"2019": 3}, "patents": 1, "images": 2, "notes": {}, "sha256": writer.summary()["sha256"],
         "skipped": writer.skipped.as_dict(),
     }  # fmt: skip
     assert [figure["number"] for figure in line["figures"]] == [1, 2]
@@ -435,7 +455,16 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path):
     with open(root / "2017/design2017.json", "a") as file:
         file.write("{}\n" * 50_000)
     output, fresh = tmp_path / "out", tmp_path / "fresh" / "out"
-    command = [sys.executable, "tools/prepare_deeppatent2.py", "--input", root, "--output", output, "--val-share", "0.4"]
+    command = [
+        sys.executable,
+        "tools/prepare_deeppatent2.py",
+        "--input",
+        root,
+        "--output",
+        output,
+        "--val-share",
+        "0.4",
+    ]
     run = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 60
     while run.poll() is None and not (output / "shards/2016-design2016.json").exists() and time.monotonic() < deadline:

@@ -34,7 +34,14 @@ def test_values_that_say_nothing(value):
 
 
 def test_texts_and_numbers():
-    assert [text_of(value) for value in (" a\n b ", 3, 3.0, 0.5, 0, 10**400)] == ["a b", "3", "3", "0.5", "0", str(10**400)]
+    assert [text_of(value) for value in (" a\n b ", 3, 3.0, 0.5, 0, 10**400)] == [
+        "a b",
+        "3",
+        "3",
+        "0.5",
+        "0",
+        str(10**400),
+    ]
     assert [number_of(value) for value in ("1", 2, "3A", 4.0, "²", "12 ")] == [1, 2, "3A", 4, "²", 12]
     assert numbers_of("614", 91, 0.5, 1e3) == [614, 91, 0.5, 1000]
     assert numbers_of("inf", 1) == numbers_of("nan") == numbers_of("wide") == []
@@ -42,7 +49,13 @@ def test_texts_and_numbers():
 
 
 def test_dates():
-    assert date_of("2019-01-01") == date_of(20190101) == date_of("20190101") == date_of(None, "soon", 20190101.0) == "2019-01-01"
+    assert (
+        date_of("2019-01-01")
+        == date_of(20190101)
+        == date_of("20190101")
+        == date_of(None, "soon", 20190101.0)
+        == "2019-01-01"
+    )
     for bad in ("2019-13-01", "2019-02-29", "00000000", "2019", "2019-01", "January 1, 2019"):
         assert date_of(bad) == ""
     assert date_of("2019-02-29", "20190301") == "2019-03-01"
@@ -115,18 +128,26 @@ def test_every_pair_of_sides_is_a_perspective_or_one_side():
         ("FIG. 5 shows the rear view", "rear view"),
         ("FIG. 6 is an enlarged view of portion 6 in FIG. 1.", "enlarged view"),
         ("FIGS. 7-8 are perspective views of a lid;", "perspective views"),
+        ("FIG. 3 is a top view perspective view thereof;", "top view perspective view"),
+        ("FIG. 4 is front view of the tool handle of FIG. 1;", "front view"),
+        ("FIG. 6 is a top of the tool handle of FIG. 1; and,", "top"),
+        ("FIG. 3 is an enlarged fragmentary elevation view of the bottom portion of the bat;",
+         "enlarged fragmentary elevation view"),
+        ("1.1 : Perspective", "Perspective"),
+        ("1.12: Back view", "Back view"),
         ("FIG. 9 is a chair.", ""),
         ("FIG. 10", ""),
         ("", ""),
     ],
-)
+)  # fmt: skip
 def test_aspects(caption, aspect):
     assert aspect_of(caption) == aspect
 
 
 def test_the_captions_of_minipatent_are_read():
-    cameras = [Camera(view, azimuth, 20 if view == "perspective" else 0) for view, azimuth in zip(VIEWS, range(7))]
-    for camera, caption in zip(cameras, captions(cameras, "LED lamp", ", showing my new design", mirrored=True)):
+    cameras = [Camera(view, 30, 20) for view in VIEWS]
+    described = captions(cameras, "LED lamp", ", showing my new design", mirrored=True)
+    for camera, caption in zip(cameras, described, strict=True):
         assert view_of(aspect_of(caption)) == camera.view
 
 
@@ -148,7 +169,9 @@ def test_the_split_is_by_year_and_patent():
     assert 0.17 < len(val) / len(names) < 0.23
     assert all(set(parts[name]) == {"val", "val_query", "val_gallery", "gallery"} for name in val)
     assert all(set(parts[name]) == {"train", "gallery"} for name in names if name not in val)
-    assert {name for name in names if "val" in dict(split.parts(name, 2017, ["c"]))} == val  # of the patent, not its files
+    assert {
+        name for name in names if "val" in dict(split.parts(name, 2017, ["c"]))
+    } == val  # of the patent, not its files
     other = Split((2016, 2017), (2019,), val_share=0.2, seed=1)
     assert {name for name in names if "val" in dict(other.parts(name, 2016, ["a"]))} != val
     assert split.parts("USD1", 2018, ["a"]) == []
