@@ -3,10 +3,17 @@
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+
+STORAGES = {
+    "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16, "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64, "CharStorage": torch.int8, "ShortStorage": torch.int16, "IntStorage": torch.int32,
+    "LongStorage": torch.int64, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}  # fmt: skip
 
 
 def is_torchscript(path: Path) -> bool:
@@ -44,9 +51,7 @@ class _Module:
 
 
 class _Reader(pickle.Unpickler):
-    """Makes modules of the archive's own classes, tensors of its storages, and refuses all others."""
-
-    ALLOWED = {("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter")}
+    """Makes modules of the archive's own classes and tensors of its storages, and refuses all others."""
 
     def __init__(self, file: IO[bytes], archive: zipfile.ZipFile, folder: str):
         super().__init__(file)
@@ -55,24 +60,34 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "__torch__":
             return _Module
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if module == "torch.jit._pickle":  # lists and dicts with the type of what is in them
+            return _untyped
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
-        if (module, name) in self.ALLOWED:
-            return getattr(torch._utils, name)
-        if module == "torch" and name.endswith("Storage") and hasattr(torch, name):
-            return getattr(torch, name)
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
         raise pickle.UnpicklingError(f"it wants {module}.{name}")
 
-    def persistent_load(self, identity: tuple) -> torch.storage.TypedStorage:
-        _, kind, key, _, _ = identity
+    def persistent_load(self, identity: tuple) -> torch.Tensor:
+        """Return all numbers of a storage; ``identity`` is ("storage", type, key, device, count)."""
+        _, dtype, key, _, _ = identity
         content = bytearray(self._archive.read(f"{self._folder}data/{key}"))
-        untyped = torch.frombuffer(content, dtype=torch.uint8).untyped_storage() if content else torch.UntypedStorage(0)
-        return torch.storage.TypedStorage(wrap_storage=untyped, dtype=kind.dtype, _internal=True)
+        return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
-def _tensors(module: _Module, prefix: str = ""):
+def _rebuild(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> torch.Tensor:
+    return storage.as_strided(size, stride, offset)
+
+
+def _untyped(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _tensors(module: _Module, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     for name, value in vars(module).items():
         if isinstance(value, torch.Tensor):
-            yield prefix + name, value.detach()
+            yield prefix + name, value
         elif isinstance(value, _Module):
             yield from _tensors(value, f"{prefix}{name}.")
