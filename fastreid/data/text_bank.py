@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from fastreid.data.datasets.build import expand
 from fastreid.data.packed_strings import PackedStrings
 from fastreid.data.path_index import PathIndex
 from fastreid.data.texts import FileTexts, read_texts
@@ -47,6 +46,8 @@ def open_named(folder: str, key: str) -> "TextBank | None":
         FileNotFoundError: there is none in this folder.
         ValueError: the path has a variable that is not set, or see :meth:`TextBank.open`.
     """
+    from fastreid.data.datasets.build import expand  # loads PyTorch, which a bank needs for nothing else
+
     if not folder:
         return None
     try:
