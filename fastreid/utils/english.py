@@ -3,23 +3,25 @@
 import re
 
 UNCOUNTED = (
-    "apparel", "bedding", "clothing", "cookware", "cutlery", "equipment", "eyewear", "flatware", "footwear",
-    "furniture", "glassware", "hardware", "headgear", "headwear", "jewelry", "jewellery", "lighting", "luggage",
-    "packaging", "stemware", "tableware", "underwear",
+    "apparel", "bedding", "clothing", "cutlery", "equipment", "furniture", "jewelry", "jewellery", "lighting", "luggage",
+    "packaging",
 )  # fmt: skip
+UNCOUNTED_ENDS = ("ware", "wear")  # cookware, footwear
 SINGULAR_ENDS = ("ss", "us", "is", "lens", "canvas", "atlas")
 _TURNS = re.compile(r",? (?:with|of|for|in|on|having) ")  # the noun of a name stands before these words
 
 
 def in_sentence(title: str) -> str:
-    """Return the title as it stands within a sentence: "chair" for "Chair", but "LED lamp" and "T-shirt"."""
-    return title if _is_abbreviation(title) else title[:1].lower() + title[1:]
+    """Return the title as it stands within a sentence: "chair" for "Chair" and "CHAIR", but "LED lamp", "T-shirt"."""
+    if _is_abbreviation(title):
+        return title
+    return title.lower() if title.isupper() else title[:1].lower() + title[1:]
 
 
 def with_article(title: str) -> str:
     """Return "a chair", "an LED lamp", "a set of knives"; plurals and uncounted nouns stay alone: "eyeglasses"."""
     noun = in_sentence(title)
-    if is_plural(title) or head_word(title) in UNCOUNTED:
+    if is_plural(title) or _is_uncounted(title):
         return noun
     first = noun.split()[0]
     if _is_abbreviation(title):
@@ -43,7 +45,7 @@ def is_plural(title: str) -> bool:
 def plural(noun: str) -> str:
     """Return "lamps", "boxes", "light fixtures", "pieces of furniture"; what has no singular stays as it is."""
     head = _TURNS.split(noun)[0]
-    if is_plural(noun) or head_word(noun) in UNCOUNTED:
+    if is_plural(noun) or _is_uncounted(noun):
         return noun
     if head.endswith("y") and head[-2:-1] not in "aeiou":
         ending = head[:-1] + "ies"
@@ -63,6 +65,13 @@ def singular(noun: str) -> str:
     return noun
 
 
+def _is_uncounted(title: str) -> bool:
+    word = head_word(title)
+    return word in UNCOUNTED or word.endswith(UNCOUNTED_ENDS)
+
+
 def _is_abbreviation(title: str) -> bool:
-    """Whether the first word is one: "LED lamp"; a title in capitals throughout says nothing about it."""
-    return title[:2].isupper() and len(title) > 1 and not title.isupper()
+    """Whether the first word is one: "LED lamp", "T-shirt", "LED"; longer titles in capitals throughout are none."""
+    if title.isupper() and (len(title) > 4 or " " in title):
+        return False
+    return len(title) > 1 and title[:2].isupper() and title[1] != " "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastreid.utils.english import head_word, plural, singular, with_article
+from fastreid.utils.english import head_word, in_sentence, plural, singular, with_article
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ from fastreid.utils.english import head_word, plural, singular, with_article
         ("LED lamp", "an LED lamp"),
         ("USB plug", "a USB plug"),
         ("T-shirt", "a T-shirt"),
+        ("LED", "an LED"),
+        ("OFFICE CHAIR", "an office chair"),
         ("Bus", "a bus"),
         ("Set of knives", "a set of knives"),
         ("Icon for a portion of a display screen", "an icon for a portion of a display screen"),
@@ -39,6 +41,11 @@ def test_articles(title, expected):
 )  # fmt: skip
 def test_the_word_that_a_name_turns_on(title, expected):
     assert head_word(title) == expected
+
+
+def test_titles_within_a_sentence():
+    titles = ["A frame", "CHAIR", "USB hub", "TV", "A"]
+    assert [in_sentence(title) for title in titles] == ["a frame", "chair", "USB hub", "TV", "a"]
 
 
 @pytest.mark.parametrize(
