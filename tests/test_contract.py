@@ -18,6 +18,7 @@ REGISTRIES = {
     "fastreid.modeling.BACKBONE_REGISTRY": {"in_channels", "img_size"},
     "fastreid.modeling.META_ARCH_REGISTRY": set(),
     "fastreid.modeling.LOSS_REGISTRY": set(),
+    "fastreid.modeling.text_encoders.TEXT_ENCODER_REGISTRY": set(),
     "fastreid.layers.POOLING_REGISTRY": set(),
     "fastreid.layers.SOFTMAX_REGISTRY": set(),
     "fastreid.solver.OPTIMIZER_REGISTRY": set(),
@@ -25,8 +26,11 @@ REGISTRIES = {
     "fastreid.data.samplers.SAMPLER_REGISTRY": {"seed", "size", "shuffle", "callback_get_label"},
     "fastreid.data.transforms.TRANSFORM_REGISTRY": {"target", "cover"},
     "fastreid.data.datasets.DATASET_REGISTRY": {"root"},  # the key joined to the data root
+    "fastreid.enrich.CAPTIONER_REGISTRY": set(),
+    "fastreid.enrich.REWRITER_REGISTRY": {"waiting"},
     "fastreid.retrieval.POSTPROCESSOR_REGISTRY": set(),
     "fastreid.retrieval.RULE_REGISTRY": set(),
+    "fastreid.evaluation.PROTOCOL_REGISTRY": set(),
 }
 
 

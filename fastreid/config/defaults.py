@@ -79,7 +79,8 @@ _C.MODEL.HEADS = CN()
 _C.MODEL.HEADS.NAME = "EmbeddingHead"  # name in REID_HEADS_REGISTRY
 _C.MODEL.HEADS.NORM = "BN"  # norm of the BN-neck
 _C.MODEL.HEADS.NUM_CLASSES = 0  # 0: the number of training identities
-_C.MODEL.HEADS.EMBEDDING_DIM = 0  # width of a linear reduction before the neck; 0: none
+# Width of a linear reduction before the neck; 0: none. (new) ProjectionHead: width of its features; 0: of the text bank
+_C.MODEL.HEADS.EMBEDDING_DIM = 0
 _C.MODEL.HEADS.DROPOUT = 0.5  # (new) BNDropoutHead: share of the values dropped before its linear layer, 0..1
 _C.MODEL.HEADS.WITH_BNNECK = False
 _C.MODEL.HEADS.NECK_FEAT = "before"  # what the metric losses see: the feature "before" or "after" the BN-neck
@@ -145,7 +146,7 @@ _C.MODEL.LOSSES.CLASSTEXT.LEVEL = "subclass"  # "subclass" (14-04) or "class" (1
 _C.MODEL.LOSSES.CLASSTEXT.SCALE = 1.0
 _C.MODEL.LOSSES.CATEGORYTEXT = CN()  # (new) CategoryTextLoss: those of one category, head or tail of the subclasses
 _C.MODEL.LOSSES.CATEGORYTEXT.SCALE = 1.0
-# (new) How losses are joined: "fixed", their sum by SCALE; "uncertainty": by weights that are learnt (Kendall and Gal)
+# (new) How losses are joined: "fixed", their sum; "uncertainty": each L as L e^-s + s with a learnt s (Kendall and Gal)
 _C.MODEL.LOSSES.WEIGHTING = "fixed"
 
 _C.MODEL.TEXT_ENCODER = CN()  # (new) the frozen encoder that turns texts into vectors, once, before the training
@@ -258,7 +259,7 @@ _C.INPUT.GRIDMASK = CN()  # (new) erase a grid of squares (Chen et al., arXiv 20
 _C.INPUT.GRIDMASK.ENABLED = False
 _C.INPUT.GRIDMASK.PROB = 0.5
 _C.INPUT.GRIDMASK.UNIT = [0.4, 0.9]  # distance of two squares as a share of the image's shorter side, uniform
-_C.INPUT.GRIDMASK.KEEP = 0.5  # share of that distance between the squares, 0..1
+_C.INPUT.GRIDMASK.KEEP = 0.5  # share of that distance between the squares, 0..1; less erases more
 _C.INPUT.GRIDMASK.DEGREES = 0.0  # the grid is turned by a uniform angle in +-DEGREES
 _C.INPUT.GRIDMASK.VALUE = [0.485 * 255, 0.456 * 255, 0.406 * 255]  # [255, 255, 255] on white pages
 
@@ -424,7 +425,34 @@ _C.TEST.REPORT.METRICS = ()  # metrics.json files of earlier training stages, dr
 # (new) For tools/enrich_text.py: texts of drawings from their metadata.
 _C.ENRICH = CN()
 _C.ENRICH.VARIANTS = 20  # texts per image
-_C.ENRICH.CAPTIONER = CN()
+_C.ENRICH.CAPTIONER = CN()  # (new) says what a drawing shows
 _C.ENRICH.CAPTIONER.NAME = "MetadataCaptioner"  # name in CAPTIONER_REGISTRY
-_C.ENRICH.REWRITER = CN()
+_C.ENRICH.CAPTIONER.MODEL = ""  # TransformersCaptioner: folder with model and processor
+_C.ENRICH.CAPTIONER.DTYPE = "float32"  # of its weights: "float32", "float16" or "bfloat16"
+# What it is asked about each image (Lo et al., section 3.3); empty for models that take no text, such as BLIP
+_C.ENRICH.CAPTIONER.PROMPT = (
+    "Describe the distinct visual elements present in the design, such as shapes, contours, texture, and the "
+    "arrangement of various components."
+)
+_C.ENRICH.CAPTIONER.MAX_TOKENS = 80  # of its answer
+_C.ENRICH.CAPTIONER.BATCH_SIZE = 8  # images at a time
+_C.ENRICH.REWRITER = CN()  # (new) turns what is known of a drawing into texts
 _C.ENRICH.REWRITER.NAME = "TemplateRewriter"  # name in REWRITER_REGISTRY
+# OpenAIRewriter: address up to the version, such as http://127.0.0.1:8000/v1
+_C.ENRICH.REWRITER.URL = ""
+_C.ENRICH.REWRITER.MODEL = ""  # its name there
+_C.ENRICH.REWRITER.KEY_VARIABLE = ""  # environment variable with the key; empty: none is sent
+_C.ENRICH.REWRITER.INSTRUCTION = ""  # further wishes, appended to the prompt
+_C.ENRICH.REWRITER.TEMPERATURE = 0.8  # negative: that of the endpoint
+_C.ENRICH.REWRITER.MAX_TOKENS = 4000  # of an answer, which holds all texts of an image
+_C.ENRICH.REWRITER.TOKENS_FIELD = "max_tokens"  # name of that limit; OpenAI's newer models: "max_completion_tokens"
+_C.ENRICH.REWRITER.CONNECT_TIMEOUT = 10.0  # seconds until the connection stands
+_C.ENRICH.REWRITER.READ_TIMEOUT = 180.0  # seconds from then on, for the whole answer
+_C.ENRICH.REWRITER.RETRIES = 5  # further tries after a timeout, a broken answer, the states 429 and 5xx
+_C.ENRICH.REWRITER.REPAIRS = 2  # further questions after unacceptable texts, with what was wrong
+_C.ENRICH.REWRITER.REQUESTS_PER_MINUTE = 0.0  # 0: no limit
+_C.ENRICH.REWRITER.CONCURRENCY = 4  # requests at the same time
+_C.ENRICH.REWRITER.PRICE_IN = 0.0  # of a million tokens of prompts, in any currency
+_C.ENRICH.REWRITER.PRICE_OUT = 0.0  # of a million tokens of answers
+_C.ENRICH.REWRITER.COST_CAP = 0.0  # what all requests of an output may cost together; 0: no cap
+_C.ENRICH.REWRITER.CACHE = ""  # file of the answers and their costs; empty: beside the output

@@ -7,7 +7,7 @@ from typing import Any
 from fastreid.config import CfgNode, get_cfg
 from fastreid.config.config import flatten
 from fastreid.evaluation.build import task_of
-from fastreid.modeling import META_ARCH_REGISTRY, REID_HEADS_REGISTRY
+from fastreid.modeling import LOSS_REGISTRY, META_ARCH_REGISTRY, REID_HEADS_REGISTRY
 from fastreid.utils.registry import Registry, key_of, option_names
 
 # where a registry is, and the keys that select from it
@@ -19,6 +19,9 @@ SELECTORS = (
     ("fastreid.solver", "SCHEDULER_REGISTRY", ("SOLVER.SCHED",)),
     ("fastreid.data.samplers", "SAMPLER_REGISTRY", ("DATALOADER.SAMPLER_TRAIN",)),
     ("fastreid.data.datasets", "DATASET_REGISTRY", ("DATASETS.NAMES", "DATASETS.TESTS")),
+    ("fastreid.modeling.text_encoders", "TEXT_ENCODER_REGISTRY", ("MODEL.TEXT_ENCODER.NAME",)),
+    ("fastreid.enrich", "CAPTIONER_REGISTRY", ("ENRICH.CAPTIONER.NAME",)),
+    ("fastreid.enrich", "REWRITER_REGISTRY", ("ENRICH.REWRITER.NAME",)),
 )
 
 
@@ -34,12 +37,18 @@ def _read_by(*names: str, registry: Registry = META_ARCH_REGISTRY) -> tuple[str,
 
 RETRIEVAL = (
     "TEST.METRIC", "TEST.RULE", "TEST.METRICS", "TEST.GROUP_BY", "TEST.GAINS", "TEST.ROC.ENABLED", "TEST.AQE.ENABLED",
-    "TEST.QE.ENABLED", "TEST.DBA.ENABLED", "TEST.RERANK.ENABLED",
+    "TEST.QE.ENABLED", "TEST.DBA.ENABLED", "TEST.RERANK.ENABLED", "TEST.PROTOCOL", "TEST.RELEVANCE", "TEST.LEVELS",
+    "TEST.FREQUENCY", "TEST.TEXT_BANK",
 )  # fmt: skip
 
 
 def _has_no_neck(cfg: CfgNode) -> bool:
     return cfg.MODEL.HEADS.NAME == "BNDropoutHead"
+
+
+def _reads_texts(cfg: CfgNode) -> bool:
+    losses = [LOSS_REGISTRY.get(name) for name in cfg.MODEL.LOSSES.NAME]
+    return any("text_features" in getattr(loss, "needs", ("text_features",)) for loss in losses)
 
 
 DISTILLERS = ("Distiller", "DistillerOverhaul")
@@ -83,6 +92,7 @@ CONDITIONS = {
         )
         for key in ("SPECK", "FRAMES", "LABELS")
     },
+    "TEST.TEXTS_PER_IMAGE": ("TEST.TEXT_BANK is empty", lambda cfg: bool(cfg.TEST.TEXT_BANK)),
     "TEST.THRES": ("the head gives no attributes", lambda cfg: task_of(cfg) == "attributes"),
     **{key: ("nothing is retrieved with this head", lambda cfg: task_of(cfg) == "retrieval") for key in RETRIEVAL},
     "MODEL.HEADS.NORM": (
@@ -96,14 +106,42 @@ CONDITIONS = {
         "only for EmbeddingHead with MODEL.HEADS.WITH_BNNECK",
         lambda cfg: cfg.MODEL.HEADS.WITH_BNNECK and task_of(cfg) == "retrieval" and not _has_no_neck(cfg),
     ),
+    **{
+        f"MODEL.HEADS.{key}": _read_by("ProjectionHead", registry=REID_HEADS_REGISTRY)
+        for key in ("PROJECTOR", "TEMPERATURE", "LEARN_TEMPERATURE")
+    },
+    "MODEL.HEADS.PROJECTOR_DIM": (
+        "only for ProjectionHead with MODEL.HEADS.PROJECTOR 'mlp'",
+        lambda cfg: cfg.MODEL.HEADS.NAME == "ProjectionHead" and cfg.MODEL.HEADS.PROJECTOR == "mlp",
+    ),
+    "MODEL.HEADS.MIN_TEMPERATURE": (
+        "only for ProjectionHead with MODEL.HEADS.LEARN_TEMPERATURE",
+        lambda cfg: cfg.MODEL.HEADS.NAME == "ProjectionHead" and cfg.MODEL.HEADS.LEARN_TEMPERATURE,
+    ),
+    "DATASETS.TEXT_BANK": ("no loss of MODEL.LOSSES.NAME reads text_features", _reads_texts),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
+}
+# keys that a head does not read, other than most heads, and why
+UNREAD_BY_HEAD = {
+    "ProjectionHead": (
+        "ProjectionHead has neither neck nor classifier",
+        {
+            *(f"MODEL.HEADS.{key}" for key in ("NORM", "NUM_CLASSES", "WITH_BNNECK", "NECK_FEAT", "TEST_FEAT")),
+            *(f"MODEL.HEADS.{key}" for key in ("CLS_LAYER", "MARGIN", "SCALE")),
+            "SOLVER.CLASSIFIER_LR_FACTOR",
+        },
+    ),
 }
 # keys of fast-reid that nothing reads yet: vision transformers
 UNREAD = (
 )
 
 
-def settings_without_effect(cfg: CfgNode) -> list[str]:
+# nodes that one command alone reads; DATASETS.TEXT_BANK names what encode-text made
+READ_BY_COMMAND = {"MODEL.TEXT_ENCODER": "encode-text", "ENRICH": "enrich-text"}
+
+
+def settings_without_effect(cfg: CfgNode, command: str = "train") -> list[str]:
     """Return a line ``KEY = value (why)`` for each key that differs from its default and changes nothing."""
     defaults = flatten(get_cfg())
     changed = {k: v for k, v in flatten(cfg).items() if k in defaults and _plain(v) != _plain(defaults[k])}
@@ -117,6 +155,12 @@ def settings_without_effect(cfg: CfgNode) -> list[str]:
             reasons[key] = f"{node}.ENABLED is False"
         if key in CONDITIONS and not CONDITIONS[key][1](cfg):
             reasons[key] = CONDITIONS[key][0]
+        for node, reader in READ_BY_COMMAND.items():
+            if key.startswith(f"{node}.") and command != reader:
+                reasons[key] = f"only the command {reader} reads it"
+        why, unread = UNREAD_BY_HEAD.get(cfg.MODEL.HEADS.NAME, ("", ()))
+        if key in unread:
+            reasons[key] = why
     return [f"{key} = {value!r} ({reasons[key]})" for key, value in changed.items() if key in reasons]
 
 

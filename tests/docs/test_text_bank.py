@@ -1,7 +1,6 @@
 """The page on text banks is run: its files, an encoder from outside, and what it says of a bank."""
 
 import json
-import sys
 
 from tests.docs.test_docs import said, write_files
 

@@ -30,6 +30,12 @@ def test_defaults_have_no_idle_setting():
             ["MODEL.LOSSES.TRI.MARGIN = 0.1 (only for TripletLoss; MODEL.LOSSES.NAME is ('CrossEntropyLoss',))"],
         ),
         (["TEST.AQE.QE_K", "9"], ["TEST.AQE.QE_K = 9 (TEST.AQE.ENABLED is False)"]),
+        (
+            ["MODEL.TEXT_ENCODER.NAME", "OpenClip"],
+            ["MODEL.TEXT_ENCODER.NAME = 'OpenClip' (only the command encode-text reads it)"],
+        ),
+        (["TEST.TEXTS_PER_IMAGE", "3"], ["TEST.TEXTS_PER_IMAGE = 3 (TEST.TEXT_BANK is empty)"]),
+        (["TEST.TEXTS_PER_IMAGE", "3", "TEST.TEXT_BANK", "bank", "TEST.LEVELS", "('class',)"], []),
         (["INPUT.FLIP.PROB", "0.1"], ["INPUT.FLIP.PROB = 0.1 (INPUT.FLIP.ENABLED is False)"]),
         (
             ["KD.MODEL_WEIGHTS", "['t.pth']"],
