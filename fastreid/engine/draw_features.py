@@ -43,7 +43,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--map", default="tsne", metavar="HOW", help="tsne, umap or none (default: %(default)s)")
     add(
-        "--color-by", default="class", metavar="COLUMN",
+        "--color-by", default="class", metavar="COLUMN", type=_column,
         help="class, subclass, patent, frequency, view, year or a column of the file (default: %(default)s)",
     )  # fmt: skip
     add("--sample", type=int, default=2000, metavar="N", help="images shown at most (default: %(default)s)")
@@ -58,11 +58,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--query", nargs="+", default=[], metavar="PATH", help="these queries, by the end of their path")
     add("--rows", nargs="+", default=[], type=int, metavar="ROW", help="these queries, by their row from 0")
     add("--rule", metavar="NAME", help="TEST.RULE (default: that of the config; without one granted_before)")
-    add("--relevance", metavar="COLUMN", help="TEST.RELEVANCE (default: that of the config; without one subclass)")
+    add(
+        "--relevance", metavar="COLUMN", type=_column,
+        help="TEST.RELEVANCE (default: that of the config; without one subclass)",
+    )  # fmt: skip
+
+
+def _column(name: str) -> str:
+    return ALIASES.get(name, name)
 
 
 def run(args: argparse.Namespace) -> None:
     """Draw as the parsed command line says."""
+    from fastreid.engine.extraction import load_features
     from fastreid.engine.tool_config import read_config
     from fastreid.evaluation import Protocol
     from fastreid.evaluation.frequency import with_frequency
@@ -71,15 +79,18 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     cfg = read_config(args, *_protocol_options(args))
     protocol = Protocol.from_config(cfg)
-    files = _read([args.features, *([args.second] if args.second else [])])
-    names = args.names or default_names([args.features, *([args.second] if args.second else [])])
+    paths = [args.features, *([args.second] if args.second else [])]
+    files, names = [load_features(path) for path in paths], args.names or default_names(paths)
     _require_classes(args, protocol, files[0])
     files = _as_one(with_frequency(cfg, files[0]), files[1:], names)
+    rows = _chosen_rows(args, files[0])
+    if args.grid:
+        protocol.check_columns(files[0].columns, files[0].relevance_known)
     require_writable(args.output, "--output")
     if args.map != "none":
         _draw_map(args, protocol.metric, files, names)
     if args.grid:
-        _draw_grid(args, protocol, files, names)
+        _draw_grid(args, protocol, files, names, rows)
 
 
 # ------------------------------------------------------------------------------------------------ what is asked for
@@ -91,7 +102,6 @@ def _check(args: argparse.Namespace) -> None:
     from fastreid.evaluation.result_grid import CHOICES
     from fastreid.utils.errors import require_choice, require_whole
 
-    args.color_by = ALIASES.get(args.color_by, args.color_by)
     require_choice("--map", args.map, (*METHODS, "none"))
     require_choice("--queries", args.queries, CHOICES)
     for flag, lowest in (("sample", 1), ("grid", 0), ("topk", 1), ("classes", 2), ("seed", 0)):
@@ -124,12 +134,6 @@ def default_names(files: Sequence[str]) -> list[str]:
     return names if len(set(names)) == len(names) else list(map(str, files))
 
 
-def _read(paths: Sequence[str]) -> list:
-    from fastreid.engine.extraction import load_features
-
-    return [load_features(path) for path in paths]
-
-
 def _require_classes(args: argparse.Namespace, protocol, features) -> None:
     """Raise ``ValueError`` where classes are asked for and the file has none, saying how to do without."""
     from fastreid.evaluation.columns import DERIVED
@@ -138,9 +142,11 @@ def _require_classes(args: argparse.Namespace, protocol, features) -> None:
     wanted |= {"--relevance": protocol.relevance} if args.grid else {}
     missing = [flag for flag, name in wanted.items() if DERIVED.get(name, ("",))[0] == "taxonomy"]
     if missing and not {"taxonomy", *(wanted[flag] for flag in missing)} & set(features.columns):
+        flags = [f"{flag} pids" for flag in missing]
+        flags += ["--rule camera"] if "--relevance" in missing else []  # images of one patent have one date
         raise ValueError(
             f"{args.features} has no classes (column taxonomy), only {', '.join(features.columns)}. Without them: "
-            f"{' '.join(f'{flag} pids' for flag in missing)}"
+            f"{' '.join(flags)}"
         )
 
 
@@ -182,17 +188,17 @@ def _draw_map(args: argparse.Namespace, metric: str, files: Sequence, names: Seq
     _report_missing(missing, len(paths), path.name)
 
 
-def _draw_grid(args: argparse.Namespace, protocol, files: Sequence, names: Sequence[str]) -> None:
+def _draw_grid(args: argparse.Namespace, protocol, files: Sequence, names: Sequence[str], rows: Sequence[int]) -> None:
+    """Draw the queries ``rows``, or chosen ones where there are none."""
     from fastreid.evaluation import result_grid
     from fastreid.evaluation.grid_picture import draw_grid
     from fastreid.evaluation.report import describe_rule
 
-    first = files[0]
-    rows = _chosen_rows(args, first)
+    first, how = files[0], "chosen by hand"
     lists = [result_grid.rank(features, protocol, args.topk, name) for features, name in zip(files, names, strict=True)]
     if not rows:
         rows = result_grid.choose_rows(lists, args.queries, args.grid, first, args.seed)
-    how = "chosen by hand" if args.rows or args.query else result_grid.CHOICES[args.queries]
+        how = result_grid.CHOICES[args.queries]
     title = f"Queries {how}; candidates: {describe_rule(protocol.rule)}"
     lines = result_grid.grid_lines(lists, rows, first, protocol.relevance)
     words = result_grid.meanings(first, protocol.relevance)

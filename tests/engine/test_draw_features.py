@@ -123,7 +123,7 @@ def test_classes_may_be_missing(features, tmp_path, capsys):
     assert main(plain) == 1
     assert capsys.readouterr().err.startswith(
         "error: plain/features/Toy.npz has no classes (column taxonomy), only pids, camids. Without them: "
-        "--color-by pids --relevance pids\n"
+        "--color-by pids --relevance pids --rule camera\n"
     )
     assert main([*plain, "--grid", "0"]) == 1
     assert "Without them: --color-by pids\n" in capsys.readouterr().err

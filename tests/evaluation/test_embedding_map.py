@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastreid.evaluation.embedding_map import (
     alternating,
@@ -89,15 +89,18 @@ def test_cosine_maps_see_directions_and_euclidean_ones_lengths():
     assert not np.allclose(project(features, metric="euclidean"), project(longer, metric="euclidean"))
 
 
-def test_one_thread_works(monkeypatch):
+def test_one_thread_works_from_principal_components_and_the_seed(monkeypatch):
     threads = []
 
     def fit(self, features):
+        assert (self.init, self.random_state, self.perplexity) == ("pca", 5, 7)
         threads.extend(pool["num_threads"] for pool in threadpool_info())
         return features[:, :2]
 
     monkeypatch.setattr("sklearn.manifold.TSNE.fit_transform", fit)
-    project(clusters()[0])
+    with threadpool_limits(limits=2):  # the tests' own limit is one
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
+        project(clusters()[0], perplexity=7, seed=5)
     assert set(threads) == {1}
 
 
