@@ -60,7 +60,7 @@ def _config(args: argparse.Namespace):
     from fastreid.engine.settings import settings_without_effect
 
     cfg = read_config(args)
-    for line in settings_without_effect(cfg):
+    for line in settings_without_effect(cfg, "enrich-text"):
         if line.startswith("ENRICH."):
             logger.warning("a setting without effect: %s", line)
     if not cfg.ENRICH.REWRITER.CACHE:

@@ -74,7 +74,7 @@ crib, cot, baby bed: piece of nursery furniture
 cup, drinking cup: drinking vessel, vessel
 curtain, drape: window covering
 cushion: padded support
-cutlery, flatware: eating utensil, tableware
+cutlery, flatware: tableware, eating utensils
 desk, writing table: work table, piece of office furniture
 dishwasher, dishwashing machine: household appliance
 dispenser: dispensing device
