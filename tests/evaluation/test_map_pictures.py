@@ -10,6 +10,7 @@ from PIL import Image
 
 from fastreid.evaluation import map_picture
 from fastreid.evaluation.color_groups import OTHER, UNKNOWN, Groups, join_small, labels_of
+from fastreid.evaluation.embedding_map import neighbor_purity
 from fastreid.evaluation.image_words import about, kind_of_class, title_of, words_of
 from fastreid.evaluation.map_figure import map_figure
 from fastreid.evaluation.map_page import map_page
@@ -282,6 +283,30 @@ def test_a_figure_has_the_purity_of_every_model_and_says_how_it_was_made():
     assert len(sampled.panels[0].notes) == 1
     assert len(sampled.rows) == 6
     assert len(map_figure([classified(relevance_known=False)], ["test set"]).panels[0].notes) == 1
+
+
+def test_each_model_is_mapped_and_measured_by_its_own_features(monkeypatch):
+    calls = []
+
+    def project(features, *options):
+        calls.append((features, options))
+        return features[:, 1:3].astype(float)
+
+    monkeypatch.setattr("fastreid.evaluation.map_figure.project", project)
+    made = figure(size=7, method="umap", metric="euclidean", perplexity=2.0, seed=5)
+    labels, _ = labels_of(classified(), "class", "")
+    patents = classified().columns["pids"][made.rows]
+    for panel, (features, options), file in zip(
+        made.panels, calls, (classified(), classified(features=np.eye(8))), strict=True
+    ):
+        np.testing.assert_array_equal(features, file.features[made.rows])
+        assert options == ("umap", "euclidean", 2.0, 5)
+        known, own = labels[made.rows], np.arange(7)
+        among, apart = (neighbor_purity(features, known, by, "euclidean") for by in (own, patents))
+        drawn = neighbor_purity(panel.points, known, own, "euclidean")
+        assert panel.notes[0].endswith(f" nearest: {among}; on this map {100 * drawn.found:.1f} %")
+        assert panel.notes[1].endswith(f" patent: {apart}")
+    assert made.caption.startswith("UMAP (6 neighbours, euclidean, seed 5) of 7 of 8 images, drawn at random.")
 
 
 def test_an_image_in_both_lists_is_one_point():
