@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fastreid.data.ingest import command
@@ -49,7 +49,7 @@ class YearFile:
         if not is_file_name(file):
             return ""
         names = (template.format(year=self.year, patent=patent, file=file) for template in self.templates)
-        return next((name for name in names if (self.root / name).is_file()), "")
+        return next((PurePosixPath(name).as_posix() for name in names if (self.root / name).is_file()), "")
 
     def state(self) -> str:
         """Changes with the file, and with the entries of the folders of images."""

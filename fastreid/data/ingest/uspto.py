@@ -130,11 +130,12 @@ def _read_sheets(
 
 def _write_sheet(read: Callable[[], bytes], target: Path, pages: Pages) -> str:
     """Write a sheet; return why it cannot be read, or "". Sheets of two tones are written as 1-bit PNG."""
+    stream = io.BytesIO()
     try:
-        data = read()
-        image = read_image(io.BytesIO(data), channels=None)
+        stream.write(data := read())
+        image = read_image(stream, channels=None)
     except BadImage as error:
-        return str(error.__cause__)
+        return str(error.__cause__).replace(repr(stream), "the file")
     except _UNREADABLE as error:
         return str(error)
     if pages.size and max(image.size) > pages.size:

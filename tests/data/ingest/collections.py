@@ -3,7 +3,11 @@
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -187,7 +191,28 @@ def write_tar(path: Path, members: dict[str, bytes]) -> None:
             archive.addfile(info, io.BytesIO(data))
 
 
-# ---- what came out
+# ---- runs, and what came out
+
+
+def kill_in_the_midst(script: str, arguments: list, pipe: Path, text: str = "") -> None:
+    """Run a script of ``tools/`` until it opens ``pipe``, one of its input files; give it ``text``, and kill it."""
+    os.mkfifo(pipe)
+    command = [sys.executable, f"tools/{script}", *map(str, arguments)]
+    run = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline, handle = time.monotonic() + 120, None
+    while handle is None and run.poll() is None and time.monotonic() < deadline:
+        try:
+            handle = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            time.sleep(0.01)
+    if handle is not None:
+        os.write(handle, text.encode())
+    run.kill()
+    said = run.communicate(timeout=60)[0]
+    assert handle is not None, said.decode()
+    os.close(handle)
+    pipe.unlink()
+    assert run.returncode == -9
 
 
 def snapshot(folder: Path) -> dict[str, str | bytes]:

@@ -87,12 +87,12 @@ def test_memory_is_that_of_a_chunk_and_progress_ends_at_the_size(tmp_path, monke
     monkeypatch.setattr(json_records, "CHUNK", 1 << 14)
     monkeypatch.setattr(json_records, "LONGEST", 1 << 14)
     rng = random.Random(0)
-    rows = [json.dumps({"id": k, "text": "x" * rng.randrange(200)}) for k in range(20_000)]
+    rows = [json.dumps({"id": k, "text": "x" * rng.randrange(200)}) for k in range(10_000)]
     path = tmp_path / "a.json"
     path.write_text("[" + ",\n".join(rows) + "]" if form == "list" else "\n".join(rows))
     seen = []
     tracemalloc.start()
-    assert sum(record["id"] for _, record, _ in read_records(path, seen.append)) == sum(range(20_000))
+    assert sum(record["id"] for _, record, _ in read_records(path, seen.append)) == sum(range(10_000))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 8
