@@ -75,6 +75,7 @@ def test_the_hash_of_texts_sees_every_change():
     variants = [
         {}, {"a": ["x"]}, {"a": ["y"]}, {"b": ["x"]}, {"a": ["x", "x"]}, {"a": ["x", "y"]}, {"a": ["y", "x"]},
         {"a": ["xy"]}, {"a": ["x"], "b": ["y"]}, {"a": ["x", "y"], "b": ["y"]}, {"ax": ["y"]},
+        {"a": ["x", "y"], "b": ["x", "y"]}, {"a": ["x", "y"], "b": ["y", "x"]},
     ]  # fmt: skip
     assert len({FileTexts.of(variant).sha256 for variant in variants}) == len(variants)
 

@@ -70,7 +70,8 @@ def test_a_bank_that_is_up_to_date_is_left_alone_and_any_other_made_anew(texts, 
     before = (tmp_path / "bank/bank.json").read_bytes()
     encode(*command)
     assert (counted, (tmp_path / "bank/bank.json").read_bytes()) == (made, before)
-    for change in (["--dtype", "float32"], ["MODEL.TEXT_ENCODER.WIDTH", "16"]):
+    narrow = ["MODEL.TEXT_ENCODER.WIDTH", "16"]
+    for change in (narrow, ["--dtype", "float32", *narrow], ["--dtype", "float32"]):
         encode(*command, *change)
         assert len(counted) == len(made) + 1
         encode(*command, *change)
