@@ -57,6 +57,12 @@ def test_what_differs_from_the_protocol_is_named(tmp_path, caplog):
     assert json.loads((tmp_path / "protocol_lo2024.json").read_text())["A"]["settings"]["rule"] == "all"
 
 
+def test_the_same_values_in_other_brackets_are_no_difference():
+    gains = [("pids", 3), ("subclass", 2), ("class", 1.0)]
+    assert differences(config("kavimandan2025", "TEST.GAINS", gains, "TEST.LEVELS", ["subclass", "class"])) == {}
+    assert differences(config("kavimandan2025", "TEST.GAINS", gains[:2])) == {"TEST.GAINS": gains[:2]}
+
+
 def test_levels_and_graded_gain_of_the_hierarchy():
     extra = evaluate(config("kavimandan2025"), dated_file(), "A", None).stages[0].extra
     assert list(extra) == ["mAP@subclass", "mAP@class", "nDCG@10", "nDCG@100"]

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastreid.config import get_cfg
 from fastreid.engine.commands import train
 from fastreid.engine.visualize import main, plot_roc
+from fastreid.evaluation import Protocol
+from tests.evaluation.stand_ins import classified_file
 
 
 @pytest.fixture
@@ -50,6 +53,20 @@ def test_pictures_and_mean_precision_are_those_of_the_evaluation(options, tmp_pa
     assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["pos_neg_dist.png", "roc.png"]
     assert plot_roc(["shown", "--names", "first", "second"]) == 1
     assert "got 2 names for 1 files" in capsys.readouterr().err
+
+
+def test_another_column_makes_the_matches(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = classified_file(relevance_known=False)
+    file.save(tmp_path / "f.npz")
+    settings = ["TEST.RULE", "all", "TEST.RELEVANCE", "class"]
+    cfg = get_cfg()
+    cfg.merge_from_list(settings)
+    metrics = Protocol.from_config(cfg).evaluate(file).metrics
+    assert main(["--features", "f.npz", "--num-vis", "1", "--output", "shown", "--opts", *settings]) == 0
+    shown = capsys.readouterr().out
+    assert "rule all, matches by class" in shown
+    assert f"mAP {100 * metrics.mAP:.2f} % over {len(metrics.rows)} queries" in shown
 
 
 @pytest.mark.parametrize("wrong", [["--rank-sort", "up"], ["--label-sort", "up"], ["--max-rank", "0"]])
