@@ -65,10 +65,14 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"ENRICH.REWRITER.URL must be an address http(s)://host...; got '{url}'")
         self.url = url.rstrip("/") + ("" if parts.path.rstrip("/").endswith(_PATH) else _PATH)
-        self.clear = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+        here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        self.clear = parts.scheme == "http" and not here
         self._key, self._read_timeout = key, read_timeout
         times = {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
-        self._opener = urllib.request.build_opener(_Http(times), _Https(times), _NoRedirect())
+        handlers = [_Http(times), _Https(times), _NoRedirect()]
+        if here:  # what is for this machine stays on it, whatever proxy the environment names
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
 
     def ask(self, body: Mapping[str, Any]) -> Answer:
         """Send a request and wait for its answer.
@@ -179,19 +183,22 @@ def _timed(kind: type[http.client.HTTPConnection]) -> Callable[..., http.client.
     return Connection
 
 
-class _Http(urllib.request.HTTPHandler):
+class _Timed:
+    """What both handlers share: the timeouts of their connections."""
+
     def __init__(self, times: Mapping[str, float]):
         super().__init__()
-        self._connection = partial(_timed(http.client.HTTPConnection), **times)
+        self._times = times
 
+    def _open(self, kind: type[http.client.HTTPConnection], request: urllib.request.Request):
+        return self.do_open(partial(_timed(kind), **self._times), request)
+
+
+class _Http(_Timed, urllib.request.HTTPHandler):
     def http_open(self, request):
-        return self.do_open(self._connection, request)
+        return self._open(http.client.HTTPConnection, request)
 
 
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, times: Mapping[str, float]):
-        super().__init__()
-        self._connection = partial(_timed(http.client.HTTPSConnection), **times)
-
+class _Https(_Timed, urllib.request.HTTPSHandler):
     def https_open(self, request):
-        return self.do_open(self._connection, request)
+        return self._open(http.client.HTTPSConnection, request)

@@ -92,7 +92,7 @@ class Pipeline:
                 yield Job(number, source, head)
 
 
-def _names(patents: Iterable[Mapping[str, Any]]) -> frozenset[bytes]:
+def _names(patents: Iterable[Mapping[str, Any]]) -> set[bytes]:
     """Return the hashes of all file names; raises ``ValueError`` when one occurs twice."""
     names: set[bytes] = set()
     for patent in patents:
@@ -101,4 +101,4 @@ def _names(patents: Iterable[Mapping[str, Any]]) -> frozenset[bytes]:
             names.add(short(figure["file"]))
             if len(names) == before:
                 raise ValueError(f"'{figure['file']}' is named more than once in the metadata")
-    return frozenset(names)
+    return names

@@ -92,7 +92,7 @@ class Store:
         start = self._growing.seek(0, os.SEEK_END)
         self._growing.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
         self._growing.flush()
-        self._places[key_of(head)] = self._details[details_key(head)] = 2 * start
+        self._places[key_of(head)] = 2 * start
         return 2 * start
 
     def loses(self, places: Iterable[int]) -> bool:

@@ -338,6 +338,11 @@ _ARTICLES = {
 }
 
 
+def names() -> list[object]:
+    """Return everything that this module knows, for the provenance of texts."""
+    return [_TABLE, sorted(_KINDS), _ARTICLES]
+
+
 @cache
 def _names() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return for each name of the table the other ones that mean the same, and the broader ones."""

@@ -8,8 +8,8 @@ from functools import cache
 from string import Formatter
 
 from fastreid.enrich.components import REWRITER_REGISTRY, Rejected, Rewriter
-from fastreid.enrich.source import Source
-from fastreid.enrich.synonyms import class_article, synonyms
+from fastreid.enrich.source import Source, digest
+from fastreid.enrich.synonyms import class_article, names, synonyms
 from fastreid.utils.english import with_article
 
 # Lo et al., arXiv 2404.19360, section 3.3; their comma splice is kept, the articles are ours
@@ -79,7 +79,7 @@ class TemplateRewriter(Rewriter):
     model = "templates of fastreid"
 
     def recipe(self, variants: int) -> dict:
-        return {"version": 1, "templates": TEMPLATES, "media": MEDIA, "variants": variants}
+        return {"version": 1, "templates": TEMPLATES, "media": MEDIA, "names": digest(names()), "variants": variants}
 
     def rewrite(self, source: Source, details: str, variants: int) -> list[str]:
         texts = list(itertools.islice(_texts(source, details), variants))

@@ -64,6 +64,7 @@ class Work:
             self._collect(0)
         except BaseException:
             rewriter.stop()
+            logger.info("Ending: what is on its way for %d figures is waited for", len(self._pending))
             raise
         finally:
             pool.shutdown(cancel_futures=True)

@@ -3,8 +3,8 @@
 import re
 
 UNCOUNTED = (
-    "apparel", "bedding", "clothing", "cutlery", "equipment", "furniture", "jewelry", "jewellery", "lighting", "luggage",
-    "packaging",
+    "apparel", "bedding", "clothing", "cutlery", "equipment", "furniture", "jewelry", "jewellery", "lighting",
+    "luggage", "packaging",
 )  # fmt: skip
 UNCOUNTED_ENDS = ("ware", "wear")  # cookware, footwear
 SINGULAR_ENDS = ("ss", "us", "is", "lens", "canvas", "atlas")

@@ -116,6 +116,9 @@ def test_the_fallback_of_the_command(enrich, server, tmp_path, capsys):
     assert enrich("--fallback", "template", "--limit", 2, *language_model(server)) == 0
     assert "0 made, 2 by the fallback, 0 failed" in capsys.readouterr().out
     assert {row["rewriter"]["name"] for row in read_texts(tmp_path / "texts.jsonl")} == {"TemplateRewriter"}
+    assert enrich(*language_model(server)) == 0  # without it, those two are asked for again
+    assert len(server.bodies) == 2 + 4
+    assert {row["rewriter"]["name"] for row in read_texts(tmp_path / "texts.jsonl")} == {"OpenAIRewriter"}
 
 
 def test_the_cost_cap_is_said_and_leaves_what_is_there(enrich, server, tmp_path, capsys):

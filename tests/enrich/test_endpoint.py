@@ -143,6 +143,16 @@ def test_no_redirection_is_followed(server, code):
     assert len(server.bodies) == 1
 
 
+def test_a_proxy_is_for_other_machines_only(server, monkeypatch):
+    with Server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert ask(server).tokens == (100, 200)
+        assert (len(server.bodies), len(proxy.bodies)) == (1, 0)
+        assert ask(server, url="http://llm.invalid/v1").tokens == (100, 200)
+        assert (len(server.bodies), len(proxy.bodies)) == (1, 1)
+
+
 def test_what_the_endpoint_does_not_say(server):
     for usage in (
         None,

@@ -201,6 +201,9 @@ def test_a_limit_tries_so_many_and_loses_nothing(output, caplog):
     assert counts(run(patents, output, rewriter, limit=1)) == (2, 1, 0, 0)
     assert [line["file"] for line in read(output)[::2]] == ["chair.png", "lamp.png", "cup.png"]
     assert [name for name, _ in rewriter.calls] == ["chair", "lamp", "cup"]
+    assert counts(run(metadata("bed", "door", "vase", "cup"), output, rewriter, limit=1, prune=True)) == (1, 1, 0, 0)
+    assert [line["file"] for line in read(output)[::2]] == ["bed.png", "cup.png"]  # what is behind the limit stays
+    run(patents[:3], output, rewriter, prune=True)
     before = output.read_bytes()
     assert counts(run(patents, output, Recorder("q"), limit=1)) == (0, 1, 0, 0)
     assert output.read_bytes() == before
@@ -249,9 +252,11 @@ def test_a_captioner_sees_images_in_batches_and_never_the_same_twice(output, ima
     assert counts(run(patents, output, Recorder("q"), looker, images=images)) == (2, 1, 0, 0)
     assert looker.batches == [1]
     assert read(output)[2]["details"] == "a grey value of 99"
-    looker = Looker("another question")
+    looker, before = Looker("another question"), read(output)[0]
     run(patents, output, Recorder("q"), looker, images=images)
     assert looker.batches == [2, 1]
+    assert read(output)[0]["prompt_sha256"] != before["prompt_sha256"]
+    assert read(output)[0]["source_sha256"] == before["source_sha256"]
 
 
 def test_missing_and_broken_images_are_failures(output, images):

@@ -62,8 +62,11 @@ def test_what_is_finished_is_found_and_joined_with_what_is_new(tmp_path):
     store.finish([store.find(head("1.png")), new, store.find(head("0.png"))])
     assert [line["file"] for line in read(path)] == ["1.png"] * 3 + ["3.png"] * 2 + ["0.png"] * 3
     store = Store(path, NAMED)
-    store.finish([store.find(head("0.png")), store.find(head("1.png"))])  # another order, one less
-    assert [line["file"] for line in read(path)] == ["0.png"] * 3 + ["1.png"] * 3
+    store.finish([store.find(head(name)) for name in ("0.png", "1.png", "3.png")])  # another order
+    assert [line["file"] for line in read(path)] == ["0.png"] * 3 + ["1.png"] * 3 + ["3.png"] * 2
+    store = Store(path, NAMED)
+    store.finish([store.find(head(name)) for name in ("0.png", "3.png")])  # one less
+    assert [line["file"] for line in read(path)] == ["0.png"] * 3 + ["3.png"] * 2
 
 
 def test_only_texts_of_the_same_making_are_found(tmp_path):

@@ -161,6 +161,10 @@ def test_names_of_kinds_and_plurals():
         assert synonyms(unknown) == ()
 
 
-def test_the_recipe_changes_with_the_number_of_texts():
-    assert TemplateRewriter().recipe(5) != TemplateRewriter().recipe(6)
+def test_the_recipe_changes_with_whatever_decides_the_texts(monkeypatch):
+    before = TemplateRewriter().recipe(5)
+    assert before == TemplateRewriter().recipe(5) != TemplateRewriter().recipe(6)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastreid.enrich.synonyms._TABLE", "chair: seat\n")
+        assert TemplateRewriter().recipe(5) != before
     assert set(MEDIA) <= set(TemplateRewriter().recipe(5)["media"])
