@@ -23,6 +23,7 @@ READINGS = ("hit", "recall", "capped_recall", "precision")  # of the paper's R@K
 GROUPS = ("head", "tail", "all")
 FIGURES = ("mAP", "R@5", "R@10", "M@10")
 AVERAGES = {"micro": "mean over queries", "macro": "mean over classes of the mean of each"}
+COUNTED = {"train": "of the training set", "gallery": "of the gallery"}
 NOTE = (
     "The paper's R@K is not reproducible as printed: no hit rate lies below its MRR@10 (R@10 58.6, M@10 81.3), the "
     "share of all matches would be near 0, and a precision of 43 % at ranks 1 to 5 would have to be 74 % at ranks 6 to "
@@ -64,8 +65,8 @@ class LoTable:
         """Draw it as the paper does, a line per reading of R@K."""
         made = self.made
         lines = [
-            "Lo et al., arXiv 2404.19360, table 1; percent, "
-            f"stage {made['stage']}, a match has the query's {made['relevance']}, head and tail by {made['frequency']}"
+            f"Lo et al., arXiv 2404.19360, table 1; percent, stage {made['stage']}",
+            f"A match has the query's {made['relevance']}; head and tail are those {COUNTED[made['frequency']]}.",
         ]
         for block in self.blocks:
             lines += ["", *_drawn(block)]
