@@ -65,6 +65,17 @@ def test_one_command_draws_the_map_and_the_grid(features, tmp_path, capsys):
                            features.paths[2]]  # fmt: skip
 
 
+def test_options_of_the_map_reach_it(features, tmp_path):
+    options = "--sample 20 --stratified --classes 3 --perplexity 4 --seed 2 --color-by subclass --names ours --grid 0"
+    assert main([RUN, "--output", "out", *options.split(), "--opts", "TEST.METRIC", "euclidean"]) == 0
+    page = (tmp_path / "out/embedding_map.html").read_text()
+    images = "20 of 24 images of Toy, drawn in turn from each Locarno subclass"
+    assert f"t-SNE (perplexity 4, euclidean, seed 2) of {images}." in page
+    assert "<title>Toy: ours - embedding map</title>" in page
+    assert re.findall("<span>(.*?)</span><small>", page)[2:] == ["other (2 classes)", "unknown"]
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["embedding_map.png"]
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The calls of the grid's picture."""

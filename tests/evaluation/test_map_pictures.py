@@ -286,27 +286,27 @@ def test_a_figure_has_the_purity_of_every_model_and_says_how_it_was_made():
 
 
 def test_each_model_is_mapped_and_measured_by_its_own_features(monkeypatch):
-    calls = []
+    plain, calls = feature_file(), []
+    columns = {**plain.columns, "taxonomy": [CODES[pid] for pid in plain.columns["pids"]]}
+    files = [feature_file(columns=columns), feature_file(columns=columns, features=np.eye(52))]
 
     def project(features, *options):
         calls.append((features, options))
         return features[:, 1:3].astype(float)
 
     monkeypatch.setattr("fastreid.evaluation.map_figure.project", project)
-    made = figure(size=7, method="umap", metric="euclidean", perplexity=2.0, seed=5)
-    labels, _ = labels_of(classified(), "class", "")
-    patents = classified().columns["pids"][made.rows]
-    for panel, (features, options), file in zip(
-        made.panels, calls, (classified(), classified(features=np.eye(8))), strict=True
-    ):
+    made = map_figure(files, ["a", "b"], "class", "umap", "euclidean", size=40, perplexity=2.0, seed=5)
+    known, own = labels_of(files[0], "class", "")[0][made.rows], np.arange(40)
+    for panel, (features, options), file in zip(made.panels, calls, files, strict=True):
         np.testing.assert_array_equal(features, file.features[made.rows])
         assert options == ("umap", "euclidean", 2.0, 5)
-        known, own = labels[made.rows], np.arange(7)
+        patents = file.columns["pids"][made.rows]
         among, apart = (neighbor_purity(features, known, by, "euclidean") for by in (own, patents))
         drawn = neighbor_purity(panel.points, known, own, "euclidean")
+        assert drawn != among != apart
         assert panel.notes[0].endswith(f" nearest: {among}; on this map {100 * drawn.found:.1f} %")
         assert panel.notes[1].endswith(f" patent: {apart}")
-    assert made.caption.startswith("UMAP (6 neighbours, euclidean, seed 5) of 7 of 8 images, drawn at random.")
+    assert made.caption.startswith("UMAP (15 neighbours, euclidean, seed 5) of 40 of 52 images, drawn at random.")
 
 
 def test_an_image_in_both_lists_is_one_point():

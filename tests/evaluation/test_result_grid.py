@@ -155,6 +155,8 @@ def test_lines_hold_what_is_drawn():
     ]  # fmt: skip
     assert last.query.mark == "tail"
     assert last.found == [("no candidate", []), ("no candidate", [])]
+    both = grid_lines([rank(file(), protocol(rule="all"), 6, "ours")], [0], file(), "subclass")[0]
+    assert both.found[0][0] == "AP 83.3 %, 2 of 6"  # a figure of its patent at rank 1, another one of its class at 3
     unmatched = grid_lines([found], [3], file(), "subclass")[0]
     assert unmatched.found[0][0] == "no match among the candidates"
     assert len(first.cells) == 7
@@ -202,10 +204,18 @@ def test_tiles_stand_in_order_with_their_frames(images):
     match, patent = (np.asarray(picture.crop(tile_at(number)))[TILE // 2, :10, 0] for number in (1, 2))
     assert match[:6].tolist() == [0] * 6
     assert patent[:10].tolist() == [0] * 2 + [255] * 4 + [0] * 2 + [255] * 2  # a double frame
-    signs = [np.asarray(picture.crop(tile_at(number)).convert("L"))[:28, -28:] for number in (1, 2, 3, 4)]
-    assert [sign.min() < 100 for sign in signs] == [True, True, True, False]
-    shapes = [sign > 250 for sign in signs[:3]]
-    assert all((shapes[one] != shapes[other]).any() for one, other in ((0, 1), (1, 2), (0, 2)))
+
+
+def test_signs_differ_in_shape_and_not_in_colour_alone(images):
+    kinds = ["match", "patent", "mismatch", "unknown"]
+    line = Line(Cell(images["blue"], ("q",), "query"), [("", [Cell(images["blue"], ("x",), kind) for kind in kinds])])
+    picture, _ = draw_grid([line], ["ours"], "", {}, 4)
+    middle = slice(0, 20), slice(-24, -4)  # of the disc, where the strokes are
+    strokes = [np.asarray(picture.crop(tile_at(number)))[middle].min(axis=2) > 200 for number in (1, 2, 3)]
+    tick, equal, cross = (part.astype(int) for part in strokes)
+    assert min(tick.sum(), equal.sum(), cross.sum()) > 20
+    assert min(abs(tick - equal).sum(), abs(tick - cross).sum(), abs(equal - cross).sum()) > 20
+    assert [LOOKS[kind][1] for kind in kinds] == ["tick", "equal", "cross", ""]
 
 
 def test_words_on_queries_differ_without_colour(images):
