@@ -81,6 +81,14 @@ def test_a_loss_with_nothing_to_compare_leaves_its_number_alone():
     assert weighting.loss_b.grad.item() == pytest.approx(-0.5)
 
 
+def test_a_loss_that_only_another_process_has_counts_here_too(monkeypatch):
+    """The gradients of all processes are averaged: one that leaves the term out would halve it."""
+    monkeypatch.setattr("fastreid.utils.comm.mean_over_processes", lambda values: values.detach() + 1)
+    weighting = LossWeighting(["loss_a"])
+    weighting({"loss_a": torch.zeros(())}).backward()
+    assert weighting.loss_a.grad.item() == 1
+
+
 def test_parts_of_a_loss_share_a_number_and_the_longest_name_wins():
     weighting = LossWeighting(["loss_cls", "loss_cls_text"])
     weighting.loss_cls.data.fill_(1.0)
@@ -171,6 +179,10 @@ def test_models_from_outside():
         def losses(self, outputs, gt_labels):
             return {**super().losses(outputs, gt_labels), "loss_spread": outputs["features"].var()}
 
+        def forward(self, batched_inputs):
+            given = super().forward(batched_inputs)
+            return given if self.training else {"features": given}
+
     class Bare(nn.Module):
         def __init__(self, cfg):
             super().__init__()
@@ -181,7 +193,9 @@ def test_models_from_outside():
         with pytest.raises(ValueError, match="no weight for 'loss_spread', only for loss_cls, loss_triplet"):
             losses_of(config("Spread", *UNCERTAINTY))
         Spread.own_losses = ("loss_spread",)
-        assert "loss_weighting" in losses_of(config("Spread", *UNCERTAINTY))[0]
+        losses, model = losses_of(config("Spread", *UNCERTAINTY))
+        assert "loss_weighting" in losses
+        assert list(model.eval()(batch())) == ["features"]
         build_model(config("Bare"))
         with pytest.raises(ValueError, match="WEIGHTING uncertainty is for subclasses of TrainableModel, .* Bare is"):
             build_model(config("Bare", *UNCERTAINTY))
