@@ -325,6 +325,9 @@ _C.SOLVER.MAX_EPOCH = 120
 _C.SOLVER.BASE_LR = 3e-4
 _C.SOLVER.HEADS_LR_FACTOR = 1.0  # learning rate of the head, as a multiple of BASE_LR
 _C.SOLVER.CLASSIFIER_LR_FACTOR = 1.0  # (new) learning rate of the class weights, as a multiple of that of the head
+# (new) Learning rate of the s of MODEL.LOSSES.WEIGHTING "uncertainty", as a multiple of BASE_LR. An s must go as far as
+# the logarithm of its loss, some units, which a small rate for pretrained weights does not allow.
+_C.SOLVER.WEIGHTING_LR_FACTOR = 1.0
 _C.SOLVER.MOMENTUM = 0.9  # SGD
 _C.SOLVER.NESTEROV = False  # SGD
 _C.SOLVER.WEIGHT_DECAY = 0.0005

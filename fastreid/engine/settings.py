@@ -118,6 +118,9 @@ CONDITIONS = {
         "only for ProjectionHead with MODEL.HEADS.LEARN_TEMPERATURE",
         lambda cfg: cfg.MODEL.HEADS.NAME == "ProjectionHead" and cfg.MODEL.HEADS.LEARN_TEMPERATURE,
     ),
+    "SOLVER.WEIGHTING_LR_FACTOR": (
+        "MODEL.LOSSES.WEIGHTING is 'fixed'", lambda cfg: cfg.MODEL.LOSSES.WEIGHTING != "fixed"
+    ),
     "DATASETS.TEXT_BANK": ("no loss of MODEL.LOSSES.NAME reads text_features", _reads_texts),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }

@@ -65,6 +65,7 @@ def build_optimizer(cfg, model: nn.Module, contiguous: bool = True) -> tuple[Opt
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         heads_lr_factor=solver.HEADS_LR_FACTOR,
         classifier_lr_factor=solver.CLASSIFIER_LR_FACTOR,
+        weighting_lr_factor=solver.WEIGHTING_LR_FACTOR,
         freeze_layers=cfg.MODEL.FREEZE_LAYERS if solver.FREEZE_ITERS > 0 else (),
     )
     if solver.OPT in OPTIMIZER_REGISTRY:
@@ -94,13 +95,15 @@ def get_default_optimizer_params(
     heads_lr_factor: float = 1.0,
     freeze_layers: Sequence[str] = (),
     classifier_lr_factor: float = 1.0,
+    weighting_lr_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Return parameter groups by learning rate, weight decay and whether they are frozen at first.
 
     fast-reid's rules: weights of norms have their own decay; every ``bias`` (of norms too) its own factor and decay;
     what lies in a module with "heads" in its name has the rate times ``heads_lr_factor``, on top of the others. The
-    class weights (``is_class_weight``) have theirs times ``classifier_lr_factor`` as well. A module may name parameters
-    of its own in ``without_decay``: numbers that mean something, such as a temperature, which decay would draw to 0.
+    class weights (``is_class_weight``) have theirs times ``classifier_lr_factor`` as well, learnt weights of losses
+    times ``weighting_lr_factor``. A module may name parameters of its own in ``without_decay``: numbers that mean
+    something, such as a temperature, which decay would draw to 0.
 
     An optimiser without a step that joins all parameters, such as Adam or SGD, treats its groups as optimisers of their
     own: one Adam with two rates is two Adams.
@@ -124,6 +127,8 @@ def get_default_optimizer_params(
                 lr *= heads_lr_factor
             if is_class_weight(f"{module_name}.{name}"):
                 lr *= classifier_lr_factor
+            if module_name == "loss_weighting":
+                lr *= weighting_lr_factor
             key = (lr, decay, id(parameter) in frozen)
             group = groups.setdefault(key, {"params": [], "lr": lr, "weight_decay": decay, "frozen": key[2]})
             group["params"].append(parameter)

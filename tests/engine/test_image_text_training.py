@@ -144,6 +144,8 @@ def test_settings_of_a_head_without_neck_and_classifier(options):
         f"MODEL.HEADS.SCALE = 30 {reason}",
         "MODEL.HEADS.PROJECTOR_DIM = 8 (only for ProjectionHead with MODEL.HEADS.PROJECTOR 'mlp')",
     ]  # fmt: skip
+    fixed = settings_without_effect(config(options, "MODEL.LOSSES.WEIGHTING", "fixed", "SOLVER.WEIGHTING_LR_FACTOR", 5))
+    assert fixed == ["SOLVER.WEIGHTING_LR_FACTOR = 5.0 (MODEL.LOSSES.WEIGHTING is 'fixed')"]
     plain = ["MODEL.HEADS.NAME", "EmbeddingHead", "MODEL.META_ARCHITECTURE", "Baseline", "MODEL.LOSSES.NAME",
              "('TripletLoss',)", "MODEL.HEADS.TEMPERATURE", 0.1, "MODEL.HEADS.MIN_TEMPERATURE", 0.05]  # fmt: skip
     idle = "\n".join(settings_without_effect(config(options, *plain)))

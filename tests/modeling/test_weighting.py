@@ -151,10 +151,16 @@ def test_weights_are_trained_without_decay_saved_and_copied():
     cfg = config("Baseline", *UNCERTAINTY, "SOLVER.OPT", "SGD", "SOLVER.BASE_LR", 0.1, "SOLVER.MOMENTUM", 0.0)
     losses, model = losses_of(cfg, {"loss_cls": 0.3})
     optimizer, _ = build_optimizer(cfg, model)
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            assert decay[id(parameter)] == (0 if name.startswith("loss_weighting.") else 0.0005), name
+            assert found[id(parameter)] == ((0.1, 0) if name.startswith("loss_weighting.") else (0.1, 0.0005)), name
+    cfg.SOLVER.WEIGHTING_LR_FACTOR = 3.0
+    faster, _ = build_optimizer(cfg, model)
+    rates = {id(p): group["lr"] for group in faster.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert rates[id(parameter)] == pytest.approx(0.3 if name.startswith("loss_weighting.") else 0.1), name
     sum(losses.values()).backward()
     optimizer.step()
     moved = 0.3 - 0.1 * (1 - losses["loss_cls"].item() * math.exp(-0.3))
