@@ -122,6 +122,15 @@ def test_values_are_those_of_loops(scores, normalization, memory):
         assert float(loss_of(**options)) == pytest.approx(loops(**options), rel=1e-9)
 
 
+def test_without_numbers_of_images_none_is_the_same():
+    kept = rows(KEPT, KEPT_TARGETS, KEPT_TAXONOMY, torch.zeros(5))
+    expected = by_loops(rows(EMBEDDING, TARGETS, TAXONOMY, torch.zeros(SIZE)), kept, SCORES, 0.2, "joint")
+    for images in (None, torch.zeros_like(IMAGES)):
+        codes = locarno_codes(TAXONOMY)
+        loss = hierarchical_contrastive_loss(EMBEDDING, TARGETS, codes, images, SCORES, 0.2, memory=MEMORY)
+        assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_gradients_are_those_of_loops(normalization, memory):

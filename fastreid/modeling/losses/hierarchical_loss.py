@@ -56,9 +56,10 @@ def hierarchical_contrastive_loss(
     if memory is not None:
         rows, known = memory
         others, tags = torch.cat([others, rows.to(others.dtype)]), torch.cat([tags, known[:, :2]])
+        images = torch.zeros_like(targets) if images is None else images
         left_out = torch.cat([left_out, _absent_or_same(images, known)], dim=1)
     levels = shared_levels(targets, codes, *tags.t()).masked_fill(left_out, NOTHING)
-    weights = _pair_weights(levels, scores, normalization).to(embedding.dtype)
+    weights = _pair_weights([(levels == level).to(embedding.dtype) for level in range(NOTHING)], scores, normalization)
     # a large finite value instead of -inf, which times a weight of 0 is NaN
     log_q = (embedding @ others.t() / temperature).masked_fill(left_out, -1e8).log_softmax(1)
     return -(weights * log_q).sum() / weights.any(1).sum().clamp(min=1)
@@ -77,15 +78,13 @@ def shared_levels(
     return levels
 
 
-def _absent_or_same(images: torch.Tensor | None, known: torch.Tensor) -> torch.Tensor:
-    """(N or 1, M) bool: is there nothing in the slot of the memory, or the image itself?"""
-    absent = (known[:, 0] == EMPTY)[None, :]
-    return absent if images is None else absent | ((images[:, None] == known[:, 2]) & (images[:, None] != 0))
+def _absent_or_same(images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """(N, M) bool: is there nothing in the slot of the memory, or the image itself?"""
+    return (known[:, 0] == EMPTY) | ((images[:, None] == known[:, 2]) & (images[:, None] != 0))
 
 
-def _pair_weights(levels: torch.Tensor, scores: Sequence[float], normalization: str) -> torch.Tensor:
-    """(N, M) levels -> p, (N, M) rows that sum to 1, or are 0 where an image shares nothing."""
-    rings = [(levels == level).double() for level in range(len(scores))]
+def _pair_weights(rings: list[torch.Tensor], scores: Sequence[float], normalization: str) -> torch.Tensor:
+    """For each level (N, M) of 1 for its pairs, else 0 -> p, (N, M) rows that sum to 1, or to 0 without pairs."""
     if normalization == "level":
         rings = [ring / ring.sum(1, keepdim=True).clamp(min=1) for ring in rings]
     weights = sum(score * ring for score, ring in zip(scores, rings, strict=True))
