@@ -372,8 +372,8 @@ _C.TEST.RELEVANCE = "pids"
 _C.TEST.LEVELS = ()
 # (new) What "frequency", head or tail, is counted in: the "gallery", or the training set ("train", which is then read)
 _C.TEST.FREQUENCY = "gallery"
-# (new) Folder of a text bank with texts of the test images, for text-to-image and image-to-text retrieval; below the data
-# root, or absolute. Empty: none.
+# (new) Folder of a text bank with texts of the test images, for text-to-image and image-to-text retrieval; below the
+# data root, or absolute. Empty: none.
 _C.TEST.TEXT_BANK = ""
 _C.TEST.TEXTS_PER_IMAGE = 0  # (new) of them, the first ones of each image; 0: all
 _C.TEST.ALLOW_NONCAUSAL = False  # (new) let post-processing see items that "granted_before" hides

@@ -31,7 +31,8 @@ def test_the_longest_name_that_ends_a_path_counts():
 
 
 def test_columns_of_a_record(tmp_path):
-    metadata = Metadata([write(tmp_path / "m.jsonl", CHAIR, {"taxonomy": "D6", "figures": [{"file": "b/1.png", "object": "Pet treat"}]})])
+    treat = {"taxonomy": "D6", "figures": [{"file": "b/1.png", "object": "Pet treat"}]}
+    metadata = Metadata([write(tmp_path / "m.jsonl", CHAIR, treat)])
     first, second, other, unknown = (
         metadata.complete(Record(f"/data/{path}", 1, 1, date=20000101))
         for path in ("a/1.png", "a/2.png", "b/1.png", "c")
