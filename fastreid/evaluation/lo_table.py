@@ -1,9 +1,10 @@
 """Table 1 of Lo et al., arXiv 2404.19360: head, tail and all classes x mAP, R@5, R@10, M@10.
 
-What the paper leaves open stands side by side: R@K by four definitions, averages over queries (micro) and over classes
-(macro), and everything again without the date filter where that hides anything.
+What the paper leaves open stands side by side: R@K by four definitions, averages over classes (macro) and over queries
+(micro), and where the date filter hides anything everything again without it, as a control.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,19 @@ from fastreid.retrieval.graded import is_known
 if TYPE_CHECKING:
     from fastreid.evaluation.protocol import Protocol
 
+logger = logging.getLogger(__name__)
+
 READINGS = ("hit", "recall", "capped_recall", "precision")  # of the paper's R@K
 GROUPS = ("head", "tail", "all")
 FIGURES = ("mAP", "R@5", "R@10", "M@10")
-AVERAGES = {"micro": "mean over queries", "macro": "mean over classes of the mean of each"}
+ONCE = ("mAP", "M@10")  # the same by every reading
+AVERAGES = {
+    "macro": "mean over classes of the mean of each, as the paper's All suggests",
+    "micro": "mean over queries",
+}
 COUNTED = {"train": "of the training set", "gallery": "of the gallery"}
-NOTE = (
-    "The paper's R@K is not reproducible as printed: no hit rate lies below its MRR@10 (R@10 58.6, M@10 81.3), the "
-    "share of all matches would be near 0, and a precision of 43 % at ranks 1 to 5 would have to be 74 % at ranks 6 to "
-    "10."
-)
+NOTE = "The paper's R@K is not reproducible as printed: docs/evaluation.md, protocols by name."
+CONTROL = "control, rule {}: without the date filter, the query's own patent {}"
 Row = Mapping[str, Any]
 
 
@@ -37,7 +41,8 @@ class Block:
     """The rows of one set of candidates.
 
     Attributes:
-        rows: ``{"average": "micro", "R@K": "hit", "head": {"mAP": percent, ...}, ...}``; ``None`` for an empty group.
+        candidates: the rule, and for the control what it is.
+        rows: ``{"average": "macro", "R@K": "hit", "head": {"mAP": percent, ...}, ...}``; ``None`` for an empty group.
         queries, classes: how many of them each group has.
     """
 
@@ -52,7 +57,8 @@ class LoTable:
     """The table, what it was made of, and what the date filter did.
 
     Attributes:
-        blocks: with the date filter; where that hides anything, without it too.
+        blocks: with the date filter; where that hides anything, a control without it too. As the filter takes away the
+            query's own patent, which has the query's date, the control does so by rule ``other_patent``.
         made: stage, relevance, rule, and where head and tail were counted.
         counts: queries kept and dropped, and why; gallery items, and pairs that the date filter hides.
     """
@@ -69,7 +75,7 @@ class LoTable:
             f"A match has the query's {made['relevance']}; head and tail are those {COUNTED[made['frequency']]}.",
         ]
         for block in self.blocks:
-            lines += ["", *_drawn(block)]
+            lines += ["", *_drawn(block, self.counts["queries"])]
         return "\n".join([*lines, "", *(f"{name}: {value:,}" for name, value in self.counts.items()), NOTE])
 
     def as_json(self) -> dict[str, Any]:
@@ -86,9 +92,7 @@ def lo_table(protocol: "Protocol", features: FeatureFile, evaluation: Evaluation
     counts, hidden = _counts(protocol, features, evaluation)
     blocks = [_block(f"rule {protocol.rule}", evaluation.metrics, frequency, classes)]
     if hidden:
-        undated = _without_dates(protocol)
-        metrics = undated.evaluate(features).metrics
-        blocks.append(_block(f"no dates, rule {undated.rule}", metrics, frequency, classes))
+        blocks += _control(protocol, features, frequency, classes)
     made = {
         "stage": evaluation.stages[-1].name, "rule": protocol.rule, "relevance": protocol.relevance, "classes": level,
         "frequency": protocol.frequency,
@@ -96,11 +100,22 @@ def lo_table(protocol: "Protocol", features: FeatureFile, evaluation: Evaluation
     return LoTable(tuple(blocks), made, counts)
 
 
-def _without_dates(protocol: "Protocol") -> "Protocol":
-    """The protocol without the parts of its rule that hide later items, and without what the table does not show."""
+def _control(
+    protocol: "Protocol", features: FeatureFile, frequency: np.ndarray, classes: np.ndarray
+) -> tuple[Block, ...]:
+    """The block without the date filter; none, with a warning, where only the query's own patent would match."""
+    own_out = features.relevance_known and protocol.relevance != "pids"  # else unknown, or all that matches
     names = [name.strip() for name in protocol.rule.split("+")]
     kept = [name for name in names if not _hides_later(name)]
-    return replace(protocol, rule="+".join(kept) or "all", levels=(), metrics=(), group_by=(), roc=False, single_shot=0)
+    rule = "+".join(dict.fromkeys([*kept, "other_patent"] if own_out else kept)) or "all"
+    shown = {"levels": (), "metrics": (), "group_by": (), "roc": False, "single_shot": 0}
+    try:
+        metrics = replace(protocol, rule=rule, **shown).evaluate(features).metrics
+    except ValueError as error:
+        logger.warning("No control without the date filter: %s", error)
+        return ()
+    said = CONTROL.format(rule, "left out as under it" if "other_patent" in rule else "counted")
+    return (_block(said, metrics, frequency, classes),)
 
 
 def _hides_later(rule: str) -> str | None:
@@ -160,20 +175,27 @@ def _counts(protocol: "Protocol", features: FeatureFile, evaluation: Evaluation)
     return counts, hidden
 
 
-def _drawn(block: Block) -> Iterable[str]:
-    """A block as lines of text."""
+def _drawn(block: Block, queries: int) -> Iterable[str]:
+    """A block as lines of text, of so many queries at all."""
     width, cell = 27, 7
-    yield block.candidates.ljust(width) + " |".join(name.center(4 * cell) for name in GROUPS).rstrip()
+    classes = block.classes
+    yield block.candidates
+    yield (
+        f"{block.queries['all']:,} of {queries:,} queries count, in {classes['all']:,} classes (head "
+        f"{classes['head']:,}, tail {classes['tail']:,})"
+    )
+    yield " " * width + " |".join(name.center(4 * cell) for name in GROUPS).rstrip()
     yield " " * width + " |".join("".join(figure.rjust(cell) for figure in FIGURES) for _ in GROUPS)
     for row in block.rows:
-        name = f"  R@K = {row['R@K']}@K"
-        if row["R@K"] == READINGS[0]:
+        name, first = f"  R@K = {row['R@K']}@K", row["R@K"] == READINGS[0]
+        if first:
             yield f"{row['average']}: {AVERAGES[row['average']]}"
-        cells = ("-".rjust(cell) * 4 if row[group] is None else _numbers(row[group], cell) for group in GROUPS)
-        yield name.ljust(width) + " |".join(cells)
+        left_empty = () if first else ONCE
+        yield (name.ljust(width) + " |".join(_numbers(row[group], cell, left_empty) for group in GROUPS)).rstrip()
     for name, counts in (("queries", block.queries), ("classes", block.classes)):
         yield name.ljust(width) + " |".join(f"{counts[group]:,}".rjust(4 * cell) for group in GROUPS)
 
 
-def _numbers(figures: Mapping[str, float], cell: int) -> str:
-    return "".join(f"{figures[name]:.1f}".rjust(cell) for name in FIGURES)
+def _numbers(figures: Mapping[str, float] | None, cell: int, left_empty: tuple[str, ...]) -> str:
+    shown = {name: "-" if figures is None else f"{figures[name]:.1f}" for name in FIGURES}
+    return "".join(("" if name in left_empty else shown[name]).rjust(cell) for name in FIGURES)

@@ -37,13 +37,13 @@ def evaluate(
         the evaluation; without labels it holds a ranking but no metrics.
     """
     evaluation = judge(cfg, feature_file)
+    if evaluation.metrics is not None and evaluation.metrics.dropped:
+        dropped, total = evaluation.metrics.dropped, evaluation.metrics.num_queries
+        logger.warning("%d of %d queries have no permitted match and do not count", dropped, total)
     logger.info("%s\n%s", describe(feature_file, dataset_name), metric_table(evaluation))
     for more in (evaluation.texts and evaluation.texts.table(), evaluation.table and evaluation.table.text()):
         if more:
             logger.info("%s\n%s", dataset_name or "Evaluation", more)
-    if evaluation.metrics is not None and evaluation.metrics.dropped:
-        dropped, total = evaluation.metrics.dropped, evaluation.metrics.num_queries
-        logger.warning("%d of %d queries have no permitted match and do not count", dropped, total)
     if output_dir:
         write_results(evaluation, feature_file, dataset_name, Path(output_dir) / "results.json")
         if evaluation.table:
