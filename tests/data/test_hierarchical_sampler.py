@@ -162,9 +162,13 @@ def test_too_few_pairs_are_told_with_counts_once_by_the_main_process(monkeypatch
 def test_nobody_with_a_partner_is_a_warning_and_no_code_at_all_an_error(caplog):
     HierarchicalSampler(table([1] * 6), 8, 2)
     assert "0.0 on average will: 0 of 6 training patents have one, in 0 subclasses" in caplog.text
-    for source in (table([], unknown=6), [("a.png", number, 1) for number in range(6)]):
-        with pytest.raises(ValueError, match="needs the Locarno codes .* FileList with DATASETS.FILELIST.METADATA"):
+    nothing = [Record("a.png", number, 1, taxonomy=code) for number, code in enumerate([None, ""] * 3)]
+    for source in (nothing, [("a.png", number, 1) for number in range(6)]):
+        with pytest.raises(ValueError, match="none of the 6 has one: .*METADATA.* name none, or are not given"):
             HierarchicalSampler(source, 8, 2)
+    written = [*nothing[:5], Record("b.png", 5, 1, taxonomy="D14/138")]
+    with pytest.raises(ValueError, match="none of the 6 has a readable one; their metadata hold 'D14/138', for"):
+        HierarchicalSampler(written, 8, 2)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])

@@ -45,10 +45,7 @@ class HierarchicalSampler(BalancedIdentitySampler):
             raise ValueError(f"DATALOADER.SUBCLASS_SHARE must be from 0 to 1; got {subclass_share!r}")
         self.subclasses = [_subclass_of(data_source, members) for members in self.pid_index.values()]
         if not any(self.subclasses):
-            raise ValueError(
-                "HierarchicalSampler needs the Locarno codes of the training images, and knows none: records with "
-                "`taxonomy`, as MiniPatent has and FileList with DATASETS.FILELIST.METADATA"
-            )
+            raise ValueError(_without_codes(data_source))
         known = [place for place, subclass in enumerate(self.subclasses) if subclass]
         self._by_subclass = [members for members in group_by(known, self.subclasses).values() if len(members) > 1]
         self.batches_per_round = len(self.pid_index) // self.num_pids_per_batch
@@ -107,6 +104,17 @@ def _subclass_of(data_source: Sequence[Any], members: Sequence[int]) -> str:
     """Return the first known subclass among the images of a patent, "" where there is none."""
     codes = (read_locarno(getattr(data_source[index], "taxonomy", None) or "").subclass_code for index in members)
     return next(filter(None, codes), "")
+
+
+def _without_codes(data_source: Sequence[Any]) -> str:
+    needed = "HierarchicalSampler needs the Locarno codes of the training images, but none of the"
+    written = next(filter(None, (getattr(item, "taxonomy", None) for item in data_source)), None)
+    if written is not None:
+        return f"{needed} {len(data_source)} has a readable one; their metadata hold {written!r}, for example"
+    return (
+        f"{needed} {len(data_source)} has one: their metadata (DATASETS.FILELIST.METADATA of a FileList) name none, or "
+        "are not given"
+    )
 
 
 def _shuffled(values: Sequence, rng: np.random.Generator) -> list:
