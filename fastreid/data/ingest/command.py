@@ -75,11 +75,13 @@ def build(
     settings: Mapping[str, Any],
     split: Split,
     redo: list[str] | None,
+    codes_in: str,
 ) -> dict[str, Any]:
     """Read the sources that are not finished, then join all of them; print what is done.
 
     Args:
         root: folder that the paths of the images are relative to.
+        codes_in: where the collection has its Locarno codes, in words.
 
     Returns:
         The report.
@@ -100,15 +102,20 @@ def build(
             left_out = f"; left out: {writer.skipped}" if writer.skipped.total() else ""
             print(f"{source.name}: {writer.patents:,} patents, {writer.images:,} images{left_out}", flush=True)
         report = write_dataset(output, root, shards, sources, split)
-    _show(output, report)
+    _show(output, report, codes_in)
     return report
 
 
-def _show(output: Path, report: Mapping[str, Any]) -> None:
+def _show(output: Path, report: Mapping[str, Any], codes_in: str) -> None:
     said = "" if report["new"] else " (unchanged)"
     print(f"{output}: {report['patents']:,} patents, {report['images']:,} images{said}")
     print("lists: " + ", ".join(f"{name} {counted['images']:,}" for name, counted in report["lists"].items()))
     skipped = sum(entry["count"] for entry in report["skipped"].values())
     print(f"left out: {skipped:,} ({output}/report.json says why)   config: {output}/dataset.yml")
+    coded, patents = report["locarno"]["patents"], report["patents"]
+    print(f"Locarno codes: {coded:,} of {patents:,} patents")
+    if 2 * coded < patents:
+        print(f"Warning: {'few' if coded else 'no'} patents have a readable Locarno code, expected in {codes_in}: "
+            "losses, samplers and tests by class need them (report.json: locarno, unreadable)")  # fmt: skip
     if not report["lists"]["val_query"]["images"]:
         print("No patent for validation: raise --val-share, or set TEST.EVAL_PERIOD 0 in training")

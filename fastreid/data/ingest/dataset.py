@@ -17,6 +17,7 @@ from fastreid.utils.locarno import head_codes, read_locarno, unreadable
 
 METADATA, REPORT = "metadata.jsonl", "report.json"
 FILES = (*(f"{name}.txt" for name in LISTS), METADATA, "dataset.yml", "test.yml")
+FORMAT = "dataset 2"  # raise the number when the same shards give other files
 SHOWN_CODES = 50  # unreadable codes named in the report
 DUPLICATE, OTHER_YEAR = "duplicate image", "other year"
 
@@ -51,7 +52,7 @@ def write_dataset(folder: Path, root: Path, shards: Shards, sources: Sequence[So
 
 
 def _fingerprint(root: Path, shards: Shards, sources: Sequence[Source], split: Split) -> str:
-    facts = [str(root.absolute()), split.as_dict(), [shards.summary(source) for source in sources]]
+    facts = [FORMAT, str(root.absolute()), split.as_dict(), [shards.summary(source) for source in sources]]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -71,6 +72,7 @@ class _Joined:
         self.patents: dict[str, set[bytes]] = {}  # by list, and by year
         self.counts: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
+        self.coded: set[bytes] = set()  # patents with a readable code, by year
         self.trained: Counter[str] = Counter()  # images by subclass
         self.skipped = Tally()
 
@@ -87,11 +89,14 @@ class _Joined:
         for name, listed in parts:
             self.files[f"{name}.txt"].writelines(f"{file} {patent_id}\n" for file in listed)
         self.files[METADATA].write(json.dumps({**patent, "figures": figures}) + "\n")
-        self.codes[patent.get("locarno", "")] += 1
-        self.trained[read_locarno(patent.get("locarno", "")).subclass_code] += len(dict(parts).get("train", ()))
+        code = read_locarno(written := patent.get("locarno", ""))
+        self.codes[written] += 1
+        self.trained[code.subclass_code] += len(dict(parts).get("train", ()))
+        if code:
+            self.coded.add(_digest(f"{year} {patent_id}"))
 
     def _is_new(self, file: str) -> bool:
-        digest = hashlib.blake2b(file.encode(), digest_size=8).digest()
+        digest = _digest(file)
         if digest in self.images:
             self.skipped.add(DUPLICATE, file)
             return False
@@ -101,8 +106,7 @@ class _Joined:
     def _count(self, name: str, patent_id: str, images: int) -> None:
         self.counts[name] += images
         if images:
-            digest = hashlib.blake2b(patent_id.encode(), digest_size=8).digest()
-            self.patents.setdefault(name, set()).add(digest)
+            self.patents.setdefault(name, set()).add(_digest(patent_id))
 
     def report(self, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         records, notes = Counter(), Tally()
@@ -125,15 +129,20 @@ class _Joined:
         return {"patents": len(self.patents.get(name, ())), "images": self.counts[name]}
 
     def _classes(self) -> dict[str, Any]:
-        """Codes that are none, counted by patent; the subclasses of the training list, counted by image."""
+        """Patents with a readable code; codes that are none, by patent; subclasses of the training list, by image."""
         bad = Counter({code: self.codes[code] for code in unreadable(self.codes)})
         known = Counter({code: count for code, count in self.trained.items() if code and count})
         head = head_codes(known)
         return {
+            "patents": len(self.coded),
             "unreadable": {"patents": sum(bad.values()), "codes": dict(bad.most_common(SHOWN_CODES))},
             "head": {code: count for code, count in known.most_common() if code in head},
             "tail": {code: count for code, count in known.most_common() if code not in head},
         }
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
 def _write_configs(files: dict[str, IO[str]], folder: Path, root: Path) -> None:

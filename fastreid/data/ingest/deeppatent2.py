@@ -21,6 +21,7 @@ from fastreid.utils.locarno import read_uspc
 FORMAT = "deeppatent2 1"  # raise the number when the same input gives other lines
 PLACES = ("year", "patent", "file")  # of --images
 NO_IMAGE = "no image on disk"
+CODES_IN = "the field classification_locarno of the records"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _rows(source: YearFile, writer: ShardWriter, progress: Callable[[int], None]
         date = date_of(record.get("patentdate"), granted)
         writer.records[date[:4] or source.year] += 1
         image = source.find_image(whole_id, file) if patent_id else ""
-        needed = {"no patentID": patent_id, "unreadable date": date, "no subfigure_file": file, NO_IMAGE: image}
+        needed = {"no patentID": whole_id, "unreadable patentID": patent_id, "unreadable date": date}
+        needed |= {"no subfigure_file": file, NO_IMAGE: image}
         if reason := next((reason for reason, value in needed.items() if not value), ""):
             writer.skipped.add(reason, f"{where}: {file or whole_id or 'without a name'}")
             continue
@@ -206,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     files = find_files(command.require_folder(args.input), args.images)
     sources = sources_of(files, split.years, args.limit)
     settings = {"format": FORMAT, "images": args.images, "limit": args.limit}
-    command.build(args.output, args.input, sources, settings, split, args.redo)
+    command.build(args.output, args.input, sources, settings, split, args.redo, CODES_IN)
     return 0
 
 

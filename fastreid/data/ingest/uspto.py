@@ -28,6 +28,7 @@ from fastreid.utils.locarno import read_uspc
 
 FORMAT = "uspto 1"  # raise the number when the same input gives other lines or images
 IMAGES = "images"
+CODES_IN = "the element classification-locarno/main-classification of the XML"
 # of files that are no archive, or a damaged or encrypted one
 _UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
@@ -238,7 +239,8 @@ def main(argv: list[str] | None = None) -> int:
     root = command.require_folder(args.input)
     sources = sources_of(root, args.output, split.years, pages, args.workers, args.limit)
     settings = {"format": FORMAT, "size": args.size, "keep_tiff": args.keep_tiff, "front_page": args.front_page}
-    command.build(args.output, args.output / IMAGES, sources, {**settings, "limit": args.limit}, split, args.redo)
+    settings["limit"] = args.limit
+    command.build(args.output, args.output / IMAGES, sources, settings, split, args.redo, CODES_IN)
     return 0
 
 

@@ -149,6 +149,7 @@ def test_what_is_left_out_is_counted_with_examples(tmp_path):
         "[1, 2]",
         record(patentID=None),
         record(patentID="D-2"),
+        record(patentID="USD0999998-2019", patentdate="sometime"),
         record("USD0000002", patentdate="2019-02-30", patentID="USD0000002"),
         record("USD0000003", patentdate="soon"),  # the number of the patent names the day
         record("USD0000004", subfigure_file=None),
@@ -168,7 +169,8 @@ def test_what_is_left_out_is_counted_with_examples(tmp_path):
     counts = {reason: entry["count"] for reason, entry in said["skipped"].items()}
     assert counts == {
         "damaged JSON": 2,
-        "no patentID": 2,
+        "no patentID": 1,
+        "unreadable patentID": 2,
         "unreadable date": 1,
         "no subfigure_file": 2,
         "no image on disk": 2,
@@ -177,16 +179,17 @@ def test_what_is_left_out_is_counted_with_examples(tmp_path):
     }
     examples = {reason: entry["examples"][0] for reason, entry in said["skipped"].items()}
     assert examples["damaged JSON"].startswith("2019/design2019.json, line 2: Expecting value")
-    assert examples["no image on disk"] == "2019/design2019.json, line 10: USD0000009-20190101-D00001_1.png"
+    assert examples["no image on disk"] == "2019/design2019.json, line 11: USD0000009-20190101-D00001_1.png"
     assert examples["other year"] == "USD0000006 of 2015-06-02"
     assert examples["duplicate image"] == "2019/Segmentednew/USD0000001-20190101-D00001_1.png"
-    assert said["notes"]["unreadable USPC code"] == {"count": 1, "examples": ["2019/design2019.json, line 15: banana"]}
+    assert said["notes"]["unreadable USPC code"] == {"count": 1, "examples": ["2019/design2019.json, line 16: banana"]}
     assert said["locarno"]["unreadable"] == {"patents": 2, "codes": {"D30-1": 1, "": 1}}
     assert [line["patent_id"][-1] for line in metadata(tmp_path / "out")] == ["1", "3", "7", "8"]
-    assert said["records"] == 16 == sum(counts.values()) + said["images"]
+    assert said["locarno"]["patents"] == 2
+    assert said["records"] == 17 == sum(counts.values()) + said["images"]
     assert said["years"] == {
         "2015": {"records": 1, "patents": 0, "images": 0},
-        "2019": {"records": 15, "patents": 4, "images": 4},
+        "2019": {"records": 16, "patents": 4, "images": 4},
     }
 
 
@@ -403,6 +406,46 @@ def test_years_that_are_missing_are_said(tmp_path, capsys):
 def test_without_validation_patents_it_is_said(tmp_path, capsys):
     assert prepare(one_year(tmp_path / "in", [record()]), tmp_path / "out", *ONE, "--val-share", "0") == 0
     assert "No patent for validation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (["", "D14/138", None], "0 of 3"),
+        (["0601", "", "banana"], "1 of 3"),
+        (["0601", "", "14-04", None], "2 of 4"),
+    ],
+)
+def test_patents_with_a_readable_code_are_counted_and_few_are_a_warning(tmp_path, capsys, codes, said):
+    records = [
+        record(f"USD000000{number}", figure=figure, classification_locarno=code)
+        for figure in (1, 2)  # a patent has two lines of metadata and counts once
+        for number, code in enumerate(codes)
+    ]
+    one_year(tmp_path / "in", records)
+    for _ in range(2):
+        assert prepare(tmp_path / "in", tmp_path / "out", *ONE) == 0
+        lines = capsys.readouterr().out.splitlines()
+        place = lines.index(f"Locarno codes: {said} patents")
+        warnings = [line for line in lines if "have a readable Locarno code" in line]
+        expected = {"0": "no", "1": "few"}.get(said[0])
+        assert len(warnings) == bool(expected)
+        if expected:
+            assert lines[place + 1] == warnings[0]
+            assert warnings[0].startswith(f"Warning: {expected} patents have")
+            assert "expected in the field classification_locarno of the records: " in warnings[0]
+
+
+def test_a_report_of_an_earlier_form_is_written_anew(source, prepared, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "out"
+    shutil.copytree(prepared, output)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(joining, "FORMAT", "dataset 1")
+        assert prepare(source, output) == 0
+    capsys.readouterr()
+    assert prepare(source, output) == 0
+    assert "(unchanged)" not in capsys.readouterr().out
+    assert snapshot(output) == snapshot(prepared)
 
 
 def test_shards_hold_what_was_counted(tmp_path):

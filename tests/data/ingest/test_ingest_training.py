@@ -10,7 +10,15 @@ from fastreid.config import get_cfg
 from fastreid.data.ingest import deeppatent2, uspto
 from fastreid.data.ingest.dataset import DUPLICATE, OTHER_YEAR
 from fastreid.engine.commands import train
-from tests.data.ingest.collections import grant_files, write_deeppatent2, write_zip
+from tests.data.ingest.collections import (
+    grant_files,
+    metadata,
+    record,
+    write_deeppatent2,
+    write_images,
+    write_records,
+    write_zip,
+)
 
 QUICK = (
     "MODEL.DEVICE cpu MODEL.BACKBONE.DEPTH 10x MODEL.BACKBONE.WIDTH 8 MODEL.BACKBONE.FEAT_DIM 64 "
@@ -83,10 +91,28 @@ def test_the_examples_of_the_page_run(repo, folder, monkeypatch):
     assert cfg.DATASETS.FILELIST.ROOT == str(folder / "DeepPatent2")
 
 
+def test_the_page_names_every_field_and_its_record_is_read(repo, folder):
+    page = (repo / "docs/ingest.md").read_text()
+    [example] = map(json.loads, re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    fields = set(record()) - {"id"}  # which counts the records and says nothing
+    cells = "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+    assert set(example) == fields == set(re.findall(r"`(\w+)`", cells)) & fields
+    write_records(folder / "in/design2019.json", [example])
+    write_images(folder / "in/Segmented", [example])
+    options = ["--train-years", "2019", "--query-year", "2020"]
+    assert deeppatent2.main(["--input", str(folder / "in"), "--output", str(folder / "out"), *options]) == 0
+    [line] = metadata(folder / "out")
+    assert (line["locarno"], line["uspc"], len(line["figures"])) == ("3099", "D30/160", 1)
+    assert set(line["figures"][0]) == {
+        "file", "number", "view", "caption", "object", "aspect", "page", "box", "label_box"
+    }  # fmt: skip
+
+
 def test_the_page_names_every_reason(repo):
     code = "".join(path.read_text() for path in (repo / "fastreid/data/ingest").glob("*.py"))
     reasons = set(re.findall(r'(?:skipped|notes)\.add\(\s*"([^"]+)"', code))
     assert {"damaged JSON", "bad XML", "no sheet", "unreadable USPC code"} <= reasons
     page = (repo / "docs/ingest.md").read_text()
-    more = ("no patentID", "unreadable date", "no subfigure_file", deeppatent2.NO_IMAGE, DUPLICATE, OTHER_YEAR)
+    more = ("no patentID", "unreadable patentID", "unreadable date", "no subfigure_file")
+    more += (deeppatent2.NO_IMAGE, DUPLICATE, OTHER_YEAR)
     assert [reason for reason in (*reasons, *more) if f"`{reason}`" not in page] == []

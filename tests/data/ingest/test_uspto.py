@@ -4,6 +4,7 @@ import functools
 import io
 import os
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -464,6 +465,20 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path):
     assert prepare(root, fresh) == 0
     assert snapshot(output) == snapshot(fresh)
     assert len(list(output.rglob("*.png"))) == 9
+
+
+@pytest.mark.parametrize("coded", [True, False])
+def test_readable_codes_are_counted(tmp_path, capsys, coded):
+    files = grant_files()
+    if not coded:
+        [name] = [name for name in files if name.upper().endswith(".XML")]
+        files[name] = re.sub(rb"(?s)<classification-locarno>.*</classification-locarno>", b"", files[name])
+    write_folder(tmp_path / "in" / NAME, files)
+    assert prepare(tmp_path / "in", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert f"Locarno codes: {int(coded)} of 1 patents\n" in said
+    expected = "expected in the element classification-locarno/main-classification of the XML"
+    assert (expected in said) == (not coded)
 
 
 def test_a_changed_week_is_read_again_alone(tmp_path, capsys):
