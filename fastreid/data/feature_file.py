@@ -31,10 +31,12 @@ TRAIN_ONLY_INPUT = {
     "SIZE_TRAIN", "FLIP", "PADDING", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "REA", "RPT", "ROTATION",
     "BLUR", "STROKE", "SCALE_CROP", "RANDOM_CROP", "GRIDMASK",
 }  # fmt: skip
-# Model options without influence on the features of given weights.
+# Model options without influence on the features of given weights. (Their shapes, which are hashed with them, have the
+# EMBEDDING_DIM; the setting may be 0, that of the text bank or of the weights.)
 TRAIN_ONLY_MODEL = {
     "DEVICE", "WEIGHTS", "LOSSES", "FREEZE_LAYERS", "QUEUE_SIZE", "PRETRAIN", "PRETRAIN_PATH", "NUM_CLASSES",
     "DROPOUT", "TEXT_ENCODER", "TEMPERATURE", "MIN_TEMPERATURE", "LEARN_TEMPERATURE",
+    "EMBEDDING_DIM",
 }  # fmt: skip
 
 

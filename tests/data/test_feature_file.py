@@ -143,7 +143,8 @@ def test_fingerprint_follows_weights_settings_and_images(tmp_path):
         other.merge_from_list(keys)
         (difference,) = changed_by(cfg=other)
         assert keys[0] in difference
-    for keys in (["INPUT.FLIP.ENABLED", True], ["INPUT.REA.VALUE", [0.0, 0.0, 0.0]], ["MODEL.DEVICE", "cpu"]):
+    for keys in (["INPUT.FLIP.ENABLED", True], ["INPUT.REA.VALUE", [0.0, 0.0, 0.0]], ["MODEL.DEVICE", "cpu"],
+                 ["MODEL.HEADS.EMBEDDING_DIM", 2]):  # fmt: skip
         other = get_cfg()
         other.merge_from_list([*keys, "TEST.AQE.ENABLED", True, "SOLVER.BASE_LR", 1.0])
         assert changed_by(cfg=other) == []

@@ -88,6 +88,17 @@ def test_from_the_bank_to_weights_that_need_none(options, tmp_path):
         assert export(cfg, tmp_path / f"model.{kind}", kind) < 1e-4
 
 
+def test_features_of_the_training_are_read_again_without_the_bank(options, tmp_path):
+    trained(options, "SOLVER.MAX_EPOCH", 2, "TEST.EVAL_PERIOD", 2)
+    features = tmp_path / "out" / "features" / "FileList.npz"
+    before = features.stat().st_mtime_ns
+    weights = ["MODEL.WEIGHTS", tmp_path / "out" / "model_final.pth"]
+    for more in ([], ["DATASETS.TEXT_BANK", ""], ["MODEL.HEADS.EMBEDDING_DIM", WIDTH]):
+        cfg = config(options, *weights, *more)
+        DefaultTrainer.test(cfg, load_model(cfg, DefaultTrainer), reuse_features=True)
+        assert features.stat().st_mtime_ns == before
+
+
 def test_a_stopped_training_goes_on_to_the_same_numbers(options, tmp_path):
     trained(options)
     whole, rest = tmp_path / "out", tmp_path / "rest"
