@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from fastreid.utils.files import atomic_write, require_writable
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1024  # texts between two states to go on from
+CHUNK = 256  # texts between two states to go on from, and between two looks at the clock
 PART = "part"  # folder inside that of the bank, while it is made
 EXAMPLES = """
 examples:
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> TextBank:
     from fastreid.modeling.text_encoders import build_text_encoder
 
     _check_output(Path(args.output))
+    _check_input("--texts", args.texts)
+    _check_input("--texts-from-metadata", args.texts_from_metadata)
     cfg = read_config(args)
     _report_unread(cfg)
     texts = FileTexts(_pairs(args))
@@ -83,6 +87,14 @@ def _check_output(folder: Path) -> None:
     if there and not there & {"bank.json", PART}:
         raise ValueError(f"--output: {folder} is no text bank, and not empty")
     require_writable(folder, "--output")
+
+
+def _check_input(option: str, paths: Sequence[str] | None) -> None:
+    for path in paths or ():
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{option}: no file {path}")
+        if Path(path).is_dir():
+            raise IsADirectoryError(f"{option}: {path} is a folder, not a file")
 
 
 def _report_unread(cfg) -> None:
@@ -122,21 +134,42 @@ def _up_to_date(folder: str, texts: FileTexts, encoder: Mapping[str, Any], dtype
 
 
 def _encode(texts: Sequence[str], encoder, unfinished: "Unfinished") -> None:
-    from tqdm import tqdm
-
-    if unfinished.done:
-        logger.info("Going on after %d texts that are encoded already", unfinished.done)
     begin = unfinished.done
-    with tqdm(total=len(texts), initial=begin, desc="encoding", unit="text", disable=None) as bar:
-        for start in range(begin, len(texts), CHUNK):
-            chunk = texts[start : start + CHUNK]
-            unfinished.add(encoder.encode(chunk))
-            bar.update(len(chunk))
+    if begin:
+        logger.info("%d of %d texts are already there from an earlier run", begin, len(texts))
+    progress = Progress(begin, len(texts))
+    for start in range(begin, len(texts), CHUNK):
+        unfinished.add(encoder.encode(texts[start : start + CHUNK]))
+        progress.show(unfinished.done)
     if encoder.cut:
         logger.warning(
             "%d of %d texts are longer than what %s reads, or as long: their ends may be missing",
             encoder.cut, len(texts) - begin, type(encoder).__name__,
         )  # fmt: skip
+
+
+class Progress:
+    """Logs how far an encoding is.
+
+    Args:
+        begin: number of texts that were there before.
+        every: seconds between two lines.
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, begin: int, total: int, every: float = 10.0, clock: Callable[[], float] = time.monotonic):
+        self._begin, self._total, self._every, self._clock = begin, total, every, clock
+        self._begun = self._last = clock()
+
+    def show(self, done: int) -> None:
+        """Log a line when it is time for one; ``done`` counts those that were there before."""
+        now = self._clock()
+        if now - self._last < self._every:
+            return
+        self._last = now
+        rate = (done - self._begin) / max(now - self._begun, 1e-9)
+        left = timedelta(seconds=round((self._total - done) / rate))
+        logger.info("%d of %d texts; %.1f texts/s; time left %s", done, self._total, rate, left)
 
 
 class Unfinished:

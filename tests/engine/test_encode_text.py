@@ -105,7 +105,9 @@ def test_wrong_input_is_one_line(texts, tmp_path, capsys):
     number = len({text for of_file in texts.values() for text in of_file})
     some = ["MODEL.TEXT_ENCODER.NAME", "Precomputed", "MODEL.TEXT_ENCODER.WEIGHTS", tmp_path / "some.npz"]
     for arguments, message in [
-        (["--texts", tmp_path / "none.jsonl", *bank], "No such file or directory"),
+        (["--texts", tmp_path / "none.jsonl", *bank], f"--texts: no file {tmp_path / 'none.jsonl'}"),
+        (["--texts-from-metadata", tmp_path / "none.jsonl", *bank], "--texts-from-metadata: no file "),
+        (["--texts", tmp_path, *bank], f"--texts: {tmp_path} is a folder"),
         (["--texts", given, tmp_path / "bad.jsonl", *bank], "bad.jsonl:2: a line of texts must be a JSON object"),
         (["--texts", tmp_path / "empty.jsonl", *bank], "error: no text in "),
         (["--texts", given, "--output", tmp_path], "is no text bank, and not empty"),
@@ -136,6 +138,30 @@ def test_two_processes_never_make_one_bank(texts, tmp_path, capsys):
         assert encode("--texts", tmp_path / "texts.jsonl", "--output", tmp_path / "bank") == 1
     assert f"another process makes the bank in {tmp_path / 'bank'}" in capsys.readouterr().err
     assert encode("--texts", tmp_path / "texts.jsonl", "--output", tmp_path / "bank") == 0
+
+
+def test_progress_is_a_line_every_ten_seconds(caplog):
+    now = [100.0]
+    progress = encode_text.Progress(50, 2450, clock=lambda: now[0])
+    with caplog.at_level("INFO", logger=encode_text.__name__):
+        for second, done in ((9.9, 99), (10, 150), (19, 200), (20, 250), (35, 2450)):
+            now[0] = 100 + second
+            progress.show(done)
+    assert [record.getMessage() for record in caplog.records] == [
+        "150 of 2450 texts; 10.0 texts/s; time left 0:03:50",
+        "250 of 2450 texts; 10.0 texts/s; time left 0:03:40",
+        "2450 of 2450 texts; 68.6 texts/s; time left 0:00:00",
+    ]
+
+
+def test_an_encoding_says_how_far_it_is(texts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(encode_text, "CHUNK", 10)
+    monkeypatch.setattr(encode_text.Progress.__init__, "__defaults__", (0.0, time.monotonic))
+    assert encode("--texts", tmp_path / "texts.jsonl", "--output", tmp_path / "bank") == 0
+    total, shown = len(TextBank.open(tmp_path / "bank")), capsys.readouterr().out
+    for done in (*range(10, total, 10), total):
+        assert f" {done} of {total} texts; " in shown
+    assert "already there" not in shown
 
 
 SLOW = """
@@ -181,7 +207,7 @@ def test_a_killed_encoding_goes_on_and_gives_the_same_bank(repo, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(encode_text, "CHUNK", 8)
     assert encode_text.main(command[2:]) == 0
-    assert f"Going on after {done} texts that are encoded already" in capsys.readouterr().out
+    assert capsys.readouterr().out.count(f"{done} of 100 texts are already there from an earlier run") == 1
     assert (tmp_path / "encoded.txt").read_text().splitlines() == [line["text"] for line in lines[done:]]
     bank = TextBank.open(tmp_path / "bank")
     encode("--texts", tmp_path / "texts.jsonl", "--output", tmp_path / "whole")
