@@ -199,6 +199,9 @@ def _draw_grid(args: argparse.Namespace, protocol, files: Sequence, names: Seque
     if not rows:
         rows = result_grid.choose_rows(lists, args.queries, args.grid, first, args.seed)
         how = result_grid.CHOICES[args.queries]
+        if args.queries == "random" and {"head", "tail"} <= set(result_grid.frequency_of(first)[rows]):
+            how += ", head and tail in turn"
+        logger.info("result_grid.png: %s", result_grid.describe_choice(lists[0], len(rows), args.grid, first))
     title = f"Queries {how}; candidates: {describe_rule(protocol.rule)}"
     lines = result_grid.grid_lines(lists, rows, first, protocol.relevance)
     words = result_grid.meanings(first, protocol.relevance)

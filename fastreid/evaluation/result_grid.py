@@ -18,7 +18,7 @@ from fastreid.utils.errors import require_choice, require_whole
 
 # how queries are chosen, in words; the last two compare the lists of two models
 CHOICES = {
-    "random": "drawn at random, head and tail in turn",
+    "random": "drawn at random",
     "best": "of the highest average precision",
     "worst": "of the lowest average precision",
     "ahead": "where the first model is most ahead of the second",
@@ -111,6 +111,17 @@ def choose_rows(lists: Sequence[RankedLists], how: str, count: int, features: Fe
         first = np.unique(features.query.columns["pids"][chosen], return_index=True)[1]
         chosen = chosen[np.sort(first)]
     return chosen[:count].tolist()
+
+
+def describe_choice(ranked: RankedLists, shown: int, count: int, features: FeatureFile) -> str:
+    """Say of how many queries :func:`choose_rows` took the ``shown`` ones, where ``count`` were asked for."""
+    judged = int(np.isfinite(ranked.ap).sum())
+    if not judged:
+        return f"{shown} of {len(ranked.ap)} queries, {count} were asked for; none is judged"
+    return (
+        f"{judged} of {len(ranked.ap)} queries have candidates and a match; of each "
+        f"{kind_of_class('pids', features.paths)} one at most is shown: {shown}, {count} were asked for"
+    )
 
 
 def rows_of(paths: Sequence[str], wanted: Sequence[str]) -> list[int]:

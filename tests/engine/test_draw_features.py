@@ -54,6 +54,8 @@ def test_one_command_draws_the_map_and_the_grid(features, tmp_path, capsys):
     # earlier images of its subclass exist for one query alone
     assert "run: mAP" in shown
     assert "over 1 queries, 5 without a match" in shown
+    one_each = "1 of 6 queries have candidates and a match; of each patent one at most is shown: 1, 3 were asked for"
+    assert f"result_grid.png: {one_each}" in shown
     assert "2 of 24 images cannot be read and are grey in embedding_map.html, such as images/USD0000000" in shown
     assert "cannot be read and are grey in result_grid.png" in shown
     assert main([RUN, "--output", "again", "--grid", "3", "--topk", "4"]) == 0
@@ -107,6 +109,14 @@ def test_two_models_are_compared_under_the_rule_and_relevance_given(features, dr
         ours, theirs = (float(note.split()[1]) for note, _ in line.found)
         assert ours >= theirs
         assert {cell.path for cell in line.found[0][1]} == set(features.gallery.paths)
+
+
+@pytest.mark.parametrize("frequency", [["head", "tail"], ["head", ""]])
+def test_head_and_tail_in_turn_is_said_where_both_are_shown(features, drawn, frequency):
+    save(features, "run", columns={**features.columns, "frequency": frequency * 12})
+    assert main([RUN, *GRID, "--rule", "all", "--grid", "4"]) == 0
+    in_turn = ", head and tail in turn" if "tail" in frequency else ""
+    assert drawn[0][2] == f"Queries drawn at random{in_turn}; candidates: all gallery images"
 
 
 def test_queries_can_be_named(features, drawn):
