@@ -339,8 +339,11 @@ def _why_misfit(misshapen: list[str], count: int) -> str:
         found = re.search(r": \((\d+), ([13]), (.*)\) in the file, \(\1, ([13]), \3\) in the model", shape)
         if found and count == 1:
             return f"INPUT.CHANNELS is {found[4]}, the file was trained with {found[2]}"
+    # the layers of ProjectionHead, of which the last is as wide as the texts
+    texts = any(shape.startswith("heads.projector.") for shape in misshapen)
     return (
-        "Probably the settings of MODEL.BACKBONE (DEPTH, WITH_IBN, WITH_NL, ...) or MODEL.HEADS are not those of "
+        "Probably the settings of MODEL.BACKBONE (DEPTH, WITH_IBN, WITH_NL, ...) or MODEL.HEADS"
+        f"{', or the width of DATASETS.TEXT_BANK,' if texts else ''} are not those of "
         "its training, which are in config.yaml in the training's OUTPUT_DIR"
     )
 

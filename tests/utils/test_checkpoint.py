@@ -215,6 +215,16 @@ def test_keep_limits_the_periodic_files(tmp_path):
     assert sorted(saved(tmp_path)) == ["model_0003", "model_0004", "model_best", "model_final"]
 
 
+def test_a_text_bank_of_another_width_is_among_the_likely_reasons():
+    def model(out, name="projector"):
+        return nn.ModuleDict({"heads": nn.ModuleDict({name: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, out))})})
+
+    with pytest.raises(ValueError, match=r"MODEL.HEADS, or the width of DATASETS.TEXT_BANK, are not those"):
+        load_weights(model(3), model(5).state_dict(), optional=())
+    with pytest.raises(ValueError, match=r"MODEL.HEADS are not those"):
+        load_weights(model(3, "other"), model(5, "other").state_dict(), optional=())
+
+
 def test_what_must_fit_is_refused_and_leaves_the_model_alone():
     weights = filled(5, classes=7).state_dict()
     net = filled(1)
