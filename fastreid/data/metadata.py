@@ -11,38 +11,30 @@ patent may be spread over several lines. ``file`` is relative to the folder of t
 classification than Locarno's stand in ``taxonomy``, which then takes the place of ``locarno``.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fastreid.data.json_lines import read_json_lines
 from fastreid.data.path_index import PathIndex
 from fastreid.data.records import Record
 
 
 def read_metadata(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
-    """Yield the patents of a metadata file.
+    """Iterate over the patents of a metadata file.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a line is not such an object, naming file and line.
     """
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                patent = json.loads(line)
-                figures = patent["figures"]
-                if not all(isinstance(figure["file"], str) for figure in figures):
-                    raise TypeError("`file` of a figure must be a text")
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}:{number}: a line of metadata must be a JSON object with a list `figures`, each with a "
-                    f"`file`; {type(error).__name__}: {error}"
-                ) from error
-            yield patent
+    form = "a line of metadata must be a JSON object with a list `figures`, each with a `file`"
+    return read_json_lines(path, _check_patent, form)
+
+
+def _check_patent(patent: Any) -> None:
+    if not all(isinstance(figure["file"], str) for figure in patent["figures"]):
+        raise TypeError("`file` of a figure must be a text")
 
 
 def date_number(date: str | int | None) -> int | None:

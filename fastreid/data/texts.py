@@ -1,7 +1,6 @@
 """Texts of images: files of JSON lines, and the table of the different ones."""
 
 import hashlib
-import json
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,28 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from fastreid.data.json_lines import read_json_lines
+
 
 def read_texts(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a file of texts, ``{"file": "a/1.png", "variant": 0, "text": "A chair", ...}``.
+    """Iterate over the lines of a file of texts, ``{"file": "a/1.png", "variant": 0, "text": "A chair", ...}``.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a line is not such an object, naming file and line.
     """
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if not all(isinstance(row[key], str) and row[key].strip() for key in ("file", "text")):
-                    raise TypeError("`file` and `text` must be texts, and not empty")
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}:{number}: a line of texts must be a JSON object with `file` and `text`; "
-                    f"{type(error).__name__}: {error}"
-                ) from error
-            yield row
+    return read_json_lines(path, _check_row, "a line of texts must be a JSON object with `file` and `text`")
+
+
+def _check_row(row: Any) -> None:
+    if not all(isinstance(row[key], str) and row[key].strip() for key in ("file", "text")):
+        raise TypeError("`file` and `text` must be texts, and not empty")
 
 
 class FileTexts:
