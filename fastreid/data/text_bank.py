@@ -21,7 +21,7 @@ from fastreid.data.packed_strings import PackedStrings
 from fastreid.data.path_index import PathIndex
 from fastreid.data.texts import FileTexts, read_texts
 from fastreid.utils.errors import require_choice
-from fastreid.utils.files import atomic_write, data_root
+from fastreid.utils.files import atomic_write, data_root, expand
 
 __all__ = ["FileTexts", "TextBank", "open_text_bank", "read_texts"]
 
@@ -46,8 +46,6 @@ def open_named(folder: str, key: str) -> "TextBank | None":
         FileNotFoundError: there is none in this folder.
         ValueError: the path has a variable that is not set, or see :meth:`TextBank.open`.
     """
-    from fastreid.data.datasets.build import expand  # loads PyTorch, which a bank needs for nothing else
-
     if not folder:
         return None
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from fastreid.data.text_bank import DTYPES, FileTexts, TextBank, read_texts
 from fastreid.engine.tool_config import read_config, tool_parser
 from fastreid.utils.command import entry_point
-from fastreid.utils.files import atomic_write, require_writable
+from fastreid.utils.files import atomic_write, hold_lock, require_writable
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> TextBank:
     if not texts.texts:
         raise ValueError(f"no text in {', '.join(args.texts or args.texts_from_metadata)}")
     encoder = build_text_encoder(cfg)
-    with _alone_in(Path(args.output, PART)) as part:
+    part = Path(args.output, PART)
+    with hold_lock(part / "lock", ValueError(f"--output: another process makes the bank in {args.output}")):
         bank = _up_to_date(args.output, texts, encoder.description, args.dtype)
         if bank is not None:
             logger.info("The bank is up to date: nothing is encoded")
@@ -207,24 +208,6 @@ class Unfinished:
         self.done += len(vectors)
         with atomic_write(self._progress, "w") as file:
             json.dump({"described": self._described, "done": self.done}, file)
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[Path]:
-    """Hold the lock of a folder, which goes with the process, even a killed one.
-
-    Raises:
-        ValueError: another process works in the folder.
-    """
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"--output: another process makes the bank in {folder.parent}") from None
-        yield folder
 
 
 def _plain(value: Any) -> Any:

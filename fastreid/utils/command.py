@@ -1,5 +1,6 @@
 """How a command ends: a user's mistake in one line, a bug with its traceback."""
 
+import argparse
 import functools
 import logging
 import os
@@ -10,6 +11,14 @@ from collections.abc import Callable, Sequence
 TRACEBACK = "FASTREID_TRACEBACK"
 # what wrong input, settings, files and networks raise, BadImage, FileNotFoundError and ConnectionError among them
 USER_ERRORS = (OSError, ValueError, KeyError, ImportError, FloatingPointError)
+
+
+def at_least_one(text: str) -> int:
+    """Type of an ``argparse`` option: a whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
+    return number
 
 
 def entry_point(interrupted: str = "Interrupted.") -> Callable:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -51,6 +52,35 @@ def require_writable(folder: str | os.PathLike, name: str) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(error.errno, f"{name} cannot be written: {error.strerror}", str(folder)) from error
+
+
+@contextlib.contextmanager
+def hold_lock(path: str | os.PathLike, busy: Exception | None = None) -> Iterator[IO]:
+    """Hold the lock of the file ``path``; it goes with the process, even a killed one, and with those that inherit it.
+
+    Args:
+        busy: raised where another process holds it; ``None``: wait until it is free.
+    """
+    import fcntl
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if busy is None else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise busy from None
+        yield file
+
+
+def expand(path: str) -> Path:
+    """Expand ``~`` and ``${VARIABLES}``; a variable that is not set or empty raises ``ValueError`` naming it."""
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    # an empty one would make ${FOLDER}/list.txt a file of the root folder
+    unset = [name for name in re.findall(r"\$\{?(\w+)", path) if not os.environ.get(name)]
+    if unset or "$" in expanded:
+        names = ", ".join(unset) or "$"
+        raise ValueError(f"The path '{path}' uses an environment variable that is not set: {names}")
+    return Path(expanded)
 
 
 def data_root() -> Path:

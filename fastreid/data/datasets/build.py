@@ -1,10 +1,6 @@
 """The registry of data sets and how one is built from the config."""
 
-import os
-import re
-from pathlib import Path
-
-from fastreid.utils.files import data_root
+from fastreid.utils.files import data_root, expand
 from fastreid.utils.registry import Registry
 
 DATASET_REGISTRY = Registry("DATASET", "DATASETS.NAMES, DATASETS.TESTS")
@@ -22,14 +18,3 @@ def build_dataset(cfg, name: str, **kwargs):
         return DATASET_REGISTRY.get(name)(root=str(root), **kwargs)
     folder = cfg.get_node(node).get("ROOT", "")
     return DATASET_REGISTRY.build(name, cfg, root=str(root / expand(folder)), **kwargs)
-
-
-def expand(path: str) -> Path:
-    """Expand ``~`` and ``${VARIABLES}``; a variable that is not set or empty raises ``ValueError`` naming it."""
-    expanded = os.path.expanduser(os.path.expandvars(path))
-    # an empty one would make ${FOLDER}/list.txt a file of the root folder
-    unset = [name for name in re.findall(r"\$\{?(\w+)", path) if not os.environ.get(name)]
-    if unset or "$" in expanded:
-        names = ", ".join(unset) or "$"
-        raise ValueError(f"The path '{path}' uses an environment variable that is not set: {names}")
-    return Path(expanded)

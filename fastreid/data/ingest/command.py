@@ -8,8 +8,8 @@ from typing import Any
 from fastreid.data.ingest.dataset import write_dataset
 from fastreid.data.ingest.shards import Shards, Source
 from fastreid.data.ingest.split import Split, read_years
-from fastreid.data.synthetic.generate import locked
-from fastreid.utils.files import require_writable
+from fastreid.utils.command import at_least_one
+from fastreid.utils.files import hold_lock, require_writable
 
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
 
@@ -24,16 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--val-share", type=float, default=0.1, metavar="SHARE", help="share of the patents of the training years for "
         "validation (default %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the choice of validation patents (default %(default)s)")
-    add("--limit", type=_positive, metavar="N", help="read the first N patents of each part, for a trial")
+    add("--limit", type=at_least_one, metavar="N", help="read the first N patents of each part, for a trial")
     add("--redo", nargs="*", metavar="SHARD", help="read these parts again (without a name: all), also with other "
         "settings; names as in OUTPUT/shards")  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
-    return number
 
 
 def split_of(args: argparse.Namespace) -> Split:
@@ -91,7 +84,7 @@ def build(
         OSError: ``output`` cannot be written, or the disk is full; what is finished stays.
     """
     require_writable(output, "--output")
-    with locked(output):
+    with hold_lock(output / ".lock"):
         shards = Shards(output / "shards", settings)
         shards.prepare(sources, redo)
         for source in sources:

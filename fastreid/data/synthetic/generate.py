@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fastreid.data.synthetic.plan import SPLITS, VERSION, Plan, Settings, plan_design
 from fastreid.data.synthetic.style import STYLES
 from fastreid.utils.command import entry_point
-from fastreid.utils.files import atomic_write, data_root
+from fastreid.utils.files import atomic_write, data_root, hold_lock
 
 if TYPE_CHECKING:
     from fastreid.data.synthetic.surface import Surface
@@ -71,10 +71,7 @@ def generate(root: str | os.PathLike, settings: Settings | None = None, workers:
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Let one process at a time write to ``root``; the lock goes with the process, even a killed one."""
-    import fcntl
-
-    with open(root / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with hold_lock(root / ".lock"):
         for stale in (root / IMAGES).glob("I*/.*.tmp"):
             shutil.rmtree(stale)
         yield

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fastreid.utils.command import entry_point
+from fastreid.utils.command import at_least_one, entry_point
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("table", metavar="TABLE", help="YAML file: rows, seeds, what to show (docs/ablation.md)")
     parser.add_argument("--output", metavar="DIR", help="folder of all runs (default: logs/ablation/<table>)")
-    parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs side by side, one thread each")
+    parser.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="runs side by side, one thread each")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="run these rows, and the rows they are of")
     parser.add_argument("--overwrite", action="store_true", help="run anew what was run with other settings")
     how = parser.add_mutually_exclusive_group()
@@ -60,13 +60,6 @@ def _parser() -> argparse.ArgumentParser:
         help="settings for every row, after all options",
     )  # fmt: skip
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
-    return number
 
 
 def plan(table, output: Path, only: Sequence[str] | None = None) -> list[list]:

@@ -1,7 +1,6 @@
 """Runs as processes: several side by side, each measured, none left behind."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import IO
 
 import fastreid
 from fastreid.engine.ablation.runs import CONSOLE, RESULTS, Run
+from fastreid.utils.files import hold_lock
 
 logger = logging.getLogger(__name__)
 
@@ -147,12 +147,7 @@ class _Processes:
 def _alone_in(run: Run) -> Iterator[int]:
     """Hold the lock of a run's folder; a process that outlived an earlier table keeps it until it ends."""
     path = run.folder.with_name(f".{run.folder.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFailed(f"another process works in {run.folder}") from None
+    with hold_lock(path, RunFailed(f"another process works in {run.folder}")) as file:
         yield file.fileno()
 
 
