@@ -64,11 +64,11 @@ def _require_trained(columns: Columns, key: str) -> None:
 def _derive(name: str, query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if name == "year":
         return query // 10000, gallery // 10000
-    codes = _locarno(query, name), _locarno(gallery, name)
-    return tuple(_frequency(side, codes[1]) for side in codes) if name == "frequency" else codes
+    codes = locarno_level(query, name), locarno_level(gallery, name)
+    return tuple(by_frequency(side, codes[1]) for side in codes) if name == "frequency" else codes
 
 
-def _locarno(taxonomy: np.ndarray, level: str) -> np.ndarray:
+def locarno_level(taxonomy: np.ndarray, level: str) -> np.ndarray:
     """Codes as text; "" where the class is unknown, or below class level the subclass."""
     values, inverse = np.unique(taxonomy.astype(str), return_inverse=True)
     codes = [read_locarno(value) for value in values.tolist()]
@@ -76,7 +76,7 @@ def _locarno(taxonomy: np.ndarray, level: str) -> np.ndarray:
     return np.array(names, dtype=str)[inverse]
 
 
-def _frequency(codes: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """ "head" or "tail" of each code by its number of gallery items (ties by code), "" for an unknown one."""
-    head = head_codes(Counter(gallery.tolist()))
+def by_frequency(codes: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """ "head" or "tail" of each code by how often it is among ``counted`` (ties by code), "" for an unknown one."""
+    head = head_codes(Counter(counted.tolist()))
     return np.where(codes == "", "", np.where(np.isin(codes, sorted(head)), "head", "tail"))

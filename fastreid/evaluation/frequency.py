@@ -1,6 +1,5 @@
 """The column ``frequency`` of a feature file: head or tail by the images of each subclass in the training set."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from fastreid.data.build import train_records
 from fastreid.data.feature_file import FeatureFile
-from fastreid.utils.locarno import head_codes, read_locarno
+from fastreid.evaluation.columns import by_frequency, locarno_level
 
 
 def with_frequency(cfg, features: FeatureFile) -> FeatureFile:
@@ -38,6 +37,5 @@ def head_or_tail(taxonomy: Sequence[str], trained: Sequence[str]) -> np.ndarray:
 
     A subclass that does not occur there is tail; a code without a known subclass has "".
     """
-    head = head_codes(Counter(read_locarno(text).subclass_code for text in trained))
-    codes = [read_locarno(text).subclass_code for text in taxonomy]
-    return np.array([("head" if code in head else "tail") if code else "" for code in codes], dtype=object)
+    given, counted = (locarno_level(np.asarray(texts, dtype=object), "subclass") for texts in (taxonomy, trained))
+    return by_frequency(given, counted)
