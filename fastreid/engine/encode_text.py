@@ -18,6 +18,7 @@ from fastreid.data.text_bank import DTYPES, FileTexts, TextBank, read_texts
 from fastreid.engine.tool_config import read_config, tool_parser
 from fastreid.utils.command import entry_point
 from fastreid.utils.files import atomic_write, hold_lock, require_writable
+from fastreid.utils.timer import Beat
 
 logger = logging.getLogger(__name__)
 
@@ -159,18 +160,14 @@ class Progress:
     """
 
     def __init__(self, begin: int, total: int, every: float = 10.0, clock: Callable[[], float] = time.monotonic):
-        self._begin, self._total, self._every, self._clock = begin, total, every, clock
-        self._begun = self._last = clock()
+        self._begin, self._total, self._beat = begin, total, Beat(every, clock)
 
     def show(self, done: int) -> None:
         """Log a line when it is time for one; ``done`` counts those that were there before."""
-        now = self._clock()
-        if now - self._last < self._every:
-            return
-        self._last = now
-        rate = (done - self._begin) / max(now - self._begun, 1e-9)
-        left = timedelta(seconds=round((self._total - done) / rate))
-        logger.info("%d of %d texts; %.1f texts/s; time left %s", done, self._total, rate, left)
+        if self._beat.due():
+            rate = self._beat.rate(done - self._begin)
+            left = timedelta(seconds=round((self._total - done) / rate))
+            logger.info("%d of %d texts; %.1f texts/s; time left %s", done, self._total, rate, left)
 
 
 class Unfinished:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastreid.utils.timer import Beat
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,14 +44,10 @@ class Progress:
     """
 
     def __init__(self, every: float = 10.0, clock: Callable[[], float] = time.monotonic):
-        self._every, self._clock = every, clock
-        self._begun = self._last = clock()
+        self._beat = Beat(every, clock)
 
     def show(self, outcome: Outcome, status: Callable[[], str], last: bool = False) -> None:
         """Log a line when it is time for one; with ``last`` in any case."""
-        now = self._clock()
-        if not last and now - self._last < self._every:
-            return
-        self._last = now
-        rate = (outcome.made + outcome.fallback) / max(now - self._begun, 1e-9)
-        logger.info("%s", "; ".join(filter(None, (str(outcome), f"{rate:.1f} figures/s", status()))))
+        if self._beat.due() or last:
+            rate = self._beat.rate(outcome.made + outcome.fallback)
+            logger.info("%s", "; ".join(filter(None, (str(outcome), f"{rate:.1f} figures/s", status()))))

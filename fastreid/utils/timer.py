@@ -1,6 +1,7 @@
-"""A clock that can be paused."""
+"""Clocks: one that can be paused, one that says when a line about progress is due."""
 
-from time import perf_counter
+from collections.abc import Callable
+from time import monotonic, perf_counter
 
 
 class Timer:
@@ -38,3 +39,28 @@ class Timer:
     def avg_seconds(self) -> float:
         """Seconds per stretch between a start (or ``resume``) and the next pause."""
         return self.seconds() / self._starts
+
+
+class Beat:
+    """Says every few seconds that it is time for a line about progress.
+
+    Args:
+        every: seconds between two lines.
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, every: float = 10.0, clock: Callable[[], float] = monotonic):
+        self._every, self._clock = every, clock
+        self._begun = self._last = clock()
+
+    def due(self) -> bool:
+        """Whether so many seconds have gone since it was last said, or since the beginning."""
+        now = self._clock()
+        if now - self._last < self._every:
+            return False
+        self._last = now
+        return True
+
+    def rate(self, count: int) -> float:
+        """How many a second, when ``count`` were done since the beginning."""
+        return count / max(self._clock() - self._begun, 1e-9)
