@@ -4,10 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo classes language test lint format clean
+.PHONY: demo serve classes language test lint format clean
 
 demo: $(READY)  ## train on drawn designs in two stages, evaluate, write a submission and a report
 	$(BIN)/python tools/quickstart.py
+
+serve: $(READY)  ## open the search page on the drawings of the demonstration, which runs first where it has not
+	test -f logs/demo/stage2/model_best.pth || $(BIN)/python tools/quickstart.py
+	test -f logs/demo/index/manifest.json || $(BIN)/python -m fastreid.engine.demo_index
+	$(BIN)/python tools/serve.py --index logs/demo/index
 
 classes: $(READY)  ## the hierarchical system of Kavimandan et al. on drawn designs
 	$(BIN)/python tools/train_net.py --config-file configs/made/hierarchical.yml
@@ -42,5 +47,5 @@ $(READY): setup.py pyproject.toml $(shell find fastreid -name '*.pyx' -o -name '
 	@echo "Installing into $(VENV); PyTorch is some gigabytes, the first time takes a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev,synth,meshes,local,imagenet,export,text,minilm]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,synth,meshes,local,imagenet,export,text,minilm,web,milvus,pgvector]"
 	touch $@

@@ -42,6 +42,11 @@ EXTRAS = {
     # maps of embeddings by UMAP; those by t-SNE need nothing more
     "plot": ["umap-learn>=0.5"],
     "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
+    # the search page; reportlab: reports as PDF
+    "web": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "reportlab>=4.2"],
+    # indexes on servers: Milvus (or a file of Milvus Lite), PostgreSQL with pgvector
+    "milvus": ["pymilvus>=3.0", "milvus-lite>=3.2.2"],
+    "pgvector": ["pgvector>=0.4", "psycopg[binary]>=3.2"],
     "dev": [
         "pytest>=8",
         "pytest-timeout>=2.3",
@@ -50,6 +55,11 @@ EXTRAS = {
         "import-linter>=2.1",
         "Cython>=3.0",
         "h5py>=3.8",
+        # the search page in a real browser, its API from its own description, and a PostgreSQL server in a package
+        "httpx>=0.27",
+        "playwright>=1.45",
+        "schemathesis>=4.0",
+        "pgserver>=0.1.4",
     ],
 }
 
@@ -106,7 +116,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["fastreid", "fastreid.*"]),
-    package_data={"fastreid": ["**/*.pyx", "**/*.h", "**/*.html", "**/*.css"]},
+    package_data={"fastreid": ["**/*.pyx", "**/*.h", "**/*.html", "**/*.css", "**/*.js", "**/*.svg"]},
     install_requires=CORE + SEARCH,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["fastreid=fastreid.cli:main"]},

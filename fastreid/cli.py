@@ -18,6 +18,9 @@ COMMANDS = {
     "prepare-deeppatent2": ("fastreid.data.ingest.deeppatent2:main", "lists and metadata from DeepPatent2"),
     "prepare-uspto": ("fastreid.data.ingest.uspto:main", "images, lists and metadata from patents of the USPTO"),
     "enrich-text": ("fastreid.engine.enrich_text:main", "write texts about drawings from their metadata"),
+    "build-index": ("fastreid.engine.build_index:main", "make an index of figures, add to it, delete, compact, check"),
+    "search": ("fastreid.engine.search:main", "search an index by drawings, crops, known figures or text"),
+    "serve": ("fastreid.app.serve:main", "open an index as a search page and REST API"),
     "encode-text": ("fastreid.engine.encode_text:main", "turn texts into a text bank, by a frozen text encoder"),
     "env": ("fastreid.utils.collect_env:main", "versions and devices, for bug reports"),
 }
