@@ -23,6 +23,7 @@ FORMAT = 1
 CHECKED_NUMBERS = 1 << 22  # in one block of the check for NaN
 NUMBER_COLUMNS = ("pids", "camids", "dates")
 TEXT_COLUMNS = ("taxonomy", "text", "views", "frequency")
+POLICY = "DATALOADER.ON_BAD_IMAGE"  # "skip" leaves the features of white pages
 DESCRIBED = ("num_query", "paths", "fingerprint", "relevance_known")  # fields that are kept as JSON
 
 # Input options that only training uses. Every other INPUT key counts as an input setting of the features, so that an
@@ -169,23 +170,43 @@ def compare(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return [f"{name} was {_short(old)}, is now {_short(new)}" for name, (old, new) in pairs.items() if old != new]
 
 
-def fingerprint_of(cfg, model, records: Sequence, num_query: int, dataset_name: str = "", flip: bool = False) -> dict:
-    """Plain values that change whenever the features of ``records`` under ``model`` and ``cfg`` could change.
+def identity_of(cfg, model, flip: bool = False) -> dict[str, Any]:
+    """Plain values that change whenever the features of an image could change: ``{"weights": ..., "settings": ...}``.
 
     Args:
         model: a torch module; the content of its state dict is hashed (float16 or float32 weights differ).
-        records: the queries, then the gallery, in loader order.
     """
-    import fastreid
-
     return {
         "weights": hash_weights(model.state_dict()),
         "settings": {
             **_plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT"),
             **_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"),
-            "DATALOADER.ON_BAD_IMAGE": cfg.DATALOADER.ON_BAD_IMAGE,  # "skip" leaves the features of white pages
             "flip": bool(flip),
         },
+    }
+
+
+def identity_in(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a fingerprint that :func:`identity_of` gives; {} for features that nobody described."""
+    if not {"weights", "settings"} <= set(fingerprint):
+        return {}
+    settings = {name: value for name, value in fingerprint["settings"].items() if name != POLICY}
+    return {"weights": fingerprint["weights"], "settings": settings}
+
+
+def fingerprint_of(cfg, model, records: Sequence, num_query: int, dataset_name: str = "", flip: bool = False) -> dict:
+    """Plain values that change whenever the features of ``records`` under ``model`` and ``cfg`` could change.
+
+    Args:
+        model: see :func:`identity_of`.
+        records: the queries, then the gallery, in loader order.
+    """
+    import fastreid
+
+    identity = identity_of(cfg, model, flip)
+    return {
+        "weights": identity["weights"],
+        "settings": {**identity["settings"], POLICY: cfg.DATALOADER.ON_BAD_IMAGE},
         "images": hash_records(records, num_query),
         "dataset": dataset_name,
         "fastreid": fastreid.__version__,

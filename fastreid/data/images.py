@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of files in folders
 _GRAY_MODES = ("1", "L")
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_READ_ERRORS = (
+READ_ERRORS = (  # what Pillow raises for files that are no images, or damaged ones
     OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 
@@ -37,11 +37,20 @@ def read_image(
     """
     try:
         with Image.open(path) as file:
-            image = _eight_bit(ImageOps.exif_transpose(file))
-    except _READ_ERRORS as error:
+            return as_page(file, grayscale, channels)
+    except READ_ERRORS as error:
         listed = f" (listed in {source})" if source else ""
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         raise BadImage(f"Cannot read image {path}{listed}: {reason}") from error
+
+
+def as_page(image: Image.Image, grayscale: bool = False, channels: int | None = 3) -> Image.Image:
+    """Return an opened image as `read_image` gives its file; one that it gave already stays as it is.
+
+    Raises:
+        one of ``READ_ERRORS``: its file is damaged.
+    """
+    image = _eight_bit(ImageOps.exif_transpose(image))
     if grayscale or channels == 1:
         image = image.convert("L")
     return image.convert("RGB") if channels == 3 else image
@@ -51,7 +60,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Convert any mode to L or RGB. Bilevel becomes grey here: resizing mode 1 would drop lines."""
     if image.mode in _DEEP_MODES:
         # mode I holds the 16-bit values of files that Pillow has no smaller mode for
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        values = np.clip(np.asarray(image).astype(np.int32), 0, 65535)
         gray = np.where(values == image.info.get("transparency"), 255, (values + 128) // 257)
         return Image.fromarray(gray.astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
