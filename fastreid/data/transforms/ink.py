@@ -19,6 +19,8 @@ LABEL_TALL = 0.7  # at least three signs have this share of CAP (F, G, the digit
 LABEL_OVERLAP = 0.4  # ... that overlap no more than this along the line, in the width of the narrower one ...
 LABEL_WIDE = 1.3  # ... and no sign is wider than this, in CAP, but lines below the text
 LABEL_LINE = 1.45  # no more than this, in CAP, from the top of the highest to the foot of the lowest sign
+SLANT = 0.25  # of italics: 14 degrees
+UPRIGHT_LENGTH = 1.5  # of "FIG." in italics, once upright, in CAP
 NUMBER_AWAY = 5.0  # a number may stand apart from "FIG." by this, in heights of the line ...
 NUMBER_LENGTH = 2.5  # ... and be as long as this
 
@@ -40,10 +42,10 @@ class InkGroups:
     boxes: list[tuple[slice, slice]]
 
     @classmethod
-    def of(cls, ink: np.ndarray) -> "InkGroups":
+    def of(cls, ink: np.ndarray, reach: int = REACH) -> "InkGroups":
         cell = -(-max(ink.shape) // CELLS)
         inked = cells_with_ink(ink, cell)
-        near = ndimage.maximum_filter(inked, 2 * REACH + 1, mode="constant")
+        near = ndimage.maximum_filter(inked, 2 * reach + 1, mode="constant")
         numbers, _ = ndimage.label(near, EIGHT)
         numbers = np.where(inked, numbers, 0)
         return cls(ink, cell, numbers, ndimage.find_objects(numbers))
@@ -126,24 +128,56 @@ def _is_long(box: tuple[slice, slice], shape: tuple[int, int]) -> bool:
     return any(2 * (part.stop - part.start) >= side for part, side in zip(box, shape, strict=True))
 
 
-def find_labels(groups: InkGroups) -> set[int]:
-    """Groups that look like one line of a few letters and digits ("FIG. 3", "Fig. 10A"), upright or turned."""
+def find_labels(groups: InkGroups, slanted: bool = False) -> set[int]:
+    """Groups that look like one line of a few letters and digits ("FIG. 3", "Fig. 10A"), upright or turned.
+
+    Args:
+        slanted: also those in italics, or printed in dots.
+    """
     page = max(groups.ink.shape)
     most = [LABEL_CAP[1] * page * factor + 2 * groups.cell for factor in (LABEL_LINE, LABEL_LENGTH[1])]
     small = {g for g in groups if all(side <= limit for side, limit in zip(groups.sides_of(g), most, strict=True))}
     found = {group for group in small if is_label(groups.ink_of(group), page)}
+    if slanted:
+        found |= {group for group in small - found if _is_slanted_label(groups.ink_of(group), page)}
     lines = [groups.spans_of(group) for group in found]
     return found | {g for g in small - found if any(_is_number_of(line, groups.spans_of(g)) for line in lines)}
 
 
-def is_label(ink: np.ndarray, page: int) -> bool:
-    """Whether ``ink`` (height, width) is a line of text; ``page``: longer side of the page in pixels."""
+def is_label(ink: np.ndarray, page: int, shortest: float = LABEL_LENGTH[0]) -> bool:
+    """Whether ``ink`` (height, width) is a line of text.
+
+    Args:
+        page: longer side of the page in pixels.
+        shortest: of the line, in heights of its tallest sign.
+    """
     boxes = ndimage.find_objects(ndimage.label(ink, EIGHT)[0])
     spans = np.array([[[part.start, part.stop] for part in box] for box in boxes])  # (signs, axis, start and end)
-    return any(_is_line(spans[:, across], spans[:, 1 - across], page) for across in (0, 1))
+    return any(_is_line(spans[:, across], spans[:, 1 - across], page, shortest) for across in (0, 1))
 
 
-def _is_line(across: np.ndarray, along: np.ndarray, page: int) -> bool:
+def _is_slanted_label(ink: np.ndarray, page: int) -> bool:
+    """The same for ``ink`` once its dots are joined and its letters set upright."""
+    if not (LABEL_CAP[0] * page <= min(ink.shape) and UPRIGHT_LENGTH * min(ink.shape) <= max(ink.shape)):
+        return False
+    reach = -(-page // CELLS)
+    closed = ndimage.binary_closing(np.pad(ink, reach), EIGHT, iterations=reach // 2 + 1)
+    upright = closed if closed.shape[1] >= closed.shape[0] else closed.T
+    return any(is_label(_sheared(upright, slant), page, UPRIGHT_LENGTH) for slant in (0, SLANT, -SLANT))
+
+
+def _sheared(ink: np.ndarray, slant: float) -> np.ndarray:
+    """Move each row of (height, width) bool to the right by ``slant`` times its number (from the foot for < 0)."""
+    height, width = ink.shape
+    far = round(abs(slant) * height)
+    moved = np.zeros((height, width + far), bool)
+    for row, values in enumerate(ink):
+        start = round(slant * row) + (far if slant < 0 else 0)
+        moved[row, start : start + width] = values
+    return moved
+
+
+def _is_line(across: np.ndarray, along: np.ndarray, page: int, shortest: float) -> bool:
     """The same for signs with these (start, end) across and along the line."""
     cap = np.ptp(across, axis=1).max()
     signs = np.maximum(np.ptp(across, axis=1), np.ptp(along, axis=1)) > LABEL_DUST * cap
@@ -153,7 +187,7 @@ def _is_line(across: np.ndarray, along: np.ndarray, page: int) -> bool:
     return bool(
         LABEL_SIGNS[0] <= len(heights) <= LABEL_SIGNS[1]
         and LABEL_CAP[0] * page <= cap <= LABEL_CAP[1] * page
-        and LABEL_LENGTH[0] * cap <= np.ptp(along) <= LABEL_LENGTH[1] * cap
+        and shortest * cap <= np.ptp(along) <= LABEL_LENGTH[1] * cap
         and len(tall) >= 3
         and not _overlap(tall[np.argsort(tall[:, 0])])
         and widths[heights > cap / 3].max() <= LABEL_WIDE * cap
