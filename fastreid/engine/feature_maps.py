@@ -64,14 +64,11 @@ class FeatureMaps:
 
 
 def enlarged(cfg: CfgNode, factor: float) -> CfgNode:
-    """Return a copy of the config whose images are larger by a factor, and otherwise the same."""
-    if factor == 1:
-        return cfg
+    """Return a copy of the config, not frozen, whose images are larger by a factor, and otherwise the same."""
     cfg = cfg.clone()
     cfg.defrost()
     for node, key in ((cfg.INPUT, "SIZE_TEST"), (cfg.INPUT.CROP, "SIZE")):
         node[key] = type(node[key])(round(factor * side) for side in node[key])
-    cfg.freeze()
     return cfg
 
 

@@ -17,7 +17,7 @@ from fastreid.data.feature_file import identity_of
 from fastreid.data.images import as_page
 from fastreid.data.transforms import build_transforms
 from fastreid.engine.commands import load_model
-from fastreid.engine.feature_maps import FeatureMaps
+from fastreid.engine.feature_maps import FeatureMaps, enlarged
 from fastreid.engine.text_side import TextSide
 from fastreid.evaluation.evaluator import forward
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PICTURE = 480  # pixels
 PLAIN = 16  # grey values that differ by less are one
 BUILDERS = {"resnet": "ResNet", "resnext": "ResNeXt", "resnest": "ResNeSt", "osnet": "OSNet", "vit": "ViT"}
 
@@ -147,6 +148,18 @@ class QueryEncoder:
         with self._lock, torch.inference_mode():
             found = self._maps(tensor[None])[0]
         return picture_of(tensor), np.ascontiguousarray(found.float().cpu().permute(1, 2, 0).numpy())
+
+    def picture(self, image: Image.Image, side: int = PICTURE) -> Image.Image:
+        """Return what the network sees of an image, for people: larger, and with lines that can be seen.
+
+        Args:
+            side: of the picture, at least, in pixels; about, where the images have no fixed size.
+        """
+        largest = max(self.cfg.INPUT.SIZE_TEST)
+        cfg = enlarged(self.cfg, max(1.0, side / largest) if largest > 0 else 1)
+        cfg.defrost()
+        cfg.INPUT.THICKEN.ENABLED, cfg.INPUT.THICKEN.SIZE = True, 0
+        return picture_of(build_transforms(cfg, is_train=False)(self._page(image)))
 
     def _page(self, image: Image.Image) -> Image.Image:
         return as_page(image, self.cfg.INPUT.GRAYSCALE, 1 if self.cfg.INPUT.CHANNELS == 1 else None)
