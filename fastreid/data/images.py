@@ -11,7 +11,8 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tif
 _GRAY_MODES = ("1", "L")
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 READ_ERRORS = (  # what Pillow raises for files that are no images, or damaged ones
-    OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, Image.DecompressionBombError,
+    OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, struct.error, zlib.error,
+    Image.DecompressionBombError,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from math import isqrt
 
 from PIL import Image
 
-from fastreid.data.images import READ_ERRORS, as_page
+from fastreid.data.images import as_page
 from fastreid.utils.errors import require_choice, require_whole
 
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WebP")
@@ -59,7 +59,7 @@ def open_query_image(source: bytes | str | os.PathLike, max_pixels: int = MAX_PI
         raise TooManyPixels(f"the image is too large: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise NoImage(f"this is no image of an allowed type ({', '.join(FORMATS)})") from error
-    except READ_ERRORS as error:
+    except Exception as error:  # a decoder may raise anything over bytes that somebody bent
         raise NoImage(f"the image is damaged: {error or type(error).__name__}") from error
 
 
