@@ -67,6 +67,13 @@ class Figures:
         names = list(dict.fromkeys([*(name for row in rows for name in row), "figure_id", "patent"]))
         return cls({name: [row.get(name) for row in rows] for name in names})
 
+    @classmethod
+    def stored(cls, columns: Mapping[str, np.ndarray]) -> "Figures":
+        """Return the figures of all ``COLUMNS`` as an index keeps them, unchecked; a figure_id may occur twice."""
+        figures = object.__new__(cls)
+        object.__setattr__(figures, "columns", columns)
+        return figures
+
     def __len__(self) -> int:
         return len(self.columns["figure_id"])
 
@@ -75,7 +82,7 @@ class Figures:
 
     def take(self, rows: np.ndarray | slice) -> "Figures":
         """Return some of the figures, by position or mask."""
-        return Figures({name: values[rows] for name, values in self.columns.items()})
+        return Figures.stored({name: values[rows] for name, values in self.columns.items()})
 
     def row(self, place: int) -> dict[str, Any]:
         """Return one figure as plain values."""
