@@ -178,7 +178,7 @@ def _join_overlapping(boxes: np.ndarray) -> np.ndarray:
 def _few(boxes: np.ndarray, page: int) -> np.ndarray:
     """Of a page with very many boxes: join what is near, labels or not, and keep the longest; (m, 4), m <= MANY."""
     if len(boxes) > MANY:
-        _, numbers = connected_components(_gaps(boxes, boxes) <= NEAR * page, directed=False)
+        _, numbers = connected_components(_gaps(boxes, boxes) <= PART * page, directed=False)
         boxes = _join_overlapping(np.array([_around(boxes[numbers == number]) for number in range(numbers.max() + 1)]))
         boxes = boxes[np.argsort(-(boxes[:, 2:] - boxes[:, :2]).max(axis=1), kind="stable")[:MANY]]
     return boxes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from fastreid.data.pages import MANY, Region, in_reading_order, ink_of, split_page
+from fastreid.data.pages import MANY, Region, _few, in_reading_order, ink_of, split_page
 from tests.data.sheets import compose, draw_figures, overlap
 
 
@@ -105,6 +105,12 @@ def test_a_label_within_a_figure_stays_in_its_box():
     assert split_page(write(ring, "FIG. 3", 270, 290)) == [Region((100, 100, 500, 500), True)]
 
 
+def test_letters_that_belong_to_a_drawing_are_no_label():
+    """A key with a word on it: both are joined, and the word does not stand beside the rest."""
+    key = page((100, 100, 200, 104), (100, 136, 200, 140), (100, 100, 104, 140), (196, 100, 200, 140))
+    assert split_page(write(key, "ENTER", 120, 110)) == [Region((100, 100, 200, 140), False)]
+
+
 def test_a_label_close_to_a_drawing_is_taken_off():
     figure = (100, 100, 400, 500)
     (region,) = split_page(write(page(figure), "FIG. 1", 200, 504, size=20))
@@ -120,6 +126,15 @@ def test_labels_from_the_side_and_in_italics():
         image = page(figure)
         image.paste(label, (460, 250))
         assert split_page(image) == [Region(figure, True)]
+
+
+def test_letters_that_lean_over_their_neighbours():
+    figure, image = (100, 100, 400, 500), page((100, 100, 400, 500))
+    for sign in range(7):
+        for row in range(40):
+            left = 180 + 11 * sign + (40 - row) // 4
+            image.paste(0, (left, 560 + row, left + 6, 561 + row))
+    assert split_page(image) == [Region(figure, True)]
 
 
 def test_what_looks_like_a_label_but_is_much_larger_is_a_figure():
@@ -187,6 +202,18 @@ def test_noise_is_read_in_a_while():
     for x, y in rng.integers(0, 1580, (3000, 2)):
         values[y : y + 12, x : x + 12] = 0
     assert len(split_page(Image.fromarray(values))) <= MANY
+
+
+def test_very_many_boxes_become_few():
+    places = np.stack(np.meshgrid(range(20), range(20)), axis=-1).reshape(-1, 2)
+    near = np.concatenate([50 * places, 50 * places + 10], axis=1)
+    assert _few(near, page=1000).tolist() == [[0, 0, 960, 960]]
+    assert _few(near[:MANY], page=1000).tolist() == near[:MANY].tolist()
+    far = np.concatenate([100 * places, 100 * places + 10], axis=1)
+    far[350, 2:] += 5
+    assert _few(far, page=1000).tolist() == [far[350].tolist(), *far[: MANY - 1].tolist()]
+    squares = [(x, y, x + 8, y + 8) for x in range(20, 1580, 50) for y in range(20, 1580, 50)]
+    assert boxes(page(*squares, width=1600, height=1600)) == [(20, 20, 1578, 1578)]
 
 
 @pytest.mark.parametrize("seed", range(6))
