@@ -1,0 +1,237 @@
+"""A search from the images that somebody brings to the results that are shown."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastreid.engine.query_image import prepare, variants
+from fastreid.engine.search_request import QueryItem, SearchRequest
+from fastreid.index.base import Count, Index
+from fastreid.index.designs import DesignHit, Match, QueryFigure, search_designs, search_figures
+from fastreid.index.figures import Figures
+from fastreid.utils.errors import nearest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from fastreid.engine.query_encoder import QueryEncoder
+
+AS_GIVEN = "as given"
+OTHERS = 12  # further figures of a design that are told
+
+
+class NoModel(ValueError):
+    """An image or a text was to be searched for without a model that could encode it."""
+
+
+@dataclass(frozen=True)
+class SearchResponse:
+    """Results of a search.
+
+    Attributes:
+        version: of the index that was searched.
+        searched: what was permitted, under the filter and without the query's own patents.
+        total: how many designs, or figures, can be paged through.
+        results: plain values, see :meth:`Searcher.search`.
+    """
+
+    request: SearchRequest
+    version: int
+    exact: bool
+    searched: Count
+    seconds: float
+    time: str
+    results: tuple[dict[str, Any], ...]
+
+    @property
+    def total(self) -> int:
+        return self.searched.designs if self.request.group == "design" else self.searched.figures
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "exact": self.exact,
+            "searched": {"figures": self.searched.figures, "designs": self.searched.designs},
+            "total": self.total,
+            "seconds": self.seconds,
+            "time": self.time,
+            "group": self.request.group,
+            "offset": self.request.offset,
+            "results": list(self.results),
+        }
+
+
+class Searcher:
+    """Searches an index with the model that made it.
+
+    Args:
+        encoder: ``None``: only figures of the index can be searched for.
+        image_root: folder of the images, for relative paths; "" for the one that the index names.
+
+    Raises:
+        OtherModel: the encoder's model did not make the vectors of the index.
+    """
+
+    def __init__(self, index: Index, encoder: "QueryEncoder | None" = None, image_root: str = ""):
+        if encoder is not None:
+            index.info.check_model(encoder.identity)
+            if encoder.dim != index.info.dim:
+                raise ValueError(f"the model gives {encoder.dim} numbers per image, the index holds {index.info.dim}")
+        self.index, self.encoder, self.image_root = index, encoder, image_root
+
+    def search(self, request: SearchRequest, images: Mapping[str, "Image"] | None = None) -> SearchResponse:
+        """Answer a request.
+
+        Args:
+            images: those that the query names by ``upload``.
+
+        Returns:
+            with results of designs ``{"rank", "patent", "score", "figure": its best one, "evidence": [{"query",
+            "variant", "score", "figure"}] for each query figure (a text is the last), "others": [{"score", "figure"}],
+            "figures": n}``, of figures ``{"rank", "score", "query", "variant", "figure"}``.
+
+        Raises:
+            KeyError: no such image, or figure in this version of the index.
+            NoModel: there is no model for what is asked.
+            VersionGone, ValueError: as the index says.
+        """
+        start, now = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+        version = self.index.info.version if request.version is None else request.version
+        queries = self.queries(request, images or {}, version)
+        filter, k = self.filter(request, version), request.offset + request.limit
+        if request.group == "design":
+            found = search_designs(self.index, queries, k, filter, request.fusion, version)
+            results = self._designs(found.designs[request.offset :], request.offset)
+        else:
+            found = search_figures(self.index, queries, k, filter, version)
+            results = self._figures(found.matches[request.offset :], request.offset)
+        seconds = round(time.perf_counter() - start, 4)
+        return SearchResponse(request, version, found.exact, found.count, seconds, now, tuple(results))
+
+    def filter(self, request: SearchRequest, version: int):
+        """Return the filter of a request, with the patents of its own figures left out where it says so."""
+        names = [item.figure for item in request.query if item.figure]
+        if not request.exclude_own or not names:
+            return request.filter
+        own = self.index.figures(self.index.rows_of(names, as_of=version))["patent"].tolist()
+        return replace(request.filter, not_patents=(*request.filter.not_patents, *own))
+
+    def queries(self, request: SearchRequest, images: Mapping[str, "Image"], version: int) -> list[QueryFigure]:
+        """Return the vectors of all query figures, that of a text at last."""
+        with_variants = request.rotations or request.mirror
+        found = []
+        for item in request.query:
+            if item.is_plain and not with_variants:
+                found.append(QueryFigure(self.index.vectors(self._row_of(item.figure, version))))
+                continue
+            shown = variants(self._image(item, images, version), request.rotations, request.mirror)
+            names, pictures = zip(*shown, strict=True)
+            found.append(QueryFigure(self._model("an image").encode(pictures), names))
+        if request.text:
+            found.append(QueryFigure(self._model("a text").encode_texts([request.text]), ("text",)))
+        return found
+
+    def _model(self, what: str) -> "QueryEncoder":
+        if self.encoder is None:
+            raise NoModel(
+                f"the index is searched without a model, which {what} needs; figures of the index can be searched for"
+            )
+        return self.encoder
+
+    def _row_of(self, figure_id: str, version: int | None = None) -> np.ndarray:
+        rows = self.index.rows_of([figure_id], as_of=version)
+        if not len(rows):
+            raise KeyError(f"the index has no figure '{figure_id}'")
+        return rows
+
+    def _image(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None) -> "Image":
+        """Return the image of a query figure, cut, rotated and mirrored as it says."""
+        self._model("an image")
+        if item.figure:
+            image = self.image_of(int(self._row_of(item.figure, version)[0]))
+        elif item.upload in images:
+            image = images[item.upload]
+        else:
+            raise KeyError(f"there is no image '{item.upload}'.{nearest(item.upload, images)}")
+        return prepare(image, item.box, item.rotate, item.mirror)
+
+    def path_of(self, row: int) -> Path:
+        """Return the file of a figure's image.
+
+        Raises:
+            KeyError: no such row.
+            ValueError: the index names no file, no folder for it, or one outside of that folder.
+        """
+        path = self.index.figures(np.array([row]))["path"][0]
+        if not path:
+            raise ValueError(f"the index names no image of row {row}")
+        if Path(path).is_absolute():
+            return Path(path)
+        root = self.image_root or self.index.info.image_root
+        if not root:
+            raise ValueError(f"the image {path} is relative, and the index has no folder of images; name one")
+        full, folder = Path(root, path).resolve(), Path(root).resolve()
+        if not full.is_relative_to(folder):
+            raise ValueError(f"the image {path} lies outside of the folder of images {root}")
+        return full
+
+    def image_of(self, row: int) -> "Image":
+        """Return the image of a figure; ``BadImage`` when it cannot be read."""
+        from fastreid.data.images import read_image
+
+        return read_image(self.path_of(row), channels=None)
+
+    def explain(
+        self, item: QueryItem, row: int, images: Mapping[str, "Image"] | None = None, variant: str = AS_GIVEN
+    ) -> "Image":
+        """Return a picture of the places where a query figure, in one of its variants, and a figure agree.
+
+        Raises:
+            ValueError: the model has no feature map, or no such variant.
+        """
+        from fastreid.engine.patch_match import draw_patch_match, match_patches
+
+        shown = dict(variants(self._image(item, images or {}, None), True, True))
+        if variant not in shown:
+            raise ValueError(f"there is no variant '{variant}'.{nearest(variant, shown)}")
+        return draw_patch_match(match_patches(self._model("an image"), shown[variant], self.image_of(row)))
+
+    def _designs(self, hits: tuple[DesignHit, ...], offset: int) -> list[dict[str, Any]]:
+        matches = [match.row for hit in hits for match in (hit.best, *hit.evidence)]
+        shown = self.shown([*matches, *(row for hit in hits for row, _ in hit.others[:OTHERS])])
+        results = []
+        for rank, hit in enumerate(hits, offset + 1):
+            evidence = [
+                {"query": match.query, "variant": match.variant, "score": match.score, "figure": shown[match.row]}
+                for match in hit.evidence
+            ]
+            others = [{"score": score, "figure": shown[row]} for row, score in hit.others[:OTHERS]]
+            best = {"patent": hit.patent, "score": hit.score, "figure": shown[hit.best.row]}
+            results.append({"rank": rank, **best, "evidence": evidence, "others": others, "figures": hit.figures})
+        return results
+
+    def _figures(self, matches: tuple[Match, ...], offset: int) -> list[dict[str, Any]]:
+        shown = self.shown([match.row for match in matches])
+        return [
+            {"rank": rank, "score": one.score, "query": one.query, "variant": one.variant, "figure": shown[one.row]}
+            for rank, one in enumerate(matches, offset + 1)
+        ]
+
+    def shown(self, rows: list[int]) -> dict[int, dict[str, Any]]:
+        """Return what is told about some figures, by row: their columns but the path."""
+        rows = sorted(set(rows))
+        return dict(zip(rows, told(self.index.figures(np.array(rows, dtype=np.int64)), rows), strict=True))
+
+
+def told(figures: Figures, rows: list[int]) -> list[dict[str, Any]]:
+    """Return figures as plain values with their rows, without the paths of their images."""
+    columns = [figures.row(place) for place in range(len(figures))]
+    return [
+        {"row": int(row), **{n: v for n, v in each.items() if n != "path"}}
+        for row, each in zip(rows, columns, strict=True)
+    ]
