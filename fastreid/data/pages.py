@@ -99,7 +99,7 @@ def _without_labels(ink: np.ndarray) -> tuple[InkGroups, np.ndarray]:
         close = InkGroups.of(ink, reach)
         if len(close.boxes) > MANY:  # noise, or a drawing of dots
             break
-        outer = _outside(close, find_labels(close, slanted=True), groups)
+        outer = _outside(close, find_labels(close), groups)
         marks.append(_boxes(close, _lines(close, outer)))
         ink = ink & ~close.pixels_of(outer)
     return InkGroups.of(ink), np.concatenate(marks)
