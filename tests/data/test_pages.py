@@ -131,8 +131,8 @@ def test_labels_from_the_side_and_in_italics():
 def test_letters_that_lean_over_their_neighbours():
     figure, image = (100, 100, 400, 500), page((100, 100, 400, 500))
     for sign in range(9):
-        for row in range(40):
-            left = 180 + 9 * sign + (40 - row) // 4
+        for row in range(64):
+            left = 180 + 12 * sign + (64 - row) // 4
             image.paste(0, (left, 560 + row, left + 6, 561 + row))
     assert split_page(image) == [Region(figure, True)]
 
