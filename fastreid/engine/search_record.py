@@ -3,21 +3,30 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import fastreid
+from fastreid.data.feature_file import compare as compare_models
 from fastreid.engine.search_request import SearchRequest
-from fastreid.utils.errors import nearest
+from fastreid.index.errors import OtherModel
 from fastreid.utils.files import atomic_write
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from fastreid.engine.searcher import Searcher, SearchResponse
 
 FORMAT = 1
 SCORE_SLACK = 1e-5  # by which a score may differ on another machine
-FIELDS = (
-    "format", "name", "notes", "time", "seconds", "request", "images", "model", "index", "searched", "total", "exact",
-    "results", "fastreid",
-)  # fmt: skip
+FIELDS = {
+    "format": int, "name": str, "notes": str, "time": str, "seconds": (int, float), "request": dict, "images": list,
+    "model": dict, "index": dict, "searched": dict, "total": int, "exact": bool, "results": list, "fastreid": str,
+}  # fmt: skip
+PARTS = {  # what is read of an element
+    "images": {"upload": str, "sha256": str, "name": str},
+    "results": {"rank": int, "score": (int, float), "figure": dict},
+}
 
 
 def make_record(
@@ -30,12 +39,17 @@ def make_record(
     """Return the record of a search as plain values.
 
     Args:
-        images: of the query, ``{"upload", "sha256", "name", "width", "height"}`` each.
-    """
-    import fastreid
+        images: of the query, ``{"upload", "sha256", "name", "width", "height"}`` each; those that it does not name are
+            left out.
 
-    info, encoder = searcher.index.info, searcher.encoder
-    answer = response.as_json()
+    Returns:
+        ``FIELDS``: among them ``request`` as JSON, with the version that was searched; ``model``, the identity of what
+        made the vectors; ``index`` with ``uid``, ``version``, ``backend``, ``metric``, ``figures`` and ``designs``
+        (now, before any filter), ``exact`` and ``recall``; ``results`` as :meth:`Searcher.search` gives them.
+    """
+    info, answer = searcher.index.info, response.as_json()
+    uploads = {item.upload for item in response.request.query if item.upload}
+    everything = searcher.index.count(as_of=response.version)
     return {
         "format": FORMAT,
         "name": name,
@@ -43,11 +57,12 @@ def make_record(
         "time": answer["time"],
         "seconds": answer["seconds"],
         "request": {**response.request.as_json(), "version": response.version},
-        "images": [dict(image) for image in images],
-        "model": dict(info.model) if encoder is None else {"name": encoder.name, **encoder.identity},
+        "images": [dict(image) for image in images if image["upload"] in uploads],
+        "model": dict(info.model or (searcher.encoder.identity if searcher.encoder else {})),
         "index": {
             "uid": info.uid, "version": response.version, "backend": info.backend, "metric": info.metric,
-            "figures": info.figures, "designs": info.designs, "recall": dict(info.recall),
+            "figures": everything.figures, "designs": everything.designs, "exact": info.exact,
+            "recall": dict(info.recall),
         },
         "searched": answer["searched"],
         "total": answer["total"],
@@ -59,8 +74,10 @@ def make_record(
 
 def save_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     """Write a record as JSON, whole or not at all."""
+    check_record(record)
     with atomic_write(path, "w") as file:
         json.dump(record, file, ensure_ascii=False, indent=1)
+        file.write("\n")
 
 
 def load_record(path: str | os.PathLike) -> dict[str, Any]:
@@ -68,72 +85,125 @@ def load_record(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no record, or one of another format.
+        ValueError: no record, or one of another format; the message names the file.
     """
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    with open(path, "rb") as file:
+        content = file.read()
     try:
-        record = json.loads(text)
-        if not isinstance(record, dict) or "format" not in record:
-            raise ValueError("it is no JSON object with a format")
-        if record["format"] != FORMAT:
-            raise ValueError(f"it has format {record['format']}; this version reads {FORMAT}")
-        missing = [name for name in FIELDS if name not in record]
-        if missing:
-            raise ValueError(f"it lacks '{missing[0]}'")
-        SearchRequest.from_json(record["request"])
-    except (ValueError, KeyError, TypeError) as error:
+        record = json.loads(content.decode("utf-8"))
+        check_record(record)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)} is not the record of a search: {error}") from error
     return record
 
 
-def replay(record: Mapping[str, Any], searcher: "Searcher", images: Mapping[str, Any]):
-    """Search again as a record says; return the response and the differences, in words.
+def check_record(record: Any) -> None:
+    """Raise ``ValueError`` unless something is a record of a search, as far as a replay reads it."""
+    if not isinstance(record, Mapping) or "format" not in record:
+        raise ValueError("it is no JSON object with a 'format'")
+    if record["format"] != FORMAT:
+        raise ValueError(f"it has format {record['format']}; this version of fastreid reads format {FORMAT}")
+    _check_types(record, FIELDS, "it")
+    _check_types(record["index"], {"uid": str, "version": int}, "its index")
+    for name, types in PARTS.items():
+        for place, element in enumerate(record[name]):
+            _check_types(element, types, f"{name}[{place}]")
+    for place, result in enumerate(record["results"]):
+        _check_types(result["figure"], {"figure_id": str}, f"the figure of results[{place}]")
+    SearchRequest.from_json(record["request"])
 
-    The recorded version of the index is searched where it still can be. Where it was compacted away, or where this is
-    another index, the newest version is, and the differences say so.
+
+def _check_types(given: Any, types: Mapping[str, Any], what: str) -> None:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{what} must be an object; got {given!r}")
+    for name, kind in types.items():
+        if name not in given:
+            raise ValueError(f"{what} lacks '{name}'")
+        if not isinstance(given[name], kind):
+            raise ValueError(f"'{name}' of {what} has the wrong type: {given[name]!r}")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recorded search made again.
+
+    Attributes:
+        differences: of the results, in words; none when they are the same.
+        notes: what was not as recorded though it need not change the results: another version of the index, or another
+            index, was searched.
     """
-    from dataclasses import replace
 
-    request, info, differences = SearchRequest.from_json(record["request"]), searcher.index.info, []
-    version = record["index"]["version"]
-    if info.uid != record["index"]["uid"]:
-        differences.append("this is another index than the one that was searched")
+    response: "SearchResponse"
+    recorded_version: int
+    differences: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        return not self.differences
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "same": self.same,
+            "differences": list(self.differences),
+            "notes": list(self.notes),
+            "recorded_version": self.recorded_version,
+            "version": self.response.version,
+            "response": self.response.as_json(),
+        }
+
+
+def replay(record: Mapping[str, Any], searcher: "Searcher", images: Mapping[str, "Image"] | None = None) -> Replay:
+    """Search again as a record says, and compare.
+
+    The recorded version of the index is searched where it still can be; where it was compacted away, or where this is
+    another index, the newest version is, and ``notes`` say so.
+
+    Args:
+        images: by ``upload`` of the record. That they are those recorded is the caller's to check, by their SHA-256.
+
+    Raises:
+        OtherModel: another model than the recorded one made the vectors of this index.
+        KeyError, ValueError, OSError: as :meth:`Searcher.search`.
+    """
+    request, notes = SearchRequest.from_json(record["request"]), []
+    info, recorded = searcher.index.info, record["index"]
+    differences = compare_models(record["model"], info.model) if record["model"] and info.model else []
+    if differences:
+        raise OtherModel("the search was made with another model than that of this index: " + "; ".join(differences))
+    version = recorded["version"]
+    if info.uid != recorded["uid"]:
         version = info.version
+        notes.append(f"this is another index than the one of the record; its version {version} was searched")
     elif not info.oldest_version <= version <= info.version:
-        differences.append(f"version {version} of the index is gone; version {info.version} was searched")
         version = info.version
-    if searcher.encoder is not None:
-        # the record may have been made without the model, by figures of the index alone
-        now = {"name": searcher.encoder.name, **searcher.encoder.identity}
-        if record["model"].get("weights") not in (None, now.get("weights")):
-            differences.append("the model has other weights than the one that searched")
+        notes.append(f"the index no longer has version {recorded['version']}; version {version} was searched")
     response = searcher.search(replace(request, version=version), images)
-    return response, [*differences, *compare(record["results"], response.results)]
+    return Replay(response, recorded["version"], tuple(compare(record["results"], response.results)), tuple(notes))
 
 
 def compare(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say where two lists of results differ: their number, their order, and scores beyond ``SCORE_SLACK``."""
-    differences = [] if len(old) == len(new) else [f"there are {len(new)} results instead of {len(old)}"]
-    for before, after in zip(old, new, strict=False):
-        rank = before["rank"]
-        first, second = _name(before), _name(after)
-        if first != second:
-            differences.append(f"rank {rank} is {second} instead of {first}")
-        elif abs(before["score"] - after["score"]) > SCORE_SLACK:
-            differences.append(f"rank {rank} ({first}) scores {after['score']:.6f} instead of {before['score']:.6f}")
-    return differences
+    """Say in words where two lists of results differ.
+
+    That is: what came, went and moved, scores that differ by more than ``SCORE_SLACK``, and designs that are now shown
+    by another figure. An empty list: they are the same.
+    """
+    before, after = ({_name(result): result for result in results} for results in (old, new))
+    gone = [f"{name} was rank {old['rank']} and is not found" for name, old in before.items() if name not in after]
+    came = [f"{name} is new, at rank {new['rank']}" for name, new in after.items() if name not in before]
+    return gone + came + [words for name in before if name in after for words in _changes(name, before, after)]
+
+
+def _changes(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    old, new, words = before[name], after[name], []
+    if old["rank"] != new["rank"]:
+        words.append(f"{name} was rank {old['rank']} and is rank {new['rank']}")
+    if not abs(old["score"] - new["score"]) <= SCORE_SLACK:
+        words.append(f"{name} scored {old['score']:.6f} and scores {new['score']:.6f}")
+    if old["figure"]["figure_id"] != new["figure"]["figure_id"]:
+        words.append(f"{name} was shown by {old['figure']['figure_id']} and is by {new['figure']['figure_id']}")
+    return words
 
 
 def _name(result: Mapping[str, Any]) -> str:
     return result.get("patent") or result["figure"]["figure_id"]
-
-
-def image_for(entry: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
-    """Return the image with the recorded SHA-256; ``KeyError`` says which one is wanted."""
-    if entry["sha256"] not in found:
-        raise KeyError(
-            f"the query image {entry['name']} (SHA-256 {entry['sha256'][:16]}...) is not among the files given."
-            f"{nearest(entry['sha256'], found)}"
-        )
-    return found[entry["sha256"]]

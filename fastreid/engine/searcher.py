@@ -1,8 +1,11 @@
 """A search from the images that somebody brings to the results that are shown."""
 
+import os
+import re
 import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastreid.engine.query_image import prepare, variants
-from fastreid.engine.search_request import QueryItem, SearchRequest
+from fastreid.engine.search_request import DEEPEST, QueryItem, SearchRequest
 from fastreid.index.base import Count, Index
 from fastreid.index.designs import DesignHit, Match, QueryFigure, search_designs, search_figures
+from fastreid.index.errors import VersionGone
 from fastreid.index.figures import Figures
+from fastreid.index.filters import Filter
 from fastreid.utils.errors import nearest
 
 if TYPE_CHECKING:
@@ -21,8 +26,9 @@ if TYPE_CHECKING:
 
     from fastreid.engine.query_encoder import QueryEncoder
 
-AS_GIVEN = "as given"
+AS_GIVEN, TEXT = "as given", "text"  # variants of an image, of a text
 OTHERS = 12  # further figures of a design that are told
+QUERY_HINTS = 8  # figures of a patent that are named to somebody who gave its number
 
 
 class NoModel(ValueError):
@@ -34,12 +40,16 @@ class SearchResponse:
     """Results of a search.
 
     Attributes:
+        search: names this search, 32 hex digits.
         version: of the index that was searched.
+        exact: whether no better result can have been missed.
         searched: what was permitted, under the filter and without the query's own patents.
-        total: how many designs, or figures, can be paged through.
+        seconds: that it took, the model's part included.
+        time: when it was made, UTC, ISO 8601.
         results: plain values, see :meth:`Searcher.search`.
     """
 
+    search: str
     request: SearchRequest
     version: int
     exact: bool
@@ -50,10 +60,13 @@ class SearchResponse:
 
     @property
     def total(self) -> int:
-        return self.searched.designs if self.request.group == "design" else self.searched.figures
+        """How many designs, or figures, can be paged through."""
+        permitted = self.searched.designs if self.request.group == "design" else self.searched.figures
+        return min(permitted, DEEPEST)
 
     def as_json(self) -> dict[str, Any]:
         return {
+            "search": self.search,
             "version": self.version,
             "exact": self.exact,
             "searched": {"figures": self.searched.figures, "designs": self.searched.designs},
@@ -67,7 +80,7 @@ class SearchResponse:
 
 
 class Searcher:
-    """Searches an index with the model that made it.
+    """Searches an index with the model that made it. Several threads may use it at once.
 
     Args:
         encoder: ``None``: only figures of the index can be searched for.
@@ -75,6 +88,7 @@ class Searcher:
 
     Raises:
         OtherModel: the encoder's model did not make the vectors of the index.
+        ValueError: nobody said which model made them, and this one's have another length.
     """
 
     def __init__(self, index: Index, encoder: "QueryEncoder | None" = None, image_root: str = ""):
@@ -87,6 +101,9 @@ class Searcher:
     def search(self, request: SearchRequest, images: Mapping[str, "Image"] | None = None) -> SearchResponse:
         """Answer a request.
 
+        Each query figure is encoded by itself and compared by the index's exact scores, so that results do not depend
+        on what else is asked at the same time; a page is a slice of the whole list.
+
         Args:
             images: those that the query names by ``upload``.
 
@@ -98,11 +115,21 @@ class Searcher:
         Raises:
             KeyError: no such image, or figure in this version of the index.
             NoModel: there is no model for what is asked.
-            VersionGone, ValueError: as the index says.
+            VersionGone, ValueError: as the index says; a box outside of the image, a blank image.
+            OSError: the image of a figure of the index cannot be read.
         """
-        start, now = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
         version = self.index.info.version if request.version is None else request.version
-        queries = self.queries(request, images or {}, version)
+        try:
+            return self._search(request, images or {}, version)
+        except (VersionGone, KeyError):
+            newest = self.index.info.version
+            if request.version is not None or newest == version:
+                raise
+            return self._search(request, images or {}, newest)  # it was compacted away meanwhile
+
+    def _search(self, request: SearchRequest, images: Mapping[str, "Image"], version: int) -> SearchResponse:
+        start, now = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+        queries = self.queries(request, images, version)
         filter, k = self.filter(request, version), request.offset + request.limit
         if request.group == "design":
             found = search_designs(self.index, queries, k, filter, request.fusion, version)
@@ -111,9 +138,10 @@ class Searcher:
             found = search_figures(self.index, queries, k, filter, version)
             results = self._figures(found.matches[request.offset :], request.offset)
         seconds = round(time.perf_counter() - start, 4)
-        return SearchResponse(request, version, found.exact, found.count, seconds, now, tuple(results))
+        name = uuid.uuid4().hex
+        return SearchResponse(name, request, version, found.exact, found.count, seconds, now, tuple(results))
 
-    def filter(self, request: SearchRequest, version: int):
+    def filter(self, request: SearchRequest, version: int) -> Filter:
         """Return the filter of a request, with the patents of its own figures left out where it says so."""
         names = [item.figure for item in request.query if item.figure]
         if not request.exclude_own or not names:
@@ -121,35 +149,60 @@ class Searcher:
         own = self.index.figures(self.index.rows_of(names, as_of=version))["patent"].tolist()
         return replace(request.filter, not_patents=(*request.filter.not_patents, *own))
 
+    def without_each(self, request: SearchRequest, version: int) -> dict[str, Count]:
+        """Return what would be permitted without each condition that is set, by its name in the filter or request.
+
+        It tells which one leaves nothing.
+        """
+        counts = {}
+        for name in [known.name for known in fields(Filter) if known.name in request.filter.as_json()]:
+            if name != "date_field":
+                loose = replace(request, filter=replace(request.filter, **{name: getattr(Filter(), name)}))
+                counts[name] = self.index.count(self.filter(loose, version), version)
+        if self.filter(request, version) != request.filter:
+            counts["exclude_own"] = self.index.count(request.filter, version)
+        return counts
+
     def queries(self, request: SearchRequest, images: Mapping[str, "Image"], version: int) -> list[QueryFigure]:
         """Return the vectors of all query figures, that of a text at last."""
         with_variants = request.rotations or request.mirror
         found = []
-        for item in request.query:
+        for place, item in enumerate(request.query, start=1):
             if item.is_plain and not with_variants:
-                found.append(QueryFigure(self.index.vectors(self._row_of(item.figure, version))))
+                found.append(QueryFigure(self.index.vectors(self._row_of(item.figure, version)), (AS_GIVEN,)))
                 continue
-            shown = variants(self._image(item, images, version), request.rotations, request.mirror)
+            shown = variants(self.image_of_item(item, images, version), request.rotations, request.mirror)
             names, pictures = zip(*shown, strict=True)
-            found.append(QueryFigure(self._model("an image").encode(pictures), names))
+            found.append(QueryFigure(self._encode(pictures, place), names))
         if request.text:
-            found.append(QueryFigure(self._model("a text").encode_texts([request.text]), ("text",)))
+            found.append(QueryFigure(self._model("a text").encode_texts([request.text]), (TEXT,)))
         return found
+
+    def _encode(self, pictures: tuple["Image", ...], place: int) -> np.ndarray:
+        """Return the vectors of the variants of one query figure, which is the ``place``-th, from 1."""
+        encoder = self._model("an image")
+        try:
+            return encoder.encode(pictures)
+        except ValueError as error:  # the encoder counts the variants
+            raise ValueError(re.sub(r"^query image \d+", f"query figure {place}", str(error))) from error
 
     def _model(self, what: str) -> "QueryEncoder":
         if self.encoder is None:
             raise NoModel(
-                f"the index is searched without a model, which {what} needs; figures of the index can be searched for"
+                f"the index is searched without a model, which {what} needs; figures of the index, as they are, can be "
+                "searched for"
             )
         return self.encoder
 
     def _row_of(self, figure_id: str, version: int | None = None) -> np.ndarray:
         rows = self.index.rows_of([figure_id], as_of=version)
         if not len(rows):
-            raise KeyError(f"the index has no figure '{figure_id}'")
+            of_patent = self.index.rows_of(patents=[figure_id], as_of=version)[:QUERY_HINTS]
+            hint = f"; a patent of this name has {', '.join(self.index.figures(of_patent)['figure_id'])}"
+            raise KeyError(f"the index has no figure '{figure_id}'{hint if len(of_patent) else ''}")
         return rows
 
-    def _image(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None) -> "Image":
+    def image_of_item(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None = None) -> "Image":
         """Return the image of a query figure, cut, rotated and mirrored as it says."""
         self._model("an image")
         if item.figure:
@@ -161,7 +214,7 @@ class Searcher:
         return prepare(image, item.box, item.rotate, item.mirror)
 
     def path_of(self, row: int) -> Path:
-        """Return the file of a figure's image.
+        """Return the file of a figure's image, which need not be there.
 
         Raises:
             KeyError: no such row.
@@ -170,15 +223,15 @@ class Searcher:
         path = self.index.figures(np.array([row]))["path"][0]
         if not path:
             raise ValueError(f"the index names no image of row {row}")
-        if Path(path).is_absolute():
+        if os.path.isabs(path):
             return Path(path)
         root = self.image_root or self.index.info.image_root
         if not root:
             raise ValueError(f"the image {path} is relative, and the index has no folder of images; name one")
-        full, folder = Path(root, path).resolve(), Path(root).resolve()
-        if not full.is_relative_to(folder):
+        inside = os.path.normpath(path)  # as it is written: the folder itself may hold links to elsewhere
+        if inside.split(os.sep)[0] == os.pardir:
             raise ValueError(f"the image {path} lies outside of the folder of images {root}")
-        return full
+        return Path(root, inside)
 
     def image_of(self, row: int) -> "Image":
         """Return the image of a figure; ``BadImage`` when it cannot be read."""
@@ -192,13 +245,14 @@ class Searcher:
         """Return a picture of the places where a query figure, in one of its variants, and a figure agree.
 
         Raises:
-            ValueError: the model has no feature map, or no such variant.
+            ValueError: there is no model, it has no feature map, or no such variant.
+            KeyError, OSError: as :meth:`search`.
         """
         from fastreid.engine.patch_match import draw_patch_match, match_patches
 
-        shown = dict(variants(self._image(item, images or {}, None), True, True))
+        shown = dict(variants(self.image_of_item(item, images or {}), True, True))
         if variant not in shown:
-            raise ValueError(f"there is no variant '{variant}'.{nearest(variant, shown)}")
+            raise ValueError(f"there is no variant '{variant}' of an image.{nearest(variant, shown)}")
         return draw_patch_match(match_patches(self._model("an image"), shown[variant], self.image_of(row)))
 
     def _designs(self, hits: tuple[DesignHit, ...], offset: int) -> list[dict[str, Any]]:
