@@ -80,13 +80,24 @@ def _place(picture: Image.Image, tile: Tile, image: Image.Image, at: tuple, box:
 def small_image(path: str, side: int) -> tuple[Image.Image, bool]:
     """Return the image at ``side`` pixels on the longer side, or a grey square, and whether it could be read."""
     try:
-        image, readable = shrink(read_image(path, channels=None), side), True
+        return fit(read_image(path, channels=None), side), True
     except BadImage:
-        image, readable = Image.new("L", (side, side), 235), False
-        ImageDraw.Draw(image).text((side // 2, side // 2), "not readable", 90, font(side // 12), anchor="mm")
+        return grey_square(side), False
+
+
+def fit(image: Image.Image, side: int) -> Image.Image:
+    """Return an image at ``side`` pixels on the longer side."""
+    image = shrink(image, side)
     factor = side / max(image.size)
     # icons and 128 x 64 photographs are enlarged, so that all stand at one scale
-    return image if factor <= 1 else image.resize([max(1, round(length * factor)) for length in image.size]), readable
+    return image if factor <= 1 else image.resize([max(1, round(length * factor)) for length in image.size])
+
+
+def grey_square(side: int) -> Image.Image:
+    """What stands for an image that cannot be read."""
+    image = Image.new("L", (side, side), 235)
+    ImageDraw.Draw(image).text((side // 2, side // 2), "not readable", 90, font(side // 12), anchor="mm")
+    return image
 
 
 @lru_cache
