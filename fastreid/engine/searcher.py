@@ -171,6 +171,7 @@ class Searcher:
             if item.is_plain and not with_variants:
                 found.append(QueryFigure(self.index.vectors(self._row_of(item.figure, version)), (AS_GIVEN,)))
                 continue
+            self._model("an image")
             shown = variants(self.image_of_item(item, images, version), request.rotations, request.mirror)
             names, pictures = zip(*shown, strict=True)
             found.append(QueryFigure(self._encode(pictures, place), names))
@@ -204,7 +205,6 @@ class Searcher:
 
     def image_of_item(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None = None) -> "Image":
         """Return the image of a query figure, cut, rotated and mirrored as it says."""
-        self._model("an image")
         if item.figure:
             image = self.image_of(int(self._row_of(item.figure, version)[0]))
         elif item.upload in images:
@@ -250,10 +250,10 @@ class Searcher:
         """
         from fastreid.engine.patch_match import draw_patch_match, match_patches
 
-        shown = dict(variants(self.image_of_item(item, images or {}), True, True))
+        encoder, shown = self._model("an image"), dict(variants(self.image_of_item(item, images or {}), True, True))
         if variant not in shown:
             raise ValueError(f"there is no variant '{variant}' of an image.{nearest(variant, shown)}")
-        return draw_patch_match(match_patches(self._model("an image"), shown[variant], self.image_of(row)))
+        return draw_patch_match(match_patches(encoder, shown[variant], self.image_of(row)))
 
     def _designs(self, hits: tuple[DesignHit, ...], offset: int) -> list[dict[str, Any]]:
         matches = [match.row for hit in hits for match in (hit.best, *hit.evidence)]
