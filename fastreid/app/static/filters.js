@@ -1,0 +1,144 @@
+// The conditions on results, each value with the number of designs that it leaves.
+
+import { api } from "./api.js";
+import { h, icon, later, redraw } from "./dom.js";
+import { change, filterJson, state, subscribe } from "./state.js";
+import { indexOf } from "./status.js";
+import { years } from "./years.js";
+import { className, count, dated, fromInput, number, patentName, toInput } from "./words.js";
+
+const FEW = 7; // values of a condition that are shown before "Show all"
+const LISTS = ["locarno", "office", "view", "applicant"];
+
+let counts = null;
+let asking = null;
+const opened = new Set(["class", "view", "year", "title"]);
+const everything = new Set(); // lists shown in full
+const unfolded = new Set(); // classes whose subclasses are shown
+const searched = {}; // what is looked for within a long list
+const body = h("div", { class: "filter-groups" });
+const total = h("p", { class: "total", "aria-live": "polite" });
+export const filterSection = h("section", { class: "filters", "aria-label": "Filters" },
+  h("div", { class: "row" }, h("h2", {}, "Filters"), h("button", { type: "button", class: "link clear", onclick: clearFilters }, "Clear")), total, body);
+
+/** Take every condition away but the cut-off date. */
+export function clearFilters() {
+  change({ since: 0, locarno: [], office: [], view: [], applicant: [], not_patents: [], title: "" });
+}
+
+/** Whether a condition other than the cut-off date is set. */
+export const filtered = () => Boolean(state.since || state.title.trim() || state.not_patents.length || LISTS.some((name) => state[name].length));
+
+const unit = () => (state.group === "figure" ? "figures" : "designs");
+
+export async function refreshCounts() {
+  asking?.abort();
+  asking = new AbortController();
+  filterSection.classList.add("counting");
+  try {
+    counts = await api.counts(filterJson(), asking.signal);
+    filterSection.classList.remove("counting");
+    draw();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    filterSection.classList.remove("counting"); // the search itself tells what is wrong
+  }
+}
+const refreshSoon = later(refreshCounts, 80);
+
+function toggleValue(name, value, on) {
+  let values = state[name].filter((each) => each !== value);
+  // a class holds its subclasses: one of both is a condition
+  if (on && name === "locarno") values = values.filter((each) => !each.startsWith(`${value}-`) && !each.startsWith(`${value}/`) && !value.startsWith(`${each}-`) && !value.startsWith(`${each}/`));
+  change({ [name]: on ? [...values, value] : values });
+}
+
+function option(name, { value, figures = 0, designs = 0 }, text, more = {}) {
+  const amount = unit() === "figures" ? figures : designs;
+  const on = state[name].includes(value);
+  return h("li", { class: more.class },
+    more.before ?? null,
+    h("label", { class: `option${amount ? "" : " none"}` },
+      h("input", { type: "checkbox", checked: on, "data-key": `${name}-${value}`, onchange: (event) => toggleValue(name, value, event.target.checked) }),
+      h("span", { class: "name", title: text }, text), h("span", { class: "amount" }, number(amount))));
+}
+
+/** Values of a facet that the index knows or that are chosen, with what is left of them, most first. */
+function valuesOf(facet, name = facet) {
+  const values = new Map([...state[name], ...(indexOf().facets?.[facet] ?? []).map(({ value }) => value)].map((value) => [value, { value }]));
+  for (const each of counts.facets[facet] ?? []) values.set(each.value, each);
+  return [...values.values()].sort((a, b) => (b[unit()] ?? 0) - (a[unit()] ?? 0) || a.value.localeCompare(b.value));
+}
+
+function list(facet, name, values, render) {
+  const wanted = (searched[facet] ?? "").toLowerCase();
+  const found = wanted ? values.filter((each) => each.value.toLowerCase().includes(wanted) || className(each.value).toLowerCase().includes(wanted)) : values;
+  const long = found.length > FEW + 2;
+  const shown = long && !everything.has(facet) ? found.filter((each, place) => place < FEW || state[name].some((value) => value.startsWith(each.value) && each.value)) : found;
+  return [
+    values.length > 14 && everything.has(facet) ? h("input", { type: "search", class: "small", placeholder: "Find in this list", "aria-label": `Find in ${facet}`, "data-key": `find-${facet}`, value: searched[facet] ?? "",
+      oninput: (event) => { searched[facet] = event.target.value; draw(); } }) : null,
+    h("ul", { class: "options" }, shown.map(render)),
+    long ? h("button", { type: "button", class: "link", "data-key": `all-${facet}`, onclick: () => { everything.has(facet) ? everything.delete(facet) : everything.add(facet); draw(); } },
+      everything.has(facet) ? "Show fewer" : `Show all ${found.length}`) : null];
+}
+
+function classes() {
+  const values = valuesOf("class", "locarno").filter(({ value }) => !/[-/]/.test(value));
+  const below = counts.facets.locarno ?? [];
+  return list("class", "locarno", values.filter(({ value }) => value), (each) => {
+    const subclasses = below.filter(({ value }) => value.startsWith(`${each.value}-`) || value.startsWith(`${each.value}/`));
+    const open = unfolded.has(each.value) || state.locarno.some((value) => value !== each.value && (value.startsWith(`${each.value}-`) || value.startsWith(`${each.value}/`)));
+    const turn = () => { open ? unfolded.delete(each.value) : unfolded.add(each.value); draw(); };
+    return [
+      option("locarno", each, [each.value, className(each.value)].filter(Boolean).join(" "), {
+        before: subclasses.length ? h("button", { type: "button", class: `unfold${open ? " open" : ""}`, "data-key": `unfold-${each.value}`, "aria-expanded": String(open), "aria-label": `Subclasses of class ${each.value}`, onclick: turn }, icon("right")) : h("span", { class: "unfold" }) }),
+      open ? subclasses.map((sub) => option("locarno", sub, [sub.value, sub.name && sub.name !== className(each.value) ? sub.name : ""].filter(Boolean).join(" "), { class: "sub" })) : null];
+  });
+}
+
+// the index knows the years of one kind of date; those of the other are taken as they come
+const yearValues = () => (counts.facets.year.some(({ value }) => value) || state.date_field !== "date" ? counts.facets.year : indexOf().facets.year.map(({ value }) => ({ value, figures: 0, designs: 0 })));
+
+const plain = (name) => list(name, name, valuesOf(name), (each) => option(name, each, each.value || "not known"));
+
+function group(key, title, active, ...content) {
+  return h("details", { open: opened.has(key), ontoggle: (event) => (event.target.open ? opened.add(key) : opened.delete(key)) },
+    h("summary", { "data-key": `group-${key}` }, title, active ? h("span", { class: "dot", title: "A condition is set" }) : null, icon("down")), content);
+}
+
+const title = h("input", { type: "search", id: "title-words", placeholder: "round table", autocomplete: "off", "data-key": "title-words",
+  oninput: later(() => change({ title: title.value }, "replace"), 350) });
+const exclude = h("form", { class: "with-button", onsubmit: (event) => {
+  event.preventDefault();
+  const given = exclude.elements[0].value.split(/[\s,;]+/).filter(Boolean);
+  exclude.elements[0].value = "";
+  if (given.length) change({ not_patents: [...new Set([...state.not_patents, ...given])] });
+} }, h("input", { type: "text", "aria-label": "Patent to leave out", placeholder: "USD0510000", autocomplete: "off", "data-key": "exclude" }), h("button", { type: "submit" }, "Leave out"));
+const since = h("input", { type: "date", id: "since", "data-key": "since", max: "9999-12-31", onchange: () => change({ since: fromInput(since.value) }) });
+
+function draw() {
+  if (!counts) return;
+  total.textContent = `${count(counts.designs, "design")}, ${count(counts.figures, "figure")} remain`;
+  filterSection.querySelector(".clear").hidden = !filtered();
+  if (document.activeElement !== title) title.value = state.title;
+  if (document.activeElement !== since || fromInput(since.value)) since.value = toInput(state.since);
+  const many = (facet) => (indexOf().facets?.[facet] ?? counts.facets[facet] ?? []).some(({ value }) => value);
+  redraw(body,
+    many("class") ? group("class", "Locarno class", state.locarno.length, classes()) : null,
+    many("view") ? group("view", "View", state.view.length, plain("view")) : null,
+    many("year") ? group("year", `Year ${dated(state.date_field)}`, state.since, years(yearValues(), unit()),
+      h("div", { class: "row" }, h("label", { for: "since" }, "Not before"), since)) : null,
+    group("title", "Words of the title", state.title, h("label", { class: "visually-hidden", for: "title-words" }, "All these words occur in the title"), title),
+    many("office") ? group("office", "Office", state.office.length, plain("office")) : null,
+    many("applicant") ? group("applicant", "Applicant", state.applicant.length, plain("applicant")) : null,
+    group("exclude", "Leave out patents", state.not_patents.length, exclude,
+      h("ul", { class: "chips" }, state.not_patents.map((patent) => h("li", {}, h("button", { type: "button", class: "chip", "aria-label": `Show ${patent} again`,
+        onclick: () => change({ not_patents: state.not_patents.filter((each) => each !== patent) }) }, patentName(patent), icon("close")))))));
+}
+
+subscribe((changed) => {
+  const filter = ["before", "since", "date_field", "title", "not_patents", ...LISTS].some((name) => changed.has(name));
+  if (filter) refreshSoon();
+  if (filter || changed.has("group")) draw();
+});

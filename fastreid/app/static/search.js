@@ -1,0 +1,80 @@
+// Running the search: one at a time, the newest wins; patience with a busy service; lost uploads are sent again.
+
+import { api, patient } from "./api.js";
+import { later } from "./dom.js";
+import { change, filterJson, hasQuery, PAGE, requestJson, state } from "./state.js";
+import { sendAgain } from "./uploads.js";
+
+let running = null;
+let show = () => {};
+let kind = "none";
+
+/** What is shown, or null: `{response, request, filter, items, replay}`; `items` are the query figures of the page. */
+export let current = null;
+
+/**
+ * `listener(kind, detail)` shows how the search stands: "none", "waiting", "busy" (detail: milliseconds until it is
+ * asked again), "results" (detail: as `current`) or "failed" (detail: the error).
+ */
+export function onSearch(listener) {
+  show = listener;
+}
+
+function tell(what, detail) {
+  kind = what;
+  show(what, detail);
+}
+
+export const failedNow = () => kind === "failed";
+
+export async function search() {
+  running?.abort();
+  const mine = (running = new AbortController());
+  if (!hasQuery()) {
+    current = null;
+    return tell("none");
+  }
+  const request = requestJson();
+  const filter = filterJson();
+  const items = state.query;
+  tell("waiting");
+  try {
+    const response = await patient(() => ask(request, mine.signal), { signal: mine.signal, waiting: (wait) => tell("busy", wait) });
+    if (mine !== running) return;
+    if (!response.results.length && response.total && state.page) return change({ page: Math.ceil(response.total / PAGE) - 1 }, "replace");
+    current = { response, request, filter, items, replay: null };
+    tell("results", current);
+  } catch (error) {
+    if (mine !== running || error.name === "AbortError") return;
+    current = null;
+    tell("failed", error);
+  }
+}
+
+export const searchSoon = later(search, 60);
+
+async function ask(request, signal) {
+  try {
+    return await api.search(request, signal);
+  } catch (error) {
+    if (error.status !== 410) throw error;
+    const uploads = new Set(request.query.map((each) => each.upload).filter(Boolean));
+    const sent = await Promise.all([...uploads].map((upload) => sendAgain({ upload })));
+    if (!sent.every(Boolean)) throw error;
+    return api.search(request, signal);
+  }
+}
+
+/** Show an answer that was not asked for here: the replay of a saved search, whose query figures are `items`. */
+export function showAnswer(response, request, items, replay) {
+  searchSoon.stop();
+  running?.abort();
+  running = null;
+  current = { response, request, filter: request.filter ?? {}, items, replay };
+  tell("results", current);
+}
+
+/** Put the query figures that the service no longer has out of the query. */
+export function dropLost() {
+  change({ query: state.query.filter((each) => !each.upload) });
+}

@@ -1,0 +1,75 @@
+// How things are named on the page.
+
+const NUMBER = new Intl.NumberFormat("en");
+const SHORT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const LONG = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const classNames = new Map();
+
+export const number = (value) => NUMBER.format(value);
+
+/** "1 figure", "4,221 figures" */
+export const count = (value, thing) => `${number(value)} ${thing}${value === 1 ? "" : "s"}`;
+
+/** Remember what the classes are called, from the facets of the index. */
+export function learnClasses(facets) {
+  for (const { value, name } of facets?.class ?? []) if (name) classNames.set(value, name);
+}
+
+export const classOf = (code) => code.split(/[-/]/)[0];
+
+export const className = (code) => classNames.get(classOf(code)) ?? "";
+
+function dayOf(value) {
+  return new Date(Date.UTC(Math.floor(value / 10000), (Math.floor(value / 100) % 100) - 1, value % 100));
+}
+
+/** 20181016: "16 Oct 2018"; 0 is an unknown date. */
+export const day = (value) => (value ? SHORT.format(dayOf(value)) : "no date");
+
+export const longDay = (value) => (value ? LONG.format(dayOf(value)) : "no date");
+
+/** The moment of an ISO text, in local time. */
+export const moment = (iso) => (iso ? MOMENT.format(new Date(iso)) : "");
+
+/** 20181016 as an input of type date has it, "2018-10-16", and back. */
+export const toInput = (value) =>
+  value ? `${String(value).slice(0, 4)}-${String(value).slice(4, 6)}-${String(value).slice(6)}` : "";
+
+export const fromInput = (text) => (/^\d{4}-\d\d-\d\d$/.test(text) && text >= "1000" ? Number(text.replaceAll("-", "")) : 0);
+
+/** "USD0510000": "US D0510000"; other forms stay as they are. */
+export const patentName = (patent) => patent.replace(/^([A-Z]{2})([A-Z]{0,2}\d+.*)$/, "$1 $2");
+
+/** "Figure 2, front view" */
+export function figureName(figure) {
+  const parts = [figure.figure && `Figure ${figure.figure}`, figure.view && `${figure.view} view`].filter(Boolean);
+  return parts.length ? parts.join(", ") : figure.figure_id;
+}
+
+/** What a figure shows, for those who do not see it: "Figure 2, front view, US D0510000, Chair". */
+export const altText = (figure) => [figureName(figure), patentName(figure.patent), figure.title].filter(Boolean).join(", ");
+
+/** A cosine with three digits, or minus a squared distance with four significant ones. */
+export const score = (value, metric = "cosine") =>
+  (metric === "cosine" ? value.toFixed(3) : value.toPrecision(4)).replace("-", "−");
+
+/** Query figures are lettered, A to H. */
+export const letter = (place) => String.fromCharCode(65 + place);
+
+/** "published" or "filed", after the column of dates that a search reads. */
+export const dated = (field) => (field === "filed" ? "filed" : "published");
+
+export const bytes = (value) =>
+  value >= 1 << 20 ? `${Math.round(value / (1 << 20))} MB` : `${Math.max(1, Math.round(value / 1024))} kB`;
+
+/** What was searched, in one sentence without its full stop. */
+export function searched(response, filter) {
+  const { figures, designs } = response.searched;
+  let text = `Searched ${count(figures, "figure")} of ${count(designs, "design")}`;
+  if (filter.before && filter.since) {
+    text += ` ${dated(filter.date_field)} from ${longDay(filter.since)}, before ${longDay(filter.before)}`;
+  } else if (filter.before) text += ` ${dated(filter.date_field)} before ${longDay(filter.before)}`;
+  else if (filter.since) text += ` ${dated(filter.date_field)} from ${longDay(filter.since)}`;
+  return text;
+}
