@@ -7,6 +7,7 @@ from typing import Any
 
 from fastreid.index.base import INDEX_REGISTRY, Index
 from fastreid.index.errors import IndexCorrupt
+from fastreid.utils.command import message_of
 
 MANIFEST = "manifest.json"
 # module of each backend, imported when it is asked for
@@ -36,10 +37,9 @@ def backend_of(uri: str) -> type[Index]:
     if not path.is_file():
         raise FileNotFoundError(f"No index at '{os.fspath(uri)}': {path} is missing. tools/build_index.py makes one")
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["backend"]
+        return get_backend(json.loads(path.read_text(encoding="utf-8"))["backend"])
     except (ValueError, KeyError, TypeError) as error:
-        raise IndexCorrupt(f"{path} is damaged: {error}") from error
-    return get_backend(name)
+        raise IndexCorrupt(f"{path} is damaged: {message_of(error)}") from error
 
 
 def get_backend(name: str) -> type[Index]:

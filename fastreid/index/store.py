@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import uuid
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -84,18 +85,21 @@ class Manifest:
             "segments": self.segments,
         }
         values |= {"removed": self.removed, "next_row": self.next_row, "extra": self.extra or {}}
-        return json.dumps(values, indent=1)
+        return json.dumps({**values, "crc32": _crc32(values)}, indent=1)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         path = folder / MANIFEST
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
+            checksum = values.pop("crc32", None)
             if values["format"] != FORMAT:
                 raise IndexCorrupt(
                     f"{path} has format {values['format']}, this version reads {FORMAT}: use the version of fastreid "
                     "that wrote it, or build the index again"
                 )
+            if checksum != _crc32(values):
+                raise IndexCorrupt(f"{path} is damaged: its checksum is wrong. {WHAT_NOW}")
             parts = {name: tuple(values[name]) for name in ("segments", "removed")}
             manifest = cls(IndexInfo(**values["info"]), **parts, next_row=values["next_row"], extra=values["extra"])
             manifest.entries()
@@ -389,12 +393,12 @@ class Store(Index):
     def permitted(self, snapshot: Snapshot, filter: Filter | None, as_of: int | None) -> np.ndarray:
         """Return bool (N,): the rows of a snapshot that a version sees and a filter permits."""
         version = _version(snapshot.manifest.info, as_of)
-        key = snapshot.manifest.info.version, version, filter or Filter()
+        key = snapshot.manifest.info.version, version, Filter() if filter is None else filter
         with self._guard:
             if key in self._masks:
                 self._masks.move_to_end(key)
                 return self._masks[key]
-        mask = snapshot.table.mask(filter or Filter(), version)
+        mask = snapshot.table.mask(Filter() if filter is None else filter, version)
         with self._guard:
             self._masks[key] = mask
             while len(self._masks) > MASKS:
@@ -426,7 +430,7 @@ class Store(Index):
 
     def facets(self, filter: Filter | None = None, as_of: int | None = None) -> dict[str, dict[str, Count]]:
         snapshot = self._snapshot
-        return snapshot.table.facets(filter or Filter(), _version(snapshot.manifest.info, as_of))
+        return snapshot.table.facets(Filter() if filter is None else filter, _version(snapshot.manifest.info, as_of))
 
 
 def _version(info: IndexInfo, as_of: int | None) -> int:
@@ -501,6 +505,10 @@ def _mapped(path: Path, rows: int, dim: int) -> np.ndarray:
     if vectors.shape != (rows, dim) or vectors.dtype != np.float32:
         raise ValueError(f"{os.fspath(path)} holds {vectors.dtype} {vectors.shape} instead of float32 ({rows}, {dim})")
     return vectors.view(np.ndarray)
+
+
+def _crc32(values: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
 def _now() -> str:
