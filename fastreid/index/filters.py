@@ -57,7 +57,7 @@ class Filter:
         require_choice("date_field of a Filter", self.date_field, DATE_COLUMNS)
         for name in _LISTS:
             values = getattr(self, name)
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            if not isinstance(values, (tuple, list)) or not all(isinstance(value, str) for value in values):
                 raise TypeError(f"{name} of a Filter must be a list of texts; got {values!r}")
             values = dict.fromkeys(value.strip() for value in values)
             if name == "locarno":
