@@ -58,7 +58,7 @@ def make_record(
         "seconds": answer["seconds"],
         "request": {**response.request.as_json(), "version": response.version},
         "images": [dict(image) for image in images if image["upload"] in uploads],
-        "model": dict(info.model or (searcher.encoder.identity if searcher.encoder else {})),
+        "model": dict(_model_of(searcher)),
         "index": {
             "uid": info.uid, "version": response.version, "backend": info.backend, "metric": info.metric,
             "figures": everything.figures, "designs": everything.designs, "exact": info.exact,
@@ -167,8 +167,8 @@ def replay(record: Mapping[str, Any], searcher: "Searcher", images: Mapping[str,
         KeyError, ValueError, OSError: as :meth:`Searcher.search`.
     """
     request, notes = SearchRequest.from_json(record["request"]), []
-    info, recorded = searcher.index.info, record["index"]
-    differences = compare_models(record["model"], info.model) if record["model"] and info.model else []
+    info, recorded, model = searcher.index.info, record["index"], _model_of(searcher)
+    differences = compare_models(record["model"], model) if record["model"] and model else []
     if differences:
         raise OtherModel("the search was made with another model than that of this index: " + "; ".join(differences))
     version = recorded["version"]
@@ -180,6 +180,11 @@ def replay(record: Mapping[str, Any], searcher: "Searcher", images: Mapping[str,
         notes.append(f"the index no longer has version {recorded['version']}; version {version} was searched")
     response = searcher.search(replace(request, version=version), images)
     return Replay(response, recorded["version"], tuple(compare(record["results"], response.results)), tuple(notes))
+
+
+def _model_of(searcher: "Searcher") -> Mapping[str, Any]:
+    """What made the vectors of the index, as it says, or else what it is searched with."""
+    return searcher.index.info.model or (searcher.encoder.identity if searcher.encoder else {})
 
 
 def compare(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[str]:
