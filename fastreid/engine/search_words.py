@@ -38,9 +38,9 @@ def table_of(response: "SearchResponse") -> str:
     several = len(response.request.query) + bool(response.request.text) > 1
     rows = [_row(result, several) for result in response.results]
     names = [name for name in rows[0] if any(row[name] for row in rows)]
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    widths = {name: max(len(name) + 2, *(len(row[name]) for row in rows)) for name in names}  # as tabulate
     for name in ("title", "matched"):  # the title is cut first
-        room = WIDTH - sum(widths[other] + 2 for other in names if other != name) + 2
+        room = WIDTH - sum(widths[other] + 2 for other in names if other != name)
         widths[name] = min(widths.get(name, 0), max(NARROWEST, room))
         for row in rows:
             row[name] = _cut(row[name], widths[name])

@@ -200,7 +200,8 @@ class Searcher:
         if not len(rows):
             of_patent = self.index.rows_of(patents=[figure_id], as_of=version)[:QUERY_HINTS]
             hint = f"; a patent of this name has {', '.join(self.index.figures(of_patent)['figure_id'])}"
-            raise KeyError(f"the index has no figure '{figure_id}'{hint if len(of_patent) else ''}")
+            earlier = "" if version in (None, self.index.info.version) else f" in version {version}"
+            raise KeyError(f"the index has no figure '{figure_id}'{earlier}{hint if len(of_patent) else ''}")
         return rows
 
     def image_of_item(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None = None) -> "Image":
