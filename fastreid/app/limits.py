@@ -1,0 +1,72 @@
+"""What one request, and all of them together, may cost."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from fastreid.app.problems import Problem
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the service.
+
+    Attributes:
+        upload_bytes, upload_pixels: of one image.
+        uploads, uploads_bytes: images that are kept, and their bytes in all; the least recently used go.
+        query_figures: of one search.
+        page: results of one answer.
+        body_bytes: of a JSON body.
+        running, waiting: requests that work, and that wait for their turn; more are told to come back.
+        patience: seconds that a request waits for its turn.
+    """
+
+    upload_bytes: int = 20 << 20
+    upload_pixels: int = 64_000_000
+    uploads: int = 64
+    uploads_bytes: int = 400 << 20
+    query_figures: int = 8
+    page: int = 100
+    body_bytes: int = 1 << 20
+    running: int = 32
+    waiting: int = 64
+    patience: float = 20.0
+
+
+class Gate:
+    """Lets a bounded number of requests work, in threads, and a bounded number wait."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self._pool = ThreadPoolExecutor(limits.running, thread_name_prefix="work")
+        self._free = asyncio.Semaphore(limits.running)
+        self._inside = 0
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._inside >= self.limits.running + self.limits.waiting:
+            raise Problem(503, "busy", "the server is busy; try again in a moment", retry=1)
+        self._inside += 1
+        try:
+            try:
+                await asyncio.wait_for(self._free.acquire(), self.limits.patience)
+            except asyncio.TimeoutError:
+                raise Problem(503, "busy", "the server is busy; try again in a moment", retry=2) from None
+            try:
+                yield
+            finally:
+                self._free.release()
+        finally:
+            self._inside -= 1
+
+    async def run(self, work: Callable, *args: Any) -> Any:
+        """Return ``work(*args)``, done in a thread in its turn; 503 where too many wait already, or for too long."""
+        async with self._turn():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, functools.partial(work, *args))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

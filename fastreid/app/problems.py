@@ -1,0 +1,56 @@
+"""What the service answers when it cannot do what was asked: one form for all of it."""
+
+import errno
+
+from fastreid.data.images import BadImage
+from fastreid.engine.query_image import NoImage, TooManyPixels
+from fastreid.engine.searcher import NoModel
+from fastreid.index.errors import IndexCorrupt, OtherModel, VersionGone
+from fastreid.utils.command import message_of
+
+# of each kind of exception its status and code, the first that fits
+KINDS = (
+    (TooManyPixels, 413, "too_many_pixels"),
+    (NoImage, 415, "no_image"),
+    (NoModel, 409, "no_model"),
+    (VersionGone, 409, "version_gone"),
+    (IndexCorrupt, 503, "index_damaged"),
+    (OtherModel, 503, "other_model"),
+    (BadImage, 404, "image_missing"),
+    (FileNotFoundError, 404, "missing"),
+    (KeyError, 404, "not_found"),
+    (ValueError, 422, "invalid"),
+    (TypeError, 422, "invalid"),
+)
+
+
+class Problem(Exception):
+    """An answer that is not the one asked for.
+
+    Args:
+        message: one sentence for the reader.
+        retry: seconds after which to try again, for a busy server.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry: int = 0):
+        super().__init__(message)
+        self.status, self.code, self.message, self.retry = status, code, message, retry
+
+    def body(self) -> dict:
+        return {"error": {"code": self.code, "message": self.message}}
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry)} if self.retry else {}
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Return the answer to a user's mistake or to a full disk; ``None`` for what is a bug."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Problem(507, "disk_full", "the disk is full: nothing was saved, and nothing was lost")
+    for kind, status, code in KINDS:
+        if isinstance(error, kind):
+            bare = isinstance(error, KeyError) and " " not in message_of(error)
+            return None if bare else Problem(status, code, message_of(error))
+    return None
