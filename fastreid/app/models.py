@@ -272,6 +272,7 @@ class Saved(BaseModel):
 class ReplayAnswer(BaseModel):
     same: bool
     differences: list[str]
+    notes: list[str] = Field(description="What was not as recorded, though the results may be the same")
     recorded_version: int
     version: int
     response: SearchAnswer

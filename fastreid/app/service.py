@@ -2,7 +2,6 @@
 
 import functools
 import io
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -150,17 +149,16 @@ class SearchService:
                 raise
             self.index.refresh()  # compacted between two looks at it
             response = self.searcher.search(request, images)
-        return {"search": self._remember(response, uploads), **response.as_json()}
+        self._remember(response, uploads)
+        return response.as_json()
 
-    def _remember(self, response, uploads: Mapping[str, Upload]) -> str:
+    def _remember(self, response, uploads: Mapping[str, Upload]) -> None:
         record = make_record(response, self.searcher, [upload.described() for upload in uploads.values()])
         kept = {"record": record, "images": {key: upload.content for key, upload in uploads.items()}}
-        name = secrets.token_hex(8)
         with self._lock:
-            self._recent[name] = kept
+            self._recent[response.search] = kept
             while len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
-        return name
 
     def explain(self, item: QueryItem, row: int, variant: str) -> bytes:
         """A picture, PNG, of where a query figure and a figure agree."""
@@ -195,14 +193,9 @@ class SearchService:
         record = self.state.search(name)
         uploads = self._bring_back(name, record)
         self.index.refresh()
-        response, differences = replay(record, self.searcher, {key: each.image for key, each in uploads.items()})
-        return {
-            "same": not differences,
-            "differences": differences,
-            "recorded_version": record["index"]["version"],
-            "version": response.version,
-            "response": {"search": self._remember(response, uploads), **response.as_json()},
-        }
+        made = replay(record, self.searcher, {key: each.image for key, each in uploads.items()})
+        self._remember(made.response, uploads)
+        return made.as_json()
 
     # -- sets and exports --------------------------------------------------------------------------------------------
 
