@@ -112,6 +112,8 @@ def test_crop_split_and_variants(search, folder):
     assert set(patents(answer)[:2]) == {"D1", "D5"}
     _, answer = search("--query", page, page, "--crop", "10,90,202,218", "--crop", "300,90,492,218", "--json", "-")
     assert set(patents(answer)[:2]) == {"D1", "D5"}
+    _, answer = search("--query", page, page, "--crop", "10,90,202,218", "--json", "-")
+    assert [match["score"] for match in answer["results"][0]["evidence"]] == [answer["results"][0]["score"]] * 2
     prepare(draw(6, "top"), rotate=90, mirror=False).save(folder / "turned.png")
     _, shown = search("--query", folder / "turned.png", "--rotations", "--mirror", "-k", 1)
     assert re.search(r"D6 +1\.0000 +top, fig\. 3 +rotated 270", shown)

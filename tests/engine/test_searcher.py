@@ -192,6 +192,23 @@ def test_pages_are_slices_of_the_whole(searcher, group):
         assert page == whole[offset : offset + limit]
 
 
+def test_results_beyond_a_depth_cannot_be_paged_to(searcher, monkeypatch):
+    assert search(searcher, text="D3", group="figure").total == 24
+    monkeypatch.setattr("fastreid.engine.searcher.DEEPEST", 20)
+    assert search(searcher, text="D3", group="figure").total == 20
+    assert search(searcher, text="D3").total == 8
+
+
+def test_twelve_further_figures_of_a_design_are_told(tmp_path):
+    with create_index(str(tmp_path / "index"), dim=2) as index:
+        vectors = [[1, 0.01 * (row + 1)] for row in range(20)] + [[1, 0]]
+        figures = Figures.of({"figure_id": f"F{row}", "patent": f"P{row // 20}"} for row in range(21))
+        index.add(figures, np.array(vectors, dtype=np.float32))
+        result = search(Searcher(index), QueryItem(figure="F20")).results[0]
+    assert (result["figure"]["row"], result["figures"]) == (0, 20)
+    assert [other["figure"]["row"] for other in result["others"]] == list(range(1, 13))
+
+
 def test_searches_at_the_same_time_do_not_change_each_other(searcher):
     def run(design):
         return search(searcher, QueryItem("a"), images={"a": draw(design, "rear")}, rotations=True).results

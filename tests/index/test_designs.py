@@ -199,6 +199,20 @@ def test_equal_scores_are_ordered_by_the_lowest_permitted_row(tmp_path):
     assert search_designs(index, query, 1).designs[0].best.row == 4
 
 
+@pytest.mark.parametrize("k", [3, 20])
+def test_many_equal_designs_are_all_looked_at(tmp_path, k):
+    """The designs that are nearest first in the list are those with the highest of the lowest rows."""
+    near, far = [[1, 0]] * 100, [[0, 1]] * 100
+    owners = [*range(99, -1, -1), *range(100)]
+    index = create_index(str(tmp_path / "index"), dim=2)
+    index.add(
+        Figures.of({"figure_id": f"F{row}", "patent": f"P{owner}"} for row, owner in enumerate(owners)),
+        np.array(far + near, dtype=np.float32),
+    )
+    hits = search_designs(index, [QueryFigure(np.array([[1.0, 0.0]]))], k).designs
+    assert [hit.patent for hit in hits] == [f"P{99 - place}" for place in range(k)]
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_pages_are_slices_of_the_whole(tmp_path, fusion):
     rng = np.random.default_rng(4)
