@@ -23,16 +23,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def build(demo: Path, data: Path) -> None:
     """Index all figures of ``data`` that are no queries into ``demo/index``; copy queries into ``demo/queries``."""
+    from fastreid.data.synthetic.generate import IMAGES, METADATA_FILE
     from fastreid.engine import build_index
 
-    weights, metadata = demo / "stage2" / "model_best.pth", data / "metadata.jsonl"
+    weights, metadata = demo / "stage2" / "model_best.pth", data / METADATA_FILE
     for path in (weights, metadata):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: `make demo` makes it")
     with open(metadata, encoding="utf-8") as file:
         patents = [json.loads(line) for line in file]
-    images = {path.name: path for path in data.rglob("*.png")}
-    kept = [_found(images, figure) for patent in patents for figure in patent["figures"] if not figure["query"]]
+    kept = [data / IMAGES / figure["file"] for patent in patents for figure in patent["figures"] if not figure["query"]]
     held_out = [
         patent for patent in patents if patent["split"] == "test" and any(f["query"] for f in patent["figures"])
     ]
@@ -45,15 +45,8 @@ def build(demo: Path, data: Path) -> None:
     for patent in held_out[::step][:QUERIES]:
         figure = next(each for each in patent["figures"] if each["query"])
         name = f"{patent['title'].lower().replace(' ', '-')}-{figure['view']}-{patent['patent_id']}.png"
-        shutil.copy(_found(images, figure), queries / name)
+        shutil.copy(data / IMAGES / figure["file"], queries / name)
     print(f"Drawings to search with, none of which is in the index: {queries}")
-
-
-def _found(images: dict[str, Path], figure: dict) -> Path:
-    name = figure["file"].rpartition("/")[2]
-    if name not in images:
-        raise FileNotFoundError(f"the drawing {figure['file']} is missing")
-    return images[name]
 
 
 if __name__ == "__main__":
