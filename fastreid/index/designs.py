@@ -25,7 +25,7 @@ from fastreid.utils.errors import require_choice, require_whole
 FUSIONS = ("mean", "max")
 FIGURES = 8  # rows taken from each list at first for each design wanted; a design patent has about seven figures
 DEEPER = 4  # times as many the next time
-AT_ONCE = 64  # designs whose figures are fetched in one call, at least
+AT_ONCE, AT_MOST = 64, 2048  # designs whose figures are fetched in the first call, in a later one
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +224,10 @@ class _Pool:
 
     def score_best(self, patents: np.ndarray, bounds: np.ndarray, k: int) -> None:
         """Score patents, in falling order of their bounds, as long as one may be among the ``k`` best."""
-        step = max(AT_ONCE, k + 1)
-        for start in range(0, len(patents), step):
-            if self.kth(k) > bounds[start]:
-                return
+        start, step = 0, max(AT_ONCE, k + 1)
+        while start < len(patents) and self.kth(k) <= bounds[start]:
             self._score([name for name in patents[start : start + step].tolist() if name not in self._found])
+            start, step = start + step, min(2 * step, AT_MOST)
 
     def _score(self, patents: list[str]) -> None:
         if not patents:
@@ -238,13 +237,14 @@ class _Pool:
         good = np.flatnonzero(self._filter.mask(figures.columns))
         rows, owners = rows[good], figures["patent"][good]
         scores = self._index.scores(self._query.vectors, rows)
-        members: dict[str, list[int]] = {}
-        for place, name in enumerate(owners.tolist()):
-            members.setdefault(name, []).append(place)
-        for name, places in members.items():
-            own = scores[:, places]
-            by_figure = np.maximum.reduceat(own.max(axis=1), self._query.starts)
-            self._found[name] = float(fuse(by_figure[None], self._fusion)[0]), rows[places], own
+        names, owners = np.unique(owners, return_inverse=True)
+        order = np.argsort(owners, kind="stable")  # rows rise within a design
+        firsts = np.searchsorted(owners[order], np.arange(len(names)))
+        rows, scores = rows[order], scores[:, order]
+        highest = np.maximum.reduceat(np.maximum.reduceat(scores, firsts, axis=1), self._query.starts, axis=0)
+        parts = zip(np.split(rows, firsts[1:]), np.split(scores, firsts[1:], axis=1), strict=True)
+        for name, score, part in zip(names.tolist(), fuse(highest.T, self._fusion).tolist(), parts, strict=True):
+            self._found[name] = score, *part
 
     def best(self, k: int) -> tuple[DesignHit, ...]:
         ranked = sorted(self._found, key=lambda name: (-self._found[name][0], self._found[name][1][0]))
