@@ -172,4 +172,5 @@ def _write(
 
         missing = write_sheet(args.sheet, searcher, response, images)
         if missing:
-            print(f"{missing} images of the sheet could not be read", file=sys.stderr)
+            images_of = f"{missing} image{'s' * (missing > 1)} of the sheet"
+            print(f"{images_of} could not be read: grey squares stand for them", file=sys.stderr)

@@ -147,7 +147,7 @@ def test_images_that_are_gone_are_grey_and_counted(folder, capsys, tmp_path):
     assert main([*options, "--like", "D3-rear", "--keep-own", "-k", "1"]) == 0
     assert "2 images of the sheet could not be read" in capsys.readouterr().err
     assert main([*options, "--like", "D3-top", "-k", "1"]) == 0
-    assert "1 images of the sheet could not be read" in capsys.readouterr().err
+    assert "1 image of the sheet could not be read: grey" in capsys.readouterr().err
 
 
 def test_a_record_is_replayed(search, folder, tmp_path):
