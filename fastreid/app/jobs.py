@@ -63,7 +63,8 @@ class Jobs:
             if sum(each.state == "running" for each in self._jobs.values()) >= MOST_UNFINISHED:
                 raise Problem(503, "busy", "too many exports are under way; try again in a moment", retry=5)
             self._jobs[job.key] = job
-            for key in [key for key, each in self._jobs.items() if each.state != "running"][: len(self._jobs) - MOST]:
+            finished = [key for key, each in self._jobs.items() if each.state != "running"]
+            for key in finished[: max(0, len(self._jobs) - MOST)]:
                 del self._jobs[key]
         self._pool.submit(self._run, job, work)
         return job
@@ -72,8 +73,9 @@ class Jobs:
     def _run(job: Job, work: Callable) -> None:
         try:
             job.progress(0, 0)
-            job.result = work(job.progress)
-            job.state = "done"
+            result = work(job.progress)
+            job.progress(job.done, job.total)  # cancelled at the last moment
+            job.result, job.state = result, "done"
         except Cancelled:
             job.state = "cancelled"
         except Exception as error:

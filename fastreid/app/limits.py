@@ -22,7 +22,8 @@ class Limits:
         page: results of one answer.
         body_bytes: of a JSON body.
         running, waiting: requests that work, and that wait for their turn; more are told to come back.
-        patience: seconds that a request waits for its turn.
+        decoding: requests beside those that decode large images.
+        patience: seconds that a request waits for its turn, and the server for the next piece of a body.
     """
 
     upload_bytes: int = 20 << 20
@@ -34,26 +35,27 @@ class Limits:
     body_bytes: int = 1 << 20
     running: int = 32
     waiting: int = 64
+    decoding: int = 4
     patience: float = 20.0
 
 
 class Gate:
-    """Lets a bounded number of requests work, in threads, and a bounded number wait."""
+    """Lets a bounded number of requests work, in threads, and a bounded number wait, ``patience`` seconds at most."""
 
-    def __init__(self, limits: Limits):
-        self.limits = limits
-        self._pool = ThreadPoolExecutor(limits.running, thread_name_prefix="work")
-        self._free = asyncio.Semaphore(limits.running)
+    def __init__(self, running: int, waiting: int, patience: float):
+        self.most, self.patience = running + waiting, patience
+        self._pool = ThreadPoolExecutor(running, thread_name_prefix="work")
+        self._free = asyncio.Semaphore(running)
         self._inside = 0
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        if self._inside >= self.limits.running + self.limits.waiting:
+        if self._inside >= self.most:
             raise Problem(503, "busy", "the server is busy; try again in a moment", retry=1)
         self._inside += 1
         try:
             try:
-                await asyncio.wait_for(self._free.acquire(), self.limits.patience)
+                await asyncio.wait_for(self._free.acquire(), self.patience)
             except asyncio.TimeoutError:
                 raise Problem(503, "busy", "the server is busy; try again in a moment", retry=2) from None
             try:

@@ -59,7 +59,7 @@ class VariantsBody(Strict):
 class SearchBody(Strict):
     """A search."""
 
-    query: list[ItemBody] = Field([], max_length=64)
+    query: list[ItemBody] = Field([], max_length=8)
     text: str = Field("", max_length=2000)
     variants: VariantsBody = VariantsBody()
     fusion: Literal["mean", "max"] = "mean"
@@ -67,7 +67,7 @@ class SearchBody(Strict):
     filter: FilterBody = FilterBody()
     exclude_own: bool = Field(True, description="Leave out the patents of query figures of the index")
     offset: int = Field(0, ge=0, le=100_000)
-    limit: int = Field(24, ge=1, le=1000)
+    limit: int = Field(24, ge=1, le=100)
     version: int | None = Field(None, ge=1, le=2**53, description="Of the index; the newest when it is not given")
 
 
@@ -267,6 +267,35 @@ class Saved(BaseModel):
     filter: dict[str, Any]
     total: int
     best: str | None
+
+
+class RecordImage(BaseModel):
+    upload: str
+    sha256: str
+    name: str
+    width: int
+    height: int
+
+
+class Record(BaseModel):
+    """A search as it was made: enough to make it again."""
+
+    id: str
+    format: int
+    name: str
+    notes: str
+    time: str
+    saved: str
+    seconds: float
+    request: dict[str, Any] = Field(description="As the body of a search, with the version that was searched")
+    images: list[RecordImage]
+    model: dict[str, Any] = Field(description="What made the vectors: `weights` (SHA-256) and `settings`")
+    index: dict[str, Any] = Field(description="`uid`, `version`, `backend`, `metric`, counts, exactness")
+    searched: Counted
+    total: int
+    exact: bool
+    results: list[Result]
+    fastreid: str
 
 
 class ReplayAnswer(BaseModel):

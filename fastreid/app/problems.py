@@ -15,13 +15,13 @@ KINDS = (
     (NoModel, 409, "no_model"),
     (VersionGone, 409, "version_gone"),
     (IndexCorrupt, 503, "index_damaged"),
-    (OtherModel, 503, "other_model"),
-    (BadImage, 404, "image_missing"),
-    (FileNotFoundError, 404, "missing"),
+    (OtherModel, 409, "other_model"),
     (KeyError, 404, "not_found"),
     (ValueError, 422, "invalid"),
     (TypeError, 422, "invalid"),
 )
+CODES = {400: "bad_request", 404: "not_found", 405: "method", 408: "too_slow", 413: "too_large"}
+NO_FILE = "the image of this figure cannot be read where the index says it lies; --images names another folder"
 
 
 class Problem(Exception):
@@ -37,18 +37,26 @@ class Problem(Exception):
         self.status, self.code, self.message, self.retry = status, code, message, retry
 
     def body(self) -> dict:
-        return {"error": {"code": self.code, "message": self.message}}
+        shown = self.message.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
+        return {"error": {"code": self.code, "message": shown}}
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry)} if self.retry else {}
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """Return the answer to a user's mistake or to a full disk; ``None`` for what is a bug."""
+    """Return the answer to a user's mistake or to a full disk; ``None`` for what is a bug.
+
+    Paths of the server's files are not told.
+    """
     if isinstance(error, Problem):
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(507, "disk_full", "the disk is full: nothing was saved, and nothing was lost")
+    if isinstance(error, BadImage):
+        return Problem(404, "image_missing", NO_FILE)
+    if isinstance(error, FileNotFoundError):
+        return Problem(404, "not_found", "it has just been deleted")
     for kind, status, code in KINDS:
         if isinstance(error, kind):
             bare = isinstance(error, KeyError) and " " not in message_of(error)

@@ -68,7 +68,7 @@ class Guard:
             raise Problem(401, "login", "enter the access token of this service")
         if method in ("POST", "PUT", "PATCH", "DELETE"):
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != host:
+            if origin is not None and _place_of(origin) != host.lower():
                 raise Problem(403, "wrong_origin", "another page may not use this service")
             if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
                 raise Problem(403, "wrong_origin", "another page may not use this service")
@@ -82,6 +82,14 @@ class Guard:
         wanted = "multipart/form-data" if path == "/api/uploads" else "application/json"
         if kind != wanted:
             raise Problem(415, "content_type", f"the body of this request must be {wanted}")
+
+
+def _place_of(origin: str) -> str:
+    """Name and port of an Origin header; "" for one that is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _name_of(host: str) -> str:

@@ -1,6 +1,7 @@
 """What the service can do, without HTTP: an index, a model, query images, saved things, exports."""
 
 import functools
+import heapq
 import io
 import threading
 from collections import OrderedDict
@@ -26,8 +27,9 @@ from fastreid.index.figures import DATE_COLUMNS
 from fastreid.index.filters import Filter
 from fastreid.utils.locarno import read_locarno
 
-RECENT = 200  # searches that can still be saved or exported
+RECENT, RECENT_BYTES = 200, 400 << 20  # searches that can still be saved or exported, their images in all
 THUMBNAILS = 64 << 20  # bytes of small images that are kept
+VALUES = 500  # of a facet in one answer; an index may know a hundred thousand applicants
 NAMED = ("class", "locarno")  # facets whose values have names
 
 
@@ -43,9 +45,10 @@ class SearchService:
         self.index, self.state, self.encoder, self.limits = SharedIndex(index), state, encoder, limits or Limits()
         self.searcher = Searcher(self.index, encoder, image_root)
         self.uploads, self.jobs = Uploads(self.limits), Jobs()
-        self._recent: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._recent: OrderedDict[str, dict[str, Any]] = OrderedDict()  # whatever can still be saved
         self._lock = threading.Lock()
         self._thumbnails: OrderedDict[tuple, bytes] = OrderedDict()
+        self._thumbnail_bytes = 0
 
     def close(self) -> None:
         self.jobs.close()
@@ -91,7 +94,7 @@ class SearchService:
         return {
             "figures": count.figures,
             "designs": count.designs,
-            "facets": {name: [_facet(name, *each) for each in values.items()] for name, values in facets.items()},
+            "facets": {name: _facet(name, values, filter) for name, values in facets.items()},
         }
 
     def figure(self, row: int) -> dict[str, Any]:
@@ -110,18 +113,23 @@ class SearchService:
             raise Problem(404, "not_found", f"the index has no design '{patent}'")
         return {"patent": patent, "figures": told(self.index.figures(rows), rows.tolist())}
 
-    def figure_image(self, row: int, side: int) -> bytes:
-        """A figure as PNG, ``side`` pixels at most on the longer side, with lines that can still be seen."""
+    def kept_image(self, row: int, side: int) -> bytes | None:
+        """A picture of `figure_image` that was made lately."""
         key = self.index.info.uid, row, side
         with self._lock:
             if key in self._thumbnails:
                 self._thumbnails.move_to_end(key)
-                return self._thumbnails[key]
+            return self._thumbnails.get(key)
+
+    def figure_image(self, row: int, side: int) -> bytes:
+        """A figure as PNG, ``side`` pixels at most on the longer side, with lines that can still be seen."""
+        key = self.index.info.uid, row, side
         content = as_png(self.searcher.image_of(row), side)
         with self._lock:
+            self._thumbnail_bytes += len(content) - len(self._thumbnails.pop(key, b""))
             self._thumbnails[key] = content
-            while sum(map(len, self._thumbnails.values())) > THUMBNAILS:
-                self._thumbnails.popitem(last=False)
+            while self._thumbnail_bytes > THUMBNAILS:
+                self._thumbnail_bytes -= len(self._thumbnails.popitem(last=False)[1])
         return content
 
     # -- searching ---------------------------------------------------------------------------------------------------
@@ -143,12 +151,15 @@ class SearchService:
         images = {key: upload.image for key, upload in uploads.items()}
         self.index.refresh()
         try:
-            response = self.searcher.search(request, images)
+            return self._search(request, images, uploads)
         except VersionGone:
             if request.version is not None:
                 raise
             self.index.refresh()  # compacted between two looks at it
-            response = self.searcher.search(request, images)
+            return self._search(request, images, uploads)
+
+    def _search(self, request: SearchRequest, images: Mapping[str, Image.Image], uploads: Mapping[str, Upload]) -> dict:
+        response = self.searcher.search(request, images)
         self._remember(response, uploads)
         return response.as_json()
 
@@ -157,8 +168,13 @@ class SearchService:
         kept = {"record": record, "images": {key: upload.content for key, upload in uploads.items()}}
         with self._lock:
             self._recent[response.search] = kept
-            while len(self._recent) > RECENT:
+            while len(self._recent) > 1 and (len(self._recent) > RECENT or self._recent_bytes() > RECENT_BYTES):
                 self._recent.popitem(last=False)
+
+    def _recent_bytes(self) -> int:
+        return sum(
+            {key: len(image) for kept in self._recent.values() for key, image in kept["images"].items()}.values()
+        )
 
     def explain(self, item: QueryItem, row: int, variant: str) -> bytes:
         """A picture, PNG, of where a query figure and a figure agree."""
@@ -241,6 +257,13 @@ def as_png(image: Image.Image, side: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _facet(facet: str, value: str, count: Count) -> dict[str, Any]:
+def _facet(facet: str, values: Mapping[str, Count], filter: Filter) -> list[dict[str, Any]]:
+    """Values of a facet in their order; of very many the most frequent and those that are chosen."""
+    kept = set(heapq.nlargest(VALUES, values, key=lambda value: values[value].figures))
+    kept.update(getattr(filter, facet, ()))
+    return [_counted(facet, value, count) for value, count in values.items() if value in kept]
+
+
+def _counted(facet: str, value: str, count: Count) -> dict[str, Any]:
     name = {"name": read_locarno(value + "-00" if len(value) <= 2 else value).class_name} if facet in NAMED else {}
     return {"value": value, **name, "figures": count.figures, "designs": count.designs}

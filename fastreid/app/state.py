@@ -1,5 +1,6 @@
 """What searchers save: searches with their query images, and sets of marked figures, one folder or file each."""
 
+import hashlib
 import json
 import logging
 import os
@@ -7,19 +8,22 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from fastreid.app.problems import Problem
 from fastreid.engine.search_record import load_record, save_record
+from fastreid.engine.search_request import SearchRequest
 from fastreid.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 ID = re.compile(r"[0-9a-f]{16}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RECORD = "record.json"
+ABANDONED = 3600  # seconds
 
 
 def now() -> str:
@@ -36,9 +40,14 @@ class State:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self.searches_folder, self.sets_folder = self.folder / "searches", self.folder / "sets"
-        for path in (self.folder, self.searches_folder, self.sets_folder):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (self.searches_folder, self.sets_folder):
+            path.mkdir(mode=0o700, exist_ok=True)
+            path.chmod(0o700)
         self._lock = threading.Lock()
+        for path in self.searches_folder.glob(".*"):  # half a search, of a process that was killed
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
 
     # -- searches ----------------------------------------------------------------------------------------------------
 
@@ -66,7 +75,7 @@ class State:
                 try:
                     found.append(_summary(path.name, load_record(path / RECORD)))
                 except (OSError, ValueError) as error:
-                    logger.warning("a saved search is skipped: %s", error)
+                    logger.warning("the saved search %s is skipped: %s", path.name, type(error).__name__)
                     damaged.append(path.name)
         return sorted(found, key=lambda each: (each["saved"], each["id"]), reverse=True), sorted(damaged)
 
@@ -76,14 +85,17 @@ class State:
         try:
             return load_record(path)
         except ValueError as error:
-            raise Problem(409, "damaged", f"this saved search cannot be read: {error}") from error
+            raise Problem(409, "damaged", f"this saved search is damaged: {_reason(error, path)}") from error
 
     def image(self, name: str, key: str) -> bytes:
-        """Return a query image of a search."""
-        path = self._search_folder(name) / key
-        if not SHA256.fullmatch(key) or not path.is_file():
+        """Return a query image of a search; ``Problem`` 409 when it is not what was saved."""
+        folder = self._search_folder(name)
+        if not SHA256.fullmatch(key) or not (folder / key).is_file():
             raise Problem(404, "not_found", "this search has no such image")
-        return path.read_bytes()
+        content = (folder / key).read_bytes()
+        if hashlib.sha256(content).hexdigest() != key:
+            raise Problem(409, "damaged", "a query image of this saved search is damaged")
+        return content
 
     def edit_search(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change ``name`` or ``notes`` of a record; return its summary."""
@@ -93,7 +105,10 @@ class State:
         return _summary(name, record)
 
     def delete_search(self, name: str) -> None:
-        shutil.rmtree(self._search_folder(name))
+        with self._lock:
+            hidden = self.searches_folder / f".{name}-{secrets.token_hex(4)}"
+            self._search_folder(name).rename(hidden)  # at once for all who look
+        shutil.rmtree(hidden)
 
     def _search_folder(self, name: str) -> Path:
         folder = self.searches_folder / name
@@ -116,19 +131,23 @@ class State:
                 try:
                     found.append(_read_set(path))
                 except (OSError, ValueError) as error:
-                    logger.warning("a set is skipped: %s", error)
+                    logger.warning("the set %s is skipped: %s", path.stem, type(error).__name__)
                     damaged.append(path.stem)
         return sorted(found, key=lambda each: (each["created"], each["id"]), reverse=True), sorted(damaged)
 
     def set(self, name: str) -> dict[str, Any]:
         """Return a set; ``Problem`` 404 when there is none."""
-        path = self.sets_folder / f"{name}.json"
-        if not ID.fullmatch(name) or not path.is_file():
-            raise Problem(404, "not_found", "there is no such set")
+        path = self._set_path(name)
         try:
             return _read_set(path)
         except ValueError as error:
-            raise Problem(409, "damaged", f"this set cannot be read: {error}") from error
+            raise Problem(409, "damaged", f"this set is damaged: {_reason(error, path)}") from error
+
+    def _set_path(self, name: str) -> Path:
+        path = self.sets_folder / f"{name}.json"
+        if not ID.fullmatch(name) or not path.is_file():
+            raise Problem(404, "not_found", "there is no such set")
+        return path
 
     def edit_set(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
@@ -137,8 +156,8 @@ class State:
         return changed
 
     def delete_set(self, name: str) -> None:
-        self.set(name)
-        (self.sets_folder / f"{name}.json").unlink(missing_ok=True)
+        with self._lock:
+            self._set_path(name).unlink(missing_ok=True)
 
     def put_item(self, name: str, item: Mapping[str, Any]) -> dict[str, Any]:
         """Add a figure to a set, or change its note."""
@@ -150,7 +169,8 @@ class State:
                 found["items"].append({**item, "added": now()})
             else:
                 found["items"][place] = {**found["items"][place], **item}
-            self._write_set({**found, "changed": now()})
+            found["changed"] = now()
+            self._write_set(found)
         return found
 
     def drop_item(self, name: str, figure_id: str) -> dict[str, Any]:
@@ -179,16 +199,23 @@ class State:
 def _read_set(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found["id"] != path.stem or not all(isinstance(item["figure_id"], str) for item in found["items"]):
+        texts = [found[name] for name in ("id", "name", "notes", "created", "changed")]
+        texts += [item[name] for item in found["items"] for name in ("figure_id", "patent", "note", "added")]
+        texts += [item.get("search", "") for item in found["items"]]
+        if found["id"] != path.stem or not all(isinstance(text, str) for text in texts):
             raise ValueError("it does not hold this set")
-        found["created"], found["name"], found["notes"], found["changed"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no set: {error}") from error
     return found
 
 
+def _reason(error: ValueError, path: Path) -> str:
+    """What is wrong with a file, without where it lies."""
+    return str(error).replace(str(path), "its file")
+
+
 def _summary(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    best = record["results"][0] if record["results"] else None
+    best, request = record["results"][0] if record["results"] else None, SearchRequest.from_json(record["request"])
     return {
         "id": name,
         "name": record["name"],
@@ -196,15 +223,9 @@ def _summary(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "time": record["time"],
         "saved": record.get("saved", record["time"]),
         "version": record["index"]["version"],
-        "query_figures": len(record["request"]["query"]),
-        "text": record["request"]["text"],
-        "filter": record["request"]["filter"],
+        "query_figures": len(request.query),
+        "text": request.text,
+        "filter": request.filter.as_json(),
         "total": record["total"],
         "best": best and (best.get("patent") or best["figure"]["figure_id"]),
     }
-
-
-def iterate_images(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the SHA-256 of the query images of a record."""
-    for image in record["images"]:
-        yield image["sha256"]

@@ -34,6 +34,12 @@ class Upload:
         """The decoded image; see `open_query_image` for the errors."""
         return open_query_image(self.content, self.max_pixels)
 
+    @property
+    def bytes(self) -> int:
+        """What it takes of the memory."""
+        width, height = self.image.size
+        return len(self.content) + width * height * len(self.image.getbands())
+
     @cached_property
     def regions(self) -> list[Region]:
         """The figures on it."""
@@ -69,8 +75,7 @@ class Uploads:
 
     def _too_much(self) -> bool:
         return len(self._kept) > self._limits.uploads or (
-            sum(len(each.content) + each.image.width * each.image.height for each in self._kept.values())
-            > self._limits.uploads_bytes
+            sum(each.bytes for each in self._kept.values()) > self._limits.uploads_bytes
         )
 
     def get(self, key: str) -> Upload:
