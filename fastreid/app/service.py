@@ -222,7 +222,10 @@ class SearchService:
         by_name = (
             {each["figure_id"]: each for each in told(self.index.figures(rows), rows.tolist())} if len(rows) else {}
         )
-        return {**found, "items": [{**item, "figure": by_name.get(item["figure_id"])} for item in found["items"]]}
+        return {
+            **found,
+            "items": [{"search": None, **item, "figure": by_name.get(item["figure_id"])} for item in found["items"]],
+        }
 
     def put_item(self, name: str, figure_id: str, note: str, search: str) -> dict[str, Any]:
         self.index.refresh()

@@ -9,15 +9,15 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="the search service needs fastapi")
 
-from fastapi.testclient import TestClient  # noqa: E402
+from fastapi.testclient import TestClient
 
-from fastreid.app.api import create_app  # noqa: E402
-from fastreid.app.limits import Limits  # noqa: E402
-from fastreid.app.security import Guard  # noqa: E402
-from fastreid.app.service import SearchService  # noqa: E402
-from fastreid.app.state import State  # noqa: E402
-from fastreid.index import open_index  # noqa: E402
-from tests.engine.search_cases import PixelEncoder, draw, make_index  # noqa: E402
+from fastreid.app.api import create_app
+from fastreid.app.limits import Limits
+from fastreid.app.security import Guard
+from fastreid.app.service import SearchService
+from fastreid.app.state import State
+from fastreid.index import open_index
+from tests.engine.search_cases import PixelEncoder, draw, make_index
 
 URL = "http://localhost:8000"
 
@@ -92,7 +92,7 @@ def own_folder(tmp_path):
 
 @pytest.fixture
 def make(folder, tmp_path):
-    """Make a client: ``make(token="", encoder=..., limits={...}, index=...)``; ``client.service`` is what it talks to."""
+    """Make a client: ``make(token="", encoder=..., root=..., upload_bytes=...)``; it talks to ``client.service``."""
     made = []
 
     def client(token="", encoder="pixels", root=folder, index=None, hosts=None, **limits):
