@@ -18,9 +18,9 @@ import numpy as np
 
 from fastreid.index.base import INDEX_REGISTRY, Neighbours, exact_scores
 from fastreid.index.filters import Filter
-from fastreid.index.recall import QUERIES, RecallTest, sample_queries
+from fastreid.index.recall import QUERIES, RecallTest, lowest, random_masks, sample_queries
 from fastreid.index.scan import search_blocks
-from fastreid.index.store import Snapshot, Store
+from fastreid.index.store import Manifest, Snapshot, Store, load_snapshot
 from fastreid.index.store_files import write_file
 
 logger = logging.getLogger(__name__)
@@ -63,22 +63,21 @@ class FaissIndex(Store):
 
     # -- building ----------------------------------------------------------------------------------------------------
 
-    def compact(self) -> int:
-        super().compact()
-        manifest, snapshot = self._snapshot.manifest, self._snapshot
-        factory = self._factory(len(snapshot.table))
+    def built(self, manifest: Manifest) -> Manifest:
+        """Return the manifest with a faiss index of its rows, where the factory asks for one."""
+        info, count = manifest.info, sum(segment["rows"] for segment in manifest.segments)
+        factory = self._factory(count)
         if not factory:
-            options = {"factory": manifest.info.options.get("factory", AUTO)}
-            return self._commit(replace(manifest, info=replace(manifest.info, options=options, recall={})))
+            options = {"factory": info.options.get("factory", AUTO)}
+            return replace(manifest, info=replace(info, options=options, recall={}))
+        snapshot = load_snapshot(self.folder, manifest)
         made = _build(factory, snapshot)
-        options = {**manifest.info.options, "used": factory, "indexed": len(snapshot.table)}
-        options["width"], found = self._tune(made, snapshot)
-        if min(value for name, value in found.items() if name != "queries") < WANTED:
+        width, found = self._tune(made, snapshot)
+        if lowest(found) < WANTED:
             logger.warning("The faiss index %s reaches a recall of %s only; wanted is %s", factory, found, WANTED)
-        entry = self._write(made)
-        self._loaded = entry["name"], made
-        info = replace(manifest.info, options=options, recall=found)
-        return self._commit(replace(manifest, info=info, extra={"faiss": entry}))
+        options = {**info.options, "used": factory, "indexed": count, "width": width}
+        info = replace(info, options=options, recall=found)
+        return replace(manifest, info=info, extra={"faiss": self._write(made)})
 
     def _factory(self, rows: int) -> str:
         """The factory string for so many rows; "" for none."""
@@ -98,7 +97,7 @@ class FaissIndex(Store):
         def exact(queries, k, mask):
             return search_blocks(queries, snapshot.blocks(mask), k, metric, snapshot.gather).rows
 
-        test, found = RecallTest(queries, count, exact), {}
+        test, found = RecallTest(queries, random_masks(count), count, exact), {}
         for width in WIDTHS:
 
             def approximate(queries, k, mask, width=width):
@@ -108,7 +107,7 @@ class FaissIndex(Store):
                 return self._proposed(made, snapshot, queries, k, mask, width).rows
 
             found = test.measure(approximate)
-            if min(value for name, value in found.items() if name != "queries") >= WANTED or not _has_width(made):
+            if lowest(found) >= WANTED or not _has_width(made):
                 break
         return width, found
 

@@ -1,15 +1,21 @@
 """How much of the exact results an approximate search finds, measured on an index itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastreid.index.filters import Filter
+
+if TYPE_CHECKING:
+    from fastreid.index.base import Index
 
 QUERIES = 128
 DEPTHS = (10, 100)
 SHARES = (1.0, 0.1, 0.01)  # of the rows that are permitted
 NOISE = 0.3  # length of what is added to a row to make a query of it, relative to the row
 
-Search = Callable[[np.ndarray, int, "np.ndarray | None"], np.ndarray]
+Search = Callable[[np.ndarray, int, Any], np.ndarray]
 
 
 def sample_queries(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -24,28 +30,54 @@ def name_of(share: float) -> str:
     return "all" if share == 1 else f"{share * 100:g}%"
 
 
+def random_masks(rows: int, seed: int = 0) -> dict[str, np.ndarray | None]:
+    """Return masks, bool (rows,), that permit each of ``SHARES`` by chance; ``None`` for all."""
+    rng = np.random.default_rng(seed)
+    return {name_of(share): None if share == 1 else rng.random(rows) < share for share in SHARES}
+
+
+def date_filters(dates: np.ndarray) -> dict[str, Filter | None]:
+    """Return filters that permit about each of ``SHARES`` of figures with such dates, int64 (n,): the newest ones.
+
+    A share that no date gives is left out.
+    """
+    known, found = np.sort(dates[dates > 0]), {name_of(1.0): None}
+    for share in SHARES[1:] if len(known) else ():
+        since = int(known[min(len(known) - 1, int(len(known) * (1 - share)))])
+        left = np.count_nonzero(dates >= since) / len(dates)
+        if share / 2 <= left <= 2 * share:
+            found[name_of(share)] = Filter(since=since)
+    return found
+
+
 class RecallTest:
-    """Queries with their exact results, under random masks that permit a share of the rows.
+    """Queries with their exact results under conditions.
 
     Args:
         queries: float32 (Q, D).
-        exact, approximate: ``search(queries, k, mask (N,) or None) -> rows (Q, k)``, -1 where there are fewer.
-        rows: N.
+        conditions: by name, what the searches take as their third argument: masks or filters, ``None`` for none.
+        rows: number of rows of the index; no more can be found.
+        exact: ``search(queries, k, condition) -> rows``, int64 (Q, k), -1 where there are fewer.
     """
 
-    def __init__(self, queries: np.ndarray, rows: int, exact: Search, seed: int = 0):
-        rng, k = np.random.default_rng(seed), min(max(DEPTHS), rows)
-        self.queries, self.depths = queries, [min(depth, k) for depth in DEPTHS]
-        self.masks = {name_of(s): None if s == 1 else rng.random(rows) < s for s in SHARES}
-        self.wanted = {name: exact(queries, k, mask) for name, mask in self.masks.items()}
+    def __init__(self, queries: np.ndarray, conditions: Mapping[str, Any], rows: int, exact: Search):
+        self.queries, self.conditions = queries, conditions
+        self.depths = sorted({min(depth, rows) for depth in DEPTHS})
+        self.wanted = {name: exact(queries, self.depths[-1], one) for name, one in conditions.items()}
 
     def measure(self, approximate: Search) -> dict[str, float]:
-        """Return for each share of permitted rows the lower of recall@10 and recall@100, and the number of queries."""
-        found = {"queries": len(self.queries)}
+        """Return "k", "queries", and for each condition the lower of recall@10 and recall@100, rounded downwards."""
+        found: dict[str, float] = {"k": self.depths[-1], "queries": len(self.queries)}
         for name, wanted in self.wanted.items():
-            rows = approximate(self.queries, wanted.shape[1], self.masks[name])
-            found[name] = round(min(recall(rows[:, :depth], wanted[:, :depth]) for depth in self.depths), 4)
+            rows = approximate(self.queries, wanted.shape[1], self.conditions[name])
+            lowest = min(recall(rows[:, :depth], wanted[:, :depth]) for depth in self.depths)
+            found[name] = int(lowest * 10_000) / 10_000
         return found
+
+
+def lowest(found: Mapping[str, float]) -> float:
+    """Return the lowest recall of what `RecallTest.measure` gives."""
+    return min((value for name, value in found.items() if name not in ("k", "queries")), default=1.0)
 
 
 def recall(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -53,3 +85,17 @@ def recall(found: np.ndarray, wanted: np.ndarray) -> float:
     count = int((wanted >= 0).sum())
     hits = sum(len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(found, wanted, strict=True))
     return hits / count if count else 1.0
+
+
+def measure_recall(index: "Index", exact: Search, rows: Sequence[int] | np.ndarray) -> dict[str, float]:
+    """Return the recall of an index's own searches, unfiltered and for its newest 10 % and 1 % by ``date``.
+
+    Args:
+        exact: ``search(queries, k, filter or None) -> rows``, int64 (Q, k), padded with -1.
+        rows: of the index, from which queries are made (about ``QUERIES``) and dates are taken (better more).
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    chosen = np.sort(np.random.default_rng(0).choice(rows, min(QUERIES, len(rows)), replace=False))
+    conditions = date_filters(index.figures(rows)["date"])
+    test = RecallTest(sample_queries(index.vectors(chosen)), conditions, index.info.figures, exact)
+    return test.measure(lambda queries, k, filter: index.search(queries, k, filter).rows)

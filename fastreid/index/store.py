@@ -189,7 +189,7 @@ class Store(Index):
             )  # fmt: skip
             manifest = Manifest(info)
             _put(folder, manifest)
-            return cls(folder, _load(folder, manifest, None), lock)
+            return cls(folder, load_snapshot(folder, manifest), lock)
         except BaseException:
             lock.close()
             raise
@@ -307,9 +307,13 @@ class Store(Index):
             segments = (self._write_segment(table.figures(places), table.row[places], table.added[places], blocks),)
         version = manifest.info.version + 1
         info = replace(manifest.info, oldest_version=version)
-        self._commit(replace(manifest, info=info, segments=segments, removed=(), extra={}), whole=True)
+        self._commit(self.built(replace(manifest, info=info, segments=segments, removed=(), extra={})), whole=True)
         self.sweep()
         return version
+
+    def built(self, manifest: Manifest) -> Manifest:
+        """Return the manifest of a compacted index with what a backend adds to it."""
+        return manifest
 
     def set_info(self, **changed: Any) -> int:
         self._require_writer()
@@ -362,7 +366,7 @@ class Store(Index):
         old = self._snapshot
         info = replace(manifest.info, version=old.manifest.info.version + 1, changed=_now())
         manifest = replace(manifest, info=info)
-        snapshot = _load(self.folder, manifest, None if whole else old)
+        snapshot = load_snapshot(self.folder, manifest, None if whole else old)
         counted = snapshot.table.count(snapshot.table.alive(info.version))
         manifest = replace(manifest, info=replace(info, figures=counted.figures, designs=counted.designs))
         _put(self.folder, manifest)
@@ -465,14 +469,14 @@ def _open(folder: Path, known: Snapshot | None = None) -> Snapshot:
         try:
             old = set() if known is None else {entry["name"] for entry in known.manifest.entries()}
             check_files(folder, [entry for entry in manifest.entries() if entry["name"] not in old])
-            return _load(folder, manifest, known)
+            return load_snapshot(folder, manifest, known)
         except FileNotFoundError as error:
             if Manifest.read(folder).info.version == manifest.info.version:
                 raise IndexCorrupt(f"{error.filename} is missing. {WHAT_NOW}") from error
     raise IndexCorrupt(f"the index at '{folder}' changes faster than it can be opened")
 
 
-def _load(folder: Path, manifest: Manifest, known: Snapshot | None) -> Snapshot:
+def load_snapshot(folder: Path, manifest: Manifest, known: Snapshot | None = None) -> Snapshot:
     """Map and read what ``known``, an earlier version, does not have."""
     old = known.manifest if known is not None else Manifest(manifest.info)
     names = [segment["vectors"]["name"] for segment in manifest.segments]

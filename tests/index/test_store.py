@@ -47,60 +47,6 @@ def assert_same(index, naive, rng, as_of=None):
     assert index.rows_of(names, patents, as_of).tolist() == rows
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("seed", range(4))
-def test_any_operations_give_what_a_list_of_rows_gives(tmp_path, metric, seed):
-    rng = np.random.default_rng(seed)
-    index, naive = filled(tmp_path / "index", rng, 30, metric=metric)
-    reader = open_index(str(tmp_path / "index"))
-    for step in range(24):
-        known = [row.values["figure_id"] for row in naive.alive()]
-        what = rng.choice(
-            ["add", "update", "delete", "patent", "compact", "info", "reopen"], p=[0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1]
-        )
-        if what in ("add", "update"):
-            names = [f"n{step}-{i}" for i in range(rng.integers(1, 9))]
-            if what == "update":
-                names = list(
-                    dict.fromkeys([*names[:3], *rng.choice(known, min(4, len(known)), replace=False).tolist()])
-                )
-            figures, vectors = some_figures(rng, names), some_vectors(rng, len(names), DIM)
-            getattr(index, str(what))(figures, vectors)
-            naive.add(figures, vectors, replace=what == "update")
-        elif what == "delete" and known:
-            names = rng.choice(known, min(3, len(known)), replace=False).tolist()
-            index.delete(names)
-            naive.delete(names)
-        elif what == "patent" and known:
-            patents = [naive.alive()[0].values["patent"]]
-            index.delete(patents=patents)
-            naive.delete(patents=patents)
-        elif what == "compact":
-            index.compact()
-            naive.compact()
-        elif what == "info":
-            index.set_info(image_root=f"/images/{step}")
-            naive.version += 1
-            assert index.info.image_root == f"/images/{step}"
-        elif what == "reopen":
-            index.close()
-            index = open_index(str(tmp_path / "index"), write=True)
-        assert index.info.version == naive.version
-        assert (index.info.figures, index.info.designs) == (naive.count().figures, naive.count().designs)
-        reader.refresh()
-        for each in (index, reader):
-            assert_same(each, naive, rng)
-            assert_same(each, naive, rng, int(rng.integers(naive.oldest, naive.version + 1)))
-        rows = np.array([row.number for row in rng.permutation(naive.rows)[:5]], dtype=np.int64)
-        by_number = {row.number: row for row in naive.rows}
-        figures = reader.figures(rows)
-        assert [figures.row(place) for place in range(len(rows))] == [by_number[row].values for row in rows.tolist()]
-        wanted = np.array([by_number[row].vector for row in rows.tolist()]).reshape(-1, DIM)
-        np.testing.assert_array_equal(reader.vectors(rows), wanted)
-        query = require_vectors(some_vectors(rng, 2, DIM), DIM, metric, "q")
-        np.testing.assert_array_equal(reader.scores(query, rows), exact_scores(query, wanted, metric))
-
-
 def test_an_empty_index_answers_with_nothing(tmp_path):
     with create_index(str(tmp_path / "index"), dim=3) as index:
         assert index.info.version == index.info.oldest_version == 1
