@@ -1,5 +1,7 @@
 // Talking to the service: one function per kind of call, one kind of error.
 
+import { sentence } from "./words.js";
+
 /** What went wrong: `status` 0 means that no answer came; `message` is a sentence for the reader. */
 export class ApiError extends Error {
   constructor(status, code, message) {
@@ -28,8 +30,6 @@ async function failure(response) {
   const message = error.message || `The service answered with the error ${response.status}.`;
   return new ApiError(response.status, error.code ?? String(response.status), sentence(message));
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 /** Fetch with a login where one is asked for; raises `ApiError`, or `AbortError` when `signal` fired. */
 export async function call(method, path, { body, signal, form } = {}) {

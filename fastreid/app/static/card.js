@@ -23,9 +23,20 @@ export function viewsOf(result) {
   return all.filter((each, place) => all.findIndex((other) => other.figure.row === each.figure.row) === place);
 }
 
-/** Query figures, as letters, whose best match a figure is. */
-export const lettersOf = (result, row, several) =>
-  several && result.evidence ? result.evidence.filter((each) => each.figure.row === row && each.query >= 0).map((each) => letter(each.query)).join("") : "";
+/** Parts of the query whose best match a figure is, "AC" or "words"; "" where the query has one part only. */
+export function matchedBy(result, row, { drawings, several }) {
+  if (!several) return "";
+  const found = result.evidence ?? [{ query: result.query, figure: result.figure }];
+  const parts = found.filter((each) => each.figure.row === row).map((each) => each.query);
+  const letters = parts.filter((each) => each < drawings).map(letter).join("");
+  return [letters, parts.some((each) => each >= drawings) ? "words" : ""].filter(Boolean).join(" ");
+}
+
+/** What the query is made of: `drawings`, their number, and whether there are `several` parts, words counted. */
+export const partsOf = ({ query, text }) => ({ drawings: query.length, several: query.length + (text ? 1 : 0) > 1 });
+
+const PLAIN = ["as given", "text"]; // variants that need not be told
+export const variantWords = (variant) => (!variant || PLAIN.includes(variant) ? "" : variant);
 
 function cells(figure, filed) {
   const cell = (name, text, title, more) => h("div", more, h("dt", { class: "visually-hidden" }, name), h("dd", { title }, text));
@@ -43,13 +54,13 @@ function gauge(value) {
   return bar;
 }
 
-/** A result as a list item. `context` is {metric, several, filed, open(place, row)}. */
-export function card(result, place, { metric, several, filed, open }) {
+/** A result as a list item. `context` is {metric, parts, filed, open(place, row)}. */
+export function card(result, place, { metric, parts, filed, open }) {
   const { figure, rank } = result;
   const views = viewsOf(result);
-  const letters = lettersOf(result, figure.row, several);
+  const letters = matchedBy(result, figure.row, parts);
   const likeness = score(result.score, metric);
-  const variant = views[0].variant && views[0].variant !== "as given" ? views[0].variant : "";
+  const variant = variantWords(views[0].variant);
   const marked = isMarked(figure.figure_id);
   return h("li", { class: "card", "data-place": place, "data-row": figure.row },
     h("div", { class: "sheet-box" },
@@ -65,16 +76,16 @@ export function card(result, place, { metric, several, filed, open }) {
         h("span", { class: "score", title: metric === "cosine" ? "Cosine of the vectors, 1 is the same" : "Minus the squared distance, 0 is the same" }, likeness)),
       metric === "cosine" ? gauge(result.score) : null,
       cells(figure, filed)),
-    views.length > 1 ? smallViews(result, views.slice(1), place, several, open) : null);
+    views.length > 1 ? smallViews(result, views.slice(1), place, parts, open) : null);
 }
 
-function smallViews(result, views, place, several, open) {
+function smallViews(result, views, place, parts, open) {
   const shown = views.slice(0, views.length > VIEWS ? VIEWS - 1 : VIEWS);
   const rest = result.figures - 1 - shown.length;
   return h("div", { class: "views" },
     shown.map(({ figure }) => {
-      const letters = lettersOf(result, figure.row, several);
-      return h("button", { type: "button", tabindex: -1, class: letters ? "evidence" : null, title: figureName(figure) + (letters ? `, best match of query figure ${letters}` : ""), "aria-label": `${altText(figure)}. Compare`, onclick: () => open(place, figure.row) },
+      const letters = matchedBy(result, figure.row, parts);
+      return h("button", { type: "button", tabindex: -1, class: letters ? "evidence" : null, title: figureName(figure) + (letters ? `, best match of ${letters} of the query` : ""), "aria-label": `${altText(figure)}. Compare`, onclick: () => open(place, figure.row) },
         figureImg(figure, 128, ""), letters ? h("b", {}, letters) : null);
     }),
     rest > 0 ? h("button", { type: "button", tabindex: -1, class: "rest", "aria-label": `${rest} more figures. Compare`, onclick: () => open(place, result.figure.row) }, `+${rest}`) : null);

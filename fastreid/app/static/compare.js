@@ -1,7 +1,7 @@
 // A result beside the query: zoomed and moved together, through all views, with the parts that match.
 
 import { api } from "./api.js";
-import { figureImg, lettersOf, viewsOf } from "./card.js";
+import { figureImg, matchedBy, partsOf, variantWords, viewsOf } from "./card.js";
 import { choice, fill, h, icon, iconButton, redraw } from "./dom.js";
 import { moreLike } from "./known.js";
 import { currentSet, isMarked, mark, noteFor, onSets } from "./marks.js";
@@ -10,7 +10,7 @@ import { figureCanvas, FULL, prepared, showThumb, trimmed } from "./pictures.js"
 import { turnPage } from "./results.js";
 import { current } from "./search.js";
 import { modelOf, indexOf } from "./status.js";
-import { altText, className, day, figureName, letter, patentName, score } from "./words.js";
+import { altText, className, day, figureName, letter, number, patentName, score } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 let place = 0; // of the result on its page
@@ -101,7 +101,7 @@ function drawHead() {
   const canMatch = modelOf()?.patches && items().length;
   redraw(panel.actions,
     h("div", { class: "group nav" },
-      h("span", { class: "place" }, `${offset + place + 1} of ${current.response.total}`),
+      h("span", { class: "place" }, `${number(offset + place + 1)} of ${number(current.response.total)}`),
       iconButton("left", "Previous result (←)", () => step(-1), { "data-key": "previous", disabled: offset + place === 0 }),
       iconButton("right", "Next result (→)", () => step(1), { "data-key": "next", disabled: place === results.length - 1 && offset + place + 1 >= current.response.total }),
       h("span", { class: "gap" }),
@@ -139,7 +139,7 @@ function drawFacts() {
   fill(facts,
     cell("Patent", patentName(figure.patent)), cell("Published", figure.date && day(figure.date)), cell("Filed", figure.filed && day(figure.filed)),
     cell("Class", figure.locarno && [figure.locarno, className(figure.locarno)].filter(Boolean).join(" ")), cell("Applicant", figure.applicant),
-    cell("Similarity", value === undefined ? "" : `${score(value, indexOf().metric)}${variant && variant !== "as given" ? `, ${variant}` : ""}`),
+    cell("Similarity", value === undefined ? "" : `${score(value, indexOf().metric)}${variantWords(variant) ? `, ${variantWords(variant)}` : ""}`),
     cell("Caption", figure.caption, true));
 }
 
@@ -175,7 +175,7 @@ function queryPane() {
   const item = queryItem();
   if (!item) return pane("query", "Query", h("div", { class: "picture" }, h("p", { class: "query-words" }, current.request.text ? `“${current.request.text}”` : GONE)), queryStrip());
   const variant = (shown().query === queryPlace && shown().variant) || "as given";
-  const heading = ["Query", items().length > 1 ? letter(queryPlace) : "", variant === "as given" ? "" : `(${variant})`].filter(Boolean).join(" ");
+  const heading = ["Query", items().length > 1 ? letter(queryPlace) : "", variantWords(variant) && `(${variant})`].filter(Boolean).join(" ");
   return pane("query", heading, sheet(`Query figure ${letter(queryPlace)}: ${item.name}`, prepared(item, FULL, variant), GONE), queryStrip());
 }
 
@@ -190,7 +190,7 @@ function queryStrip() {
 
 function viewStrip() {
   return h("div", { class: "strip", role: "group", "aria-label": "Views of this design" }, views.map(({ figure, score: value }, at) => {
-    const letters = lettersOf(result(), figure.row, items().length > 1);
+    const letters = matchedBy(result(), figure.row, partsOf(current.request));
     return h("button", { type: "button", class: `pick${value === undefined ? " rest" : ""}`, "data-key": `view-${at}`, "aria-pressed": String(at === view), title: `${figureName(figure)}${value === undefined ? "" : `, ${score(value, indexOf().metric)}`}`,
       "aria-label": altText(figure), onclick: () => { view = at; followQuery(); draw(); } }, figureImg(figure, 128, ""), letters ? h("span", { class: "letter" }, letters) : null);
   }));
@@ -201,7 +201,7 @@ function matchPane() {
   const { figure, query, variant } = shown();
   asking?.abort();
   asking = new AbortController();
-  const body = { query: current.request.query[queryPlace], row: figure.row, variant: query === queryPlace ? variant : "as given" };
+  const body = { query: current.request.query[queryPlace], row: figure.row, variant: (query === queryPlace && variant) || "as given" };
   api.explain(body, asking.signal).then((blob) => {
     const address = URL.createObjectURL(blob);
     const image = h("img", { src: address, draggable: "false", alt: `Parts of query figure ${letter(queryPlace)} joined with the parts of ${altText(figure)} that match them` });
@@ -217,7 +217,8 @@ function closed() {
   const card = document.querySelector(`.card[data-place="${place}"] .sheet`);
   if (!card) return;
   for (const other of document.querySelectorAll(".card .sheet")) other.tabIndex = other === card ? 0 : -1;
-  setTimeout(() => { card.focus({ preventScroll: true }); card.scrollIntoView({ block: "nearest" }); });
+  card.focus({ preventScroll: true });
+  card.scrollIntoView({ block: "nearest" });
 }
 
 const KEYS = {

@@ -122,7 +122,10 @@ function draw() {
   total.textContent = `${count(counts.designs, "design")}, ${count(counts.figures, "figure")} remain`;
   filterSection.querySelector(".clear").hidden = !filtered();
   if (document.activeElement !== title) title.value = state.title;
-  if (document.activeElement !== since || fromInput(since.value)) since.value = toInput(state.since);
+  if (since.dataset.shown !== String(state.since)) { // counts that come must not undo a date half typed
+    since.value = toInput(state.since);
+    since.dataset.shown = String(state.since);
+  }
   const many = (facet) => (indexOf().facets?.[facet] ?? counts.facets[facet] ?? []).some(({ value }) => value);
   redraw(body,
     many("class") ? group("class", "Locarno class", state.locarno.length, classes()) : null,

@@ -13,7 +13,7 @@ import { openSets } from "./sets.js";
 import { change, state } from "./state.js";
 
 const HELP = {
-  "Anywhere": [["/", "to the search field"], ["U", "choose a drawing"], ["Ctrl V", "paste a drawing"], ["D", "to the cut-off date"], ["R", "to the results"], ["P  N", "previous, next page"], ["G", "group by designs or figures"], ["S", "save this search"], ["B", "record sets"], ["O", "saved searches"], ["?", "this help"]],
+  "Anywhere": [["/", "to the search field"], ["U", "choose a drawing"], ["Ctrl V", "paste a drawing"], ["D", "to the cut-off date"], ["R", "to the results"], ["P  N", "previous, next page"], ["G", "group by designs or figures"], ["S", "save this search"], ["B", "record sets"], ["O", "saved searches"], ["Esc", "out of a field"], ["?", "this help"]],
   "On a result": [["← ↑ → ↓", "another result"], ["Enter", "compare with the query"], ["M", "mark, or take the mark away"], ["L", "more like this"]],
   "While comparing": [["← →", "previous, next result"], ["↑ ↓", "other views of the design"], ["Q", "next query figure"], ["+ − 0", "zoom, show all"], ["Shift ← ↑ → ↓", "move the picture"], ["X", "matching parts"], ["M  N  L", "mark, note, more like this"], ["Esc", "back to the results"]],
   "In the crop box": [["← ↑ → ↓", "move it"], ["Shift ← ↑ → ↓", "size it"], ["Alt", "with these: fine steps"], ["Delete", "whole image again"]],
@@ -67,7 +67,7 @@ const KEYS = {
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select");
-    if (event.key === "Escape" && typing) return event.target.blur();
+    if (event.key === "Escape" && typing) return resultSection.focus(); // a date's parts would not let go by blur()
     if (event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return undefined;
     if (event.key.startsWith("Arrow") ? !walk(event.key) : !KEYS[event.key]) return undefined;
     event.preventDefault();

@@ -21,11 +21,11 @@ known.addEventListener("submit", (event) => {
 });
 input.addEventListener("input", () => input.value.trim() || fill(answer));
 
-/** Patent numbers that may be meant: as written, without spaces and commas, and the patent that a figure's name begins with. */
+/** What may be meant, likeliest first: a number of a patent in any spelling, else the name of a figure or patent as it is. */
 function meanings(text) {
-  const bare = text.replace(/[\s,/]/g, "").toUpperCase();
-  const compact = text.replace(/\s/g, "");
-  return [...new Set([text, compact, bare, compact.split("-")[0]])].filter(Boolean);
+  const bare = text.replace(/[\s,./-]/g, "").toUpperCase();
+  const given = [text, text.replace(/\s/g, "")];
+  return [...new Set(/^[A-Z]{2}[A-Z]{0,2}\d+$/.test(bare) ? [bare, ...given] : [...given, bare])];
 }
 
 async function find(text) {

@@ -24,7 +24,7 @@ const beforeField = h("div", {});
 const anyDay = h("button", { type: "button", class: "link", onclick: () => change({ before: 0 }) }, "No cut-off");
 
 function drawCutOff() {
-  if (document.activeElement !== before || fromInput(before.value)) before.value = toInput(state.before);
+  before.value = toInput(state.before);
   const how = dated(state.date_field);
   redraw(beforeField, choice("Which date counts", { date: "Published", filed: "Filed" }, state.date_field, (value) => change({ date_field: value })));
   anyDay.hidden = !state.before;

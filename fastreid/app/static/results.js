@@ -1,6 +1,6 @@
 // The right side: what was searched, the results, pages.
 
-import { card } from "./card.js";
+import { card, partsOf } from "./card.js";
 import { openCompare } from "./compare.js";
 import { choice, fill, h, icon } from "./dom.js";
 import { exportMenu } from "./exports.js";
@@ -60,8 +60,7 @@ function drawResults({ response, filter, request, replay }) {
   summary.textContent = `${searched(response, filter)}, ${exactly}, in ${response.seconds.toFixed(2)} s.`;
   drawHead(true);
   fill(banner, replay ? replayBanner(replay) : null);
-  const several = request.query.length + (request.text ? 1 : 0) > 1;
-  const context = { metric: index.metric, several, filed: filter.date_field === "filed", open: openCompare };
+  const context = { metric: index.metric, parts: partsOf(request), filed: filter.date_field === "filed", open: openCompare };
   fill(body, response.results.length
     ? h("ol", { class: "grid", start: response.offset + 1 }, response.results.map((each, place) => card(each, place, context)))
     : nothingState(response));

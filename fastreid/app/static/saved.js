@@ -80,7 +80,7 @@ async function remove(each) {
 
 // -- bringing a record back ----------------------------------------------------------------------------------------------
 
-/** The state of the page that asks what a record asked; its figures are found among its results or by their patents. */
+/** The state of the page that asks what a record asked; figures that the index no longer has are left out. */
 async function stateOf(record) {
   const { request, images = [] } = record;
   const { filter = {}, variants = {}, query = [] } = request;
@@ -95,14 +95,9 @@ async function stateOf(record) {
     fusion: request.fusion ?? "mean", group: request.group ?? "design" };
 }
 
-// the name of a figure begins with its patent on most collections; the service may also know it by the whole name
 async function findFigure(figure_id) {
-  for (const patent of new Set([figure_id, figure_id.split("-")[0], figure_id.split("_")[0]])) {
-    const design = await api.design(patent).catch(() => null);
-    const found = design?.figures.find((each) => each.figure_id === figure_id);
-    if (found) return found;
-  }
-  return null;
+  const design = await api.design(figure_id).catch(() => null);
+  return design?.figures.find((each) => each.figure_id === figure_id) ?? null;
 }
 
 async function open(each) {

@@ -51,7 +51,13 @@ export async function search() {
   }
 }
 
-export const searchSoon = later(search, 60);
+const soon = later(search, 60);
+
+/** Search once the changes that come together are through. */
+export function searchSoon() {
+  if (hasQuery()) tell("waiting");
+  soon();
+}
 
 async function ask(request, signal) {
   try {
@@ -67,7 +73,7 @@ async function ask(request, signal) {
 
 /** Show an answer that was not asked for here: the replay of a saved search, whose query figures are `items`. */
 export function showAnswer(response, request, items, replay) {
-  searchSoon.stop();
+  soon.stop();
   running?.abort();
   running = null;
   current = { response, request, filter: request.filter ?? {}, items, replay };

@@ -65,7 +65,7 @@ function item(set, { figure_id, patent, note, figure }) {
   const keep = (text) => put(set.id, figure ?? { figure_id, patent }, text);
   const area = h("textarea", { rows: 2, maxlength: 4000, placeholder: "Note", "aria-label": `Note on ${figure ? altText(figure) : figure_id}`, "data-key": `note-${figure_id}`, onchange: (event) => keep(event.target.value) });
   area.value = note;
-  area.addEventListener("input", later(() => area.value !== note && keep(area.value), 1200));
+  area.addEventListener("input", later(() => area.isConnected && area.value !== note && keep(area.value), 1200));
   return h("li", {},
     figure ? h("button", { type: "button", class: "pick", "aria-label": `More like ${altText(figure)}`, title: "More like this", onclick: () => { panel.close(); moreLike(figure); } }, figureImg(figure, 128, ""))
       : h("span", { class: "pick no-image" }, "Gone"),

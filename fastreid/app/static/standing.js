@@ -9,7 +9,7 @@ import { chooseFile } from "./query.js";
 import { dropLost, search } from "./search.js";
 import { change, filterJson, state } from "./state.js";
 import { indexOf } from "./status.js";
-import { altText, className, count, dated, longDay, patentName } from "./words.js";
+import { altText, className, count, dated, longDay, patentName, sentence } from "./words.js";
 
 const EXAMPLES = 6;
 let examples = null; // figures of the index to start from, asked for once
@@ -103,10 +103,11 @@ export function failedState(error) {
 
 // -- a replay ------------------------------------------------------------------------------------------------------------
 
-export function replayBanner({ name, same, differences, recorded_version, version }) {
+export function replayBanner({ name, same, differences, notes = [], recorded_version, version }) {
   return h("div", { class: `banner ${same ? "good" : "bad"}`, role: "status" }, icon(same ? "tick" : "warn"),
     h("div", {}, h("strong", {}, same ? `“${name}” gives the same result.` : `“${name}” gives another result: ${count(differences.length, "difference")}.`), " ",
       h("span", {}, recorded_version === version ? `Replayed on version ${version} of the index.` : `Recorded on version ${recorded_version} of the index, replayed on version ${version}.`),
+      notes.map((each) => h("p", {}, sentence(each))),
       same ? null : h("details", {}, h("summary", {}, "Show the differences"), h("ul", {}, differences.map((each) => h("li", {}, each))))),
     h("button", { type: "button", class: "link", onclick: search }, "Leave the replay"));
 }

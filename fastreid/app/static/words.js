@@ -73,3 +73,6 @@ export function searched(response, filter) {
   else if (filter.since) text += ` ${dated(filter.date_field)} from ${longDay(filter.since)}`;
   return text;
 }
+
+/** A message of the service as a sentence. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
