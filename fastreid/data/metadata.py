@@ -9,6 +9,9 @@ A line holds what the patent says of itself and, in ``figures``, of its drawings
 Only ``file`` is obligatory, everything else may be missing or empty; further keys are left alone. The figures of one
 patent may be spread over several lines. ``file`` is relative to the folder of the images. Codes of another
 classification than Locarno's stand in ``taxonomy``, which then takes the place of ``locarno``.
+
+An index of figures (:mod:`fastreid.engine.figure_metadata`) also keeps ``office`` ("US", "EM"; without it the office is
+read from the number of the patent), ``applicant``, and ``filed``, the date of filing or priority.
 """
 
 import os

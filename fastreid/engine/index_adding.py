@@ -1,0 +1,311 @@
+"""Add figures to an index from images or from a feature file: the sub-command ``add`` of ``tools/build_index.py``."""
+
+import argparse
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastreid.utils.command import message_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastreid.index import Index, IndexInfo
+
+logger = logging.getLogger(__name__)
+CONFIG = "config.yaml"
+FEATURE_BATCH = 4096  # rows of a feature file per commit, at least
+SHOWN = 10  # figures left out that are named
+
+
+@dataclass
+class Summary:
+    """What came of adding; ``bad`` holds the reasons of figures that were left out."""
+
+    added: int = 0
+    skipped: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    blank: int = 0
+    start: float = field(default_factory=time.perf_counter)
+
+    def words(self, index: "Index") -> str:
+        seconds = time.perf_counter() - self.start
+        lines = [
+            f"Added {self.added:,} figures in {seconds:.1f} s ({self.added / max(seconds, 1e-9):.1f} a second); "
+            f"{self.skipped:,} were there already, {len(self.bad):,} were left out, {self.blank:,} of them blank.",
+            *(f"  left out: {path}: {reason}" for path, reason in list(self.bad.items())[:SHOWN]),
+        ]
+        if len(self.bad) > SHOWN:
+            lines.append(f"  and {len(self.bad) - SHOWN:,} more")
+        info = index.info
+        lines.append(f"The index has {info.figures:,} figures of {info.designs:,} designs, version {info.version}.")
+        return "\n".join(lines)
+
+
+def add_figures(args: argparse.Namespace) -> str:
+    """Add the figures of a feature file or of images, batch by batch; return what came of it in words.
+
+    Raises:
+        OtherModel: the index holds vectors of another model.
+        IndexLocked, IndexCorrupt: see :meth:`fastreid.index.Index.open`.
+        ValueError: a setting that the index, which is there already, does not have; see also `images_of`.
+    """
+    from fastreid.engine.figure_metadata import FigureMetadata
+    from fastreid.utils.logger import setup_logger
+
+    setup_logger()
+    metadata, summary = FigureMetadata(args.metadata), Summary()
+    index = _existing(args.index)  # before a model is loaded in vain
+    with contextlib.ExitStack() as stack:
+        if index is not None:
+            stack.enter_context(index)
+        return summary.words((_add_features if args.features else _add_images)(args, index, metadata, summary, stack))
+
+
+def _existing(uri: str) -> "Index | None":
+    """Open the index at ``uri`` for writing; ``None`` when there is none."""
+    from fastreid.index import open_index
+
+    try:
+        return open_index(uri, write=True)
+    except FileNotFoundError:
+        return None
+
+
+def _fitting(args: argparse.Namespace, index: "Index | None", stack: contextlib.ExitStack, **settings: Any) -> "Index":
+    """Return the index, or a new one that ``stack`` closes; what does not belong into it is refused.
+
+    Args:
+        settings: dim, model, config, weights_path, image_root.
+    """
+    from fastreid.index import create_index
+
+    if index is not None:
+        _require_same(index.info, args, settings["dim"], settings["model"], settings["image_root"])
+        return index
+    if args.factory:
+        settings["factory"] = args.factory
+    backend = args.backend or ("faiss" if args.factory else _backend_of(args.index))
+    return stack.enter_context(create_index(args.index, backend, metric=args.metric or "cosine", **settings))
+
+
+def _root(args: argparse.Namespace, index: "Index | None") -> str:
+    return args.image_root or (index.info.image_root if index is not None else "")
+
+
+def _require_same(info: "IndexInfo", args: argparse.Namespace, dim: int, model: dict[str, Any], root: str) -> None:
+    """Refuse to add to an index what does not belong into it."""
+    from fastreid.index import OtherModel
+
+    if info.model and not model:
+        raise OtherModel("the feature file does not say which model made it; the index has the vectors of one model")
+    info.check_model(model)
+    if info.dim != dim:
+        raise ValueError(f"the index holds vectors of {info.dim} numbers; these have {dim}")
+    given = {"--backend": (args.backend, info.backend), "--metric": (args.metric, info.metric)}
+    given["--factory"] = args.factory, info.options.get("factory", "none")
+    for name, (new, old) in given.items():
+        if new not in (None, old):
+            raise ValueError(f"{name} is {old} in the index that is there already; got {new}")
+    if root and info.image_root and root != info.image_root:
+        raise ValueError(
+            f"the index names its figures relative to {info.image_root}, these would be relative to {root}: "
+            f"give --image-root {info.image_root}, or keep them in an index of their own"
+        )
+
+
+def _backend_of(uri: str) -> str:
+    return "milvus" if uri.startswith("milvus:") else "pgvector" if uri.startswith("postgres") else "store"
+
+
+def _config(args: argparse.Namespace):
+    from fastreid.engine.tool_config import read_config
+
+    return read_config(args, "DATALOADER.ON_BAD_IMAGE", "skip")
+
+
+def _add_images(args: argparse.Namespace, index: "Index | None", metadata, summary: Summary, stack) -> "Index":
+    from fastreid.engine.query_encoder import QueryEncoder
+
+    root, found = images_of(args.images, _root(args, index))
+    cfg = _config(args)
+    encoder = QueryEncoder(cfg)
+    index = _fitting(
+        args, index, stack, dim=encoder.dim, model=encoder.identity, config=cfg.dump(),
+        weights_path=encoder.weights_path, image_root=root,
+    )  # fmt: skip
+    names = {os.path.relpath(path, root).replace(os.sep, "/"): path for path in found}
+    known = set() if args.replace else set(_known(index, list(names)))
+    summary.skipped = len(known)
+    todo = {name: path for name, path in names.items() if name not in known}
+    for part, vectors in _encoded(cfg, encoder, todo, args.batch, summary):
+        rows = [
+            {
+                **metadata.of(todo[name], found[todo[name]]),
+                "figure_id": name,
+                "path": name if index.info.image_root else todo[name],
+            }
+            for name in part
+        ]
+        _commit(index, rows, vectors, summary)
+    return index
+
+
+def images_of(inputs: Sequence[str], root: str) -> tuple[str, dict[str, str]]:
+    """Return the folder that names are relative to, and the images with their identities ("" unless a list says).
+
+    A list is a file ``.txt`` with lines ``path identity``, paths relative to the root, else to the list's folder.
+    """
+    from fastreid.data.datasets.lists import read_list
+    from fastreid.engine.feature_demo import image_paths
+
+    found: dict[str, str] = {}
+    folders = []
+    for given in inputs:
+        if given.endswith(".txt") and os.path.isfile(given):
+            folders.append(os.path.abspath(root or os.path.dirname(given)))
+            found.update({os.path.join(folders[-1], path): identity for (path, identity), _ in read_list(given)})
+        else:
+            try:
+                paths = [os.path.abspath(path) for path in image_paths([given])]
+            except FileNotFoundError as error:
+                raise FileNotFoundError(str(error).replace("(--input)", "(--images)")) from None
+            folders.append(
+                os.path.abspath(given) if os.path.isdir(given) else os.path.commonpath(map(os.path.dirname, paths))
+            )
+            found.update(dict.fromkeys(paths, ""))
+    root = os.path.abspath(root) if root else os.path.commonpath(folders)
+    outside = next((path for path in found if not Path(path).is_relative_to(root)), None)
+    if outside:
+        raise ValueError(f"the image {outside} lies outside of --image-root {root}")
+    return root, found
+
+
+def _encoded(
+    cfg, encoder, todo: dict[str, str], batch: int, summary: Summary
+) -> Iterator[tuple[list[str], "np.ndarray"]]:
+    """Yield names and vectors (n, D) of readable images; the others go into the summary."""
+    import torch
+    from tqdm import tqdm
+
+    from fastreid.data.build import build_file_loader
+    from fastreid.engine.query_encoder import PLAIN
+    from fastreid.evaluation.evaluator import forward
+
+    if not todo:
+        return
+    names, loader, done = list(todo), build_file_loader(cfg, list(todo.values()), batch), 0
+    with torch.inference_mode(), tqdm(total=len(names), unit=" images", disable=None) as bar:
+        for images in loader:
+            part = names[done : done + len(images["images"])]
+            flat = images["images"].flatten(1)
+            blank = (flat.amax(1).float() - flat.amin(1).float() < PLAIN).tolist()
+            features = forward(encoder.model, images, cfg.TEST.FLIP.ENABLED).float().cpu().numpy()
+            bad = _reasons([todo[name] for name in part], loader.bad_images)
+            for place, name in enumerate(part):
+                if todo[name] not in bad and (blank[place] or not features[place].any()):
+                    bad[todo[name]], summary.blank = "it is blank", summary.blank + 1
+            summary.bad.update(bad)
+            good = [place for place, name in enumerate(part) if todo[name] not in bad]
+            if good:
+                yield [part[place] for place in good], features[good]
+            done += len(part)
+            bar.update(len(part))
+
+
+def _reasons(paths: Sequence[str], messages: Iterable[str]) -> dict[str, str]:
+    """Return why images cannot be read, from the messages of ``BadImage``, by path."""
+    text = "\n".join(messages) + "\n"
+    found = {path: text.partition(f"Cannot read image {path}: ")[2] for path in paths}
+    return {path: rest.partition("\n")[0] for path, rest in found.items() if rest}
+
+
+def _add_features(args: argparse.Namespace, index: "Index | None", metadata, summary: Summary, stack) -> "Index":
+    """Add the rows of a feature file."""
+    import numpy as np
+
+    from fastreid.data.feature_file import FeatureFile, identity_in
+
+    features = FeatureFile.load(args.features)
+    model = identity_in(features.fingerprint)
+    config, weights = _config_of_features(args, model) if index is None else ("", "")
+    root = os.path.abspath(_root(args, index)) if _root(args, index) else ""
+    index = _fitting(
+        args, index, stack, dim=features.features.shape[1], model=model, config=config, weights_path=weights,
+        image_root=root,
+    )  # fmt: skip
+    parts = {"gallery": (features.num_query, None), "query": (0, features.num_query), "all": (0, None)}
+    names: dict[str, int] = {}
+    for row in range(len(features))[slice(*parts[args.rows])]:  # of an image in both lists the first row counts
+        names.setdefault(_name(features.paths[row], root), row)
+    known = set() if args.replace else set(_known(index, list(names)))
+    summary.skipped = len(known)
+    todo = [(name, row) for name, row in names.items() if name not in known]
+    for start in range(0, len(todo), max(args.batch, FEATURE_BATCH)):
+        part = todo[start : start + max(args.batch, FEATURE_BATCH)]
+        rows = [_feature_row(features, row, name, metadata, index.info.image_root) for name, row in part]
+        _commit(index, rows, features.features[np.array([row for _, row in part])], summary)
+    return index
+
+
+def _name(path: str, root: str) -> str:
+    full = os.path.abspath(path)
+    return os.path.relpath(full, root).replace(os.sep, "/") if root and Path(full).is_relative_to(root) else path
+
+
+def _feature_row(features, row: int, name: str, metadata, root: str) -> dict[str, Any]:
+    columns = features.columns
+    known = metadata.of(features.paths[row], str(columns["pids"][row]))
+    own = {"date": "dates", "locarno": "taxonomy", "view": "views", "title": "text"}
+    for target, source in own.items():
+        if source in columns and not known.get(target):
+            known[target] = columns[source][row]
+    path = name if root and name != features.paths[row] else os.path.abspath(features.paths[row])
+    return {**known, "figure_id": name, "path": path}
+
+
+def _config_of_features(args: argparse.Namespace, model: dict[str, Any]) -> tuple[str, str]:
+    """Return config and weights of the model that made a feature file, ("", "") where nobody names it.
+
+    The config is ``--config-file``, else ``config.yaml`` beside the file or in the folder above, where an evaluation
+    leaves it; this one is taken only if it is the model's.
+    """
+    from fastreid.data.feature_file import compare
+    from fastreid.engine.query_encoder import QueryEncoder
+    from fastreid.index import OtherModel
+
+    folder = Path(args.features).absolute().parent
+    named, found = args.config_file, [str(f / CONFIG) for f in (folder, folder.parent) if (f / CONFIG).is_file()]
+    if not named and not args.opts and (not found or not model):
+        logger.warning("No --config-file: to search the index by images, name the model's with --config-file then")
+        return "", ""
+    args.config_file = named or (found[0] if found and not args.opts else "")
+    try:
+        cfg = _config(args)
+        encoder = QueryEncoder(cfg)
+        differences = compare(model, encoder.identity) if model else []
+        if differences:
+            raise OtherModel("this model did not make the features: " + "; ".join(differences))
+    except (OSError, ValueError, KeyError) as error:
+        if named or args.opts:
+            raise
+        logger.warning("%s is not used: %s", args.config_file, message_of(error))
+        return "", ""
+    return cfg.dump(), encoder.weights_path
+
+
+def _known(index: "Index", names: Sequence[str]) -> list[str]:
+    rows = index.rows_of(names)
+    return index.figures(rows)["figure_id"].tolist() if len(rows) else []
+
+
+def _commit(index: "Index", rows: list[dict[str, Any]], vectors: "np.ndarray", summary: Summary) -> None:
+    from fastreid.index import Figures
+
+    index.update(Figures.of(rows), vectors)
+    summary.added += len(rows)
