@@ -1,13 +1,12 @@
 """The embedded index with a faiss index beside it, which makes searches of millions of figures quick.
 
 The vectors stay in the files of the store; faiss only proposes. Its proposals are scored exactly, rows that it does
-not have yet (those added since `compact`) are scanned, removed ones and those that a filter excludes are masked, and
+not have yet (those added since it was built) are scanned, removed ones and those that a filter excludes are masked, and
 where few are permitted all of them are scanned: faiss would lose most of those.
 """
 
 import logging
 import math
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,22 +16,24 @@ from typing import Any
 import numpy as np
 
 from fastreid.index.base import INDEX_REGISTRY, Neighbours, exact_scores
+from fastreid.index.errors import IndexCorrupt
+from fastreid.index.faiss_parts import Proposer, build, new_index, reason_of
 from fastreid.index.filters import Filter
 from fastreid.index.recall import QUERIES, RecallTest, lowest, random_masks, sample_queries
 from fastreid.index.scan import search_blocks
 from fastreid.index.store import Manifest, Snapshot, Store, load_snapshot
-from fastreid.index.store_files import write_file
+from fastreid.index.store_files import WHAT_NOW, write_file
+from fastreid.utils.errors import require_whole
 
 logger = logging.getLogger(__name__)
 AUTO = "auto"
 SMALL = 100_000  # rows below which "auto" needs no faiss
 FEW = 50_000  # permitted rows that are scanned: about as quick, and nothing is lost
+UNINDEXED = 0.5  # share of rows that faiss does not have, above which adding builds it anew
 WIDER, SPARE = 2, 32  # proposals asked for: so many times k, and so many more
-WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # nprobe of an inverted file, efSearch of a graph, as tried in turn
+WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # tried in turn
 WANTED = 0.99  # recall
-WIDEST = 16  # times as wide at most for a filter
-POINTS = 40  # per list, to train on
-BLOCK = 1 << 16  # rows added to faiss at once
+UNSELECTED = 0.5  # share of permitted rows below which an index that cannot leave rows out is of no use
 
 
 @INDEX_REGISTRY.register(name="faiss")
@@ -43,41 +44,60 @@ class FaissIndex(Store):
         factory: a string of faiss's ``index_factory`` ("IVF4096,SQ8", "HNSW32", "OPQ64,IVF1024,PQ64x4fs,RFlat"), or
             "auto": exact below ``SMALL`` rows, above an inverted file of 8-bit vectors.
 
-    `compact` builds the faiss index, chooses how widely it is searched so that recall is at least ``WANTED``, and
-    measures that against exact search; see ``info.recall``.
+    `compact`, and adding when more than ``UNINDEXED`` of the rows are new to it, builds the faiss index, chooses how
+    widely it is searched so that recall is at least ``WANTED``, and measures that against exact search: see
+    ``info.recall``. A factory that does not reach it is told in the log.
     """
 
     name = "faiss"
 
     def __init__(self, *args: Any):
         super().__init__(*args)
-        self._loaded: tuple[str, Any] | None = None
+        self._loaded: tuple[str, Proposer | None] | None = None
         self._loading = threading.Lock()
+
+    @classmethod
+    def create(cls, uri: str, *, dim: int, metric: str = "cosine", factory: str = AUTO, **settings: Any) -> "Store":
+        require_whole("dim of an index", dim, 1)
+        if not isinstance(factory, str):
+            raise TypeError(f"factory of a faiss index must be a text such as 'IVF1024,SQ8'; got {factory!r}")
+        if factory != AUTO:
+            new_index(factory, dim, metric)
+        return super().create(uri, dim=dim, metric=metric, factory=factory, **settings)
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         super().check_options({name: value for name, value in options.items() if name != "factory"})
-        factory = options.setdefault("factory", AUTO) if isinstance(options, dict) else options.get("factory", AUTO)
-        if factory != AUTO:
-            _new(factory, 64, "cosine")
 
     # -- building ----------------------------------------------------------------------------------------------------
+
+    def _commit(self, manifest: Manifest, whole: bool = False) -> int:
+        count = sum(segment["rows"] for segment in manifest.segments)
+        new = count - (_entry(manifest) or {"rows": 0})["rows"]
+        if whole or not self._factory(count) or new <= max(FEW, UNINDEXED * count):
+            return super()._commit(manifest, whole)
+        try:
+            version = super()._commit(self.built(manifest))
+        except ValueError as error:  # it is for compact() to fail; what is added here must not be lost
+            logger.warning("No faiss index: %s", error)
+            return super()._commit(manifest)
+        self.sweep()
+        return version
 
     def built(self, manifest: Manifest) -> Manifest:
         """Return the manifest with a faiss index of its rows, where the factory asks for one."""
         info, count = manifest.info, sum(segment["rows"] for segment in manifest.segments)
         factory = self._factory(count)
         if not factory:
-            options = {"factory": info.options.get("factory", AUTO)}
-            return replace(manifest, info=replace(info, options=options, recall={}))
+            return replace(manifest, info=replace(info, recall={}), extra={})
         snapshot = load_snapshot(self.folder, manifest)
-        made = _build(factory, snapshot)
+        made = Proposer(build(factory, snapshot))
         width, found = self._tune(made, snapshot)
         if lowest(found) < WANTED:
             logger.warning("The faiss index %s reaches a recall of %s only; wanted is %s", factory, found, WANTED)
-        options = {**info.options, "used": factory, "indexed": count, "width": width}
-        info = replace(info, options=options, recall=found)
-        return replace(manifest, info=info, extra={"faiss": self._write(made)})
+        entry = {**self._write(made.made), "rows": count, "width": width, "factory": factory}
+        self._loaded = entry["name"], made
+        return replace(manifest, info=replace(info, recall=found), extra={"faiss": entry})
 
     def _factory(self, rows: int) -> str:
         """The factory string for so many rows; "" for none."""
@@ -87,12 +107,11 @@ class FaissIndex(Store):
         lists = 1 << round(math.log2(4 * math.sqrt(max(1, rows))))
         return f"IVF{lists},SQ8" if rows >= SMALL else ""
 
-    def _tune(self, made: Any, snapshot: Snapshot) -> tuple[int, dict[str, float]]:
+    def _tune(self, made: Proposer, snapshot: Snapshot) -> tuple[int, dict[str, float]]:
         """Return how widely to search, and the recall that this gives."""
-        count = len(snapshot.table)
+        count, metric = len(snapshot.table), snapshot.manifest.info.metric
         rows = np.sort(np.random.default_rng(0).choice(count, min(QUERIES, count), replace=False))
         queries = self._queries(sample_queries(snapshot.gather(rows)), 1)
-        metric = snapshot.manifest.info.metric
 
         def exact(queries, k, mask):
             return search_blocks(queries, snapshot.blocks(mask), k, metric, snapshot.gather).rows
@@ -100,28 +119,22 @@ class FaissIndex(Store):
         test, found = RecallTest(queries, random_masks(count), count, exact), {}
         for width in WIDTHS:
 
-            def approximate(queries, k, mask, width=width):
+            def planned(queries, k, mask, width=width):
                 mask = np.ones(count, dtype=bool) if mask is None else mask
-                if np.count_nonzero(mask) <= FEW:
+                if _scanned(made, mask, k):
                     return exact(queries, k, mask)
                 return self._proposed(made, snapshot, queries, k, mask, width).rows
 
-            found = test.measure(approximate)
-            if lowest(found) >= WANTED or not _has_width(made):
+            found = test.measure(planned)
+            if lowest(found) >= WANTED or not made.has_width:
                 break
         return width, found
 
     def _write(self, made: Any) -> dict[str, Any]:
         import faiss
 
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix="extra-") as scratch:
-            faiss.write_index(made, scratch.name)
-
-            def copy(file) -> None:
-                while block := scratch.read(1 << 22):
-                    file.write(block)
-
-            return write_file(self.fresh_path("extra", self.info.version + 1, ".faiss"), copy)
+        path = self.fresh_path("extra", self.info.version + 1, ".faiss")
+        return write_file(path, lambda file: faiss.write_index(made, faiss.PyCallbackIOWriter(file.write)))
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
@@ -130,40 +143,31 @@ class FaissIndex(Store):
         queries = self._queries(vectors, k)
         mask = self.permitted(snapshot, filter, as_of)
         made = self._faiss(snapshot)
-        if made is None or np.count_nonzero(mask) <= max(FEW, 4 * k):
+        if made is None or _scanned(made, mask, k):
             return self.exact(snapshot, queries, k, None if mask.all() else mask)
-        width = snapshot.manifest.info.options["width"]
-        found = self._proposed(made, snapshot, queries, k, mask, width)
+        found = self._proposed(made, snapshot, queries, k, mask, _entry(snapshot.manifest)["width"])
         known = found.rows >= 0
         rows = np.full_like(found.rows, -1)
         rows[known] = snapshot.table.row[found.rows[known]]
         return Neighbours(rows, found.scores, exact=False)
 
-    def _faiss(self, snapshot: Snapshot) -> Any:
-        """The faiss index of a snapshot, mapped when it is first needed; ``None`` when it has none."""
-        entry = (snapshot.manifest.extra or {}).get("faiss")
+    def _faiss(self, snapshot: Snapshot) -> Proposer | None:
+        """The faiss index of a snapshot, read when it is first needed; ``None`` when there is none (any more)."""
+        entry = _entry(snapshot.manifest)
         if entry is None:
             return None
         with self._loading:
             if self._loaded is None or self._loaded[0] != entry["name"]:
-                import faiss
-
-                self._loaded = entry["name"], faiss.read_index(str(Path(self.folder, entry["name"])))
+                self._loaded = entry["name"], _read(Path(self.folder, entry["name"]), entry["rows"])
             return self._loaded[1]
 
     def _proposed(
-        self, made: Any, snapshot: Snapshot, queries: np.ndarray, k: int, mask: np.ndarray, width: int
+        self, made: Proposer, snapshot: Snapshot, queries: np.ndarray, k: int, mask: np.ndarray, width: int
     ) -> Neighbours:
         """Return the best of what faiss proposes, and of the rows that it does not have, by places."""
-        count, metric = made.ntotal, snapshot.manifest.info.metric
+        count, metric = made.count, snapshot.manifest.info.metric
         head = mask[:count]
-        share = np.count_nonzero(head) / count
-        proposals = np.full((len(queries), 0), -1, dtype=np.int64)
-        if share:
-            wider = round(width * min(WIDEST, 1 / share)) if share < 1 else width
-            params, kept = _parameters(made, wider, head if share < 1 else None)
-            proposals = made.search(queries, min(count, WIDER * k + SPARE), params=params)[1]
-            del kept
+        proposals = made.propose(queries, WIDER * k + SPARE, width, None if head.all() else head)
         rest = mask.copy()
         rest[:count] = False
         if rest.any():
@@ -183,67 +187,27 @@ class FaissIndex(Store):
         return Neighbours(rows, scores, exact=False)
 
 
-def _new(factory: str, dim: int, metric: str) -> Any:
-    """Return an empty faiss index; ``ValueError`` for a string that faiss does not take."""
+def _entry(manifest: Manifest) -> Mapping[str, Any] | None:
+    """What the manifest says of the faiss file: beside its checksum "rows", "width" and "factory"."""
+    return (manifest.extra or {}).get("faiss")
+
+
+def _scanned(made: Proposer, mask: np.ndarray, k: int) -> bool:
+    """Whether the rows of a mask are scanned rather than asked for."""
+    permitted = np.count_nonzero(mask)
+    return permitted <= max(FEW, 4 * k) or (not made.selects and permitted < UNSELECTED * len(mask))
+
+
+def _read(path: Path, rows: int) -> Proposer | None:
+    """Read a faiss index; ``None`` when a compaction has taken it away, since all can be scanned then."""
     import faiss
 
-    kind = faiss.METRIC_INNER_PRODUCT if metric == "cosine" else faiss.METRIC_L2
     try:
-        return faiss.index_factory(dim, factory, kind)
+        made = Proposer(faiss.read_index(str(path)))
     except RuntimeError as error:
-        reason = str(error).rpartition("Error: ")[2].strip() or str(error)
-        raise ValueError(f"factory of a faiss index: '{factory}' is none that faiss takes ({reason})") from error
-
-
-def _build(factory: str, snapshot: Snapshot) -> Any:
-    """Return a trained faiss index of all vectors, built on GPUs where faiss has them."""
-    import faiss
-
-    info, count = snapshot.manifest.info, len(snapshot.table)
-    made = _new(factory, info.dim, info.metric)
-    inverted = faiss.try_extract_index_ivf(made)
-    lists = inverted.nlist if inverted is not None else 0
-    if lists:
-        inverted.cp.max_points_per_centroid = POINTS
-        inverted.cp.min_points_per_centroid = 1
-    rows = max(POINTS * lists, 50_000)
-    chosen = np.arange(count) if rows >= count else np.sort(np.random.default_rng(0).choice(count, rows, replace=False))
-    on_gpu = faiss.get_num_gpus() > 0
-    if on_gpu:
-        made = faiss.index_cpu_to_all_gpus(made)
-    if not made.is_trained:
-        made.train(snapshot.gather(chosen))
-    for start in range(0, count, BLOCK):
-        made.add(snapshot.gather(np.arange(start, min(count, start + BLOCK))))
-    return faiss.index_gpu_to_cpu(made) if on_gpu else made
-
-
-def _has_width(made: Any) -> bool:
-    """Whether there is a width to choose."""
-    import faiss
-
-    return faiss.try_extract_index_ivf(made) is not None or isinstance(faiss.downcast_index(made), faiss.IndexHNSW)
-
-
-def _parameters(made: Any, width: int, mask: np.ndarray | None) -> tuple[Any, list]:
-    """Return search parameters, and what must live as long as they do."""
-    import faiss
-
-    options: dict[str, Any] = {}
-    kept: list[Any] = []
-    if mask is not None:
-        bits = np.packbits(mask, bitorder="little")
-        options["sel"] = faiss.IDSelectorBitmap(bits)
-        kept += [bits, options["sel"]]
-    kind = faiss.downcast_index(made)
-    if isinstance(kind, faiss.IndexRefine):
-        inner, more = _parameters(kind.base_index, width, mask)
-        return faiss.IndexRefineSearchParameters(k_factor=4.0, base_index_params=inner), [*kept, inner, *more]
-    if isinstance(kind, faiss.IndexPreTransform):
-        inner, more = _parameters(kind.index, width, mask)
-        return faiss.SearchParametersPreTransform(index_params=inner), [*kept, inner, *more]
-    if isinstance(kind, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(nprobe=min(width, kind.nlist), **options), kept
-    if isinstance(kind, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(efSearch=width, **options), kept
-    return (faiss.SearchParameters(**options) if options else None), kept
+        if not path.exists():
+            return None
+        raise IndexCorrupt(f"{path} is damaged: {reason_of(error)}. {WHAT_NOW}") from error
+    if made.count != rows:
+        raise IndexCorrupt(f"{path} is damaged: it has {made.count} vectors instead of {rows}. {WHAT_NOW}")
+    return made

@@ -1,14 +1,9 @@
 """How much of the exact results an approximate search finds, measured on an index itself."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
-
-from fastreid.index.filters import Filter
-
-if TYPE_CHECKING:
-    from fastreid.index.base import Index
 
 QUERIES = 128
 DEPTHS = (10, 100)
@@ -34,20 +29,6 @@ def random_masks(rows: int, seed: int = 0) -> dict[str, np.ndarray | None]:
     """Return masks, bool (rows,), that permit each of ``SHARES`` by chance; ``None`` for all."""
     rng = np.random.default_rng(seed)
     return {name_of(share): None if share == 1 else rng.random(rows) < share for share in SHARES}
-
-
-def date_filters(dates: np.ndarray) -> dict[str, Filter | None]:
-    """Return filters that permit about each of ``SHARES`` of figures with such dates, int64 (n,): the newest ones.
-
-    A share that no date gives is left out.
-    """
-    known, found = np.sort(dates[dates > 0]), {name_of(1.0): None}
-    for share in SHARES[1:] if len(known) else ():
-        since = int(known[min(len(known) - 1, int(len(known) * (1 - share)))])
-        left = np.count_nonzero(dates >= since) / len(dates)
-        if share / 2 <= left <= 2 * share:
-            found[name_of(share)] = Filter(since=since)
-    return found
 
 
 class RecallTest:
@@ -85,17 +66,3 @@ def recall(found: np.ndarray, wanted: np.ndarray) -> float:
     count = int((wanted >= 0).sum())
     hits = sum(len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(found, wanted, strict=True))
     return hits / count if count else 1.0
-
-
-def measure_recall(index: "Index", exact: Search, rows: Sequence[int] | np.ndarray) -> dict[str, float]:
-    """Return the recall of an index's own searches, unfiltered and for its newest 10 % and 1 % by ``date``.
-
-    Args:
-        exact: ``search(queries, k, filter or None) -> rows``, int64 (Q, k), padded with -1.
-        rows: of the index, from which queries are made (about ``QUERIES``) and dates are taken (better more).
-    """
-    rows = np.asarray(rows, dtype=np.int64)
-    chosen = np.sort(np.random.default_rng(0).choice(rows, min(QUERIES, len(rows)), replace=False))
-    conditions = date_filters(index.figures(rows)["date"])
-    test = RecallTest(sample_queries(index.vectors(chosen)), conditions, index.info.figures, exact)
-    return test.measure(lambda queries, k, filter: index.search(queries, k, filter).rows)
