@@ -142,6 +142,11 @@ class Figure(BaseModel):
     applicant: str
 
 
+class Size(BaseModel):
+    width: int
+    height: int
+
+
 class FacetValue(BaseModel):
     value: str
     name: str | None = None

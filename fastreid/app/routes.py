@@ -108,6 +108,11 @@ def add_search(app: FastAPI, service: SearchService, gate: Gate, pictures: Gate)
         content = service.kept_image(row, side) or await pictures.run(service.figure_image, row, side)
         return _picture(content, request)
 
+    @app.get("/api/figures/{row}/size", response_model=models.Size)
+    async def figure_size(row: Row):
+        """Width and height of the drawing as it is kept: what a box of a query figure is counted in."""
+        return await pictures.run(service.figure_size, row)
+
     @app.get("/api/designs", response_model=models.Design)
     async def design(patent: Annotated[str, Query(max_length=1000)]):
         """All figures of a patent, also named by one of its figures."""

@@ -100,6 +100,11 @@ class SearchService:
     def figure(self, row: int) -> dict[str, Any]:
         return told(self.index.figures(np.array([row])), [row])[0]
 
+    def figure_size(self, row: int) -> dict[str, int]:
+        """Width and height of the image of a figure, in which boxes of a query are given."""
+        width, height = self.searcher.image_of(row).size
+        return {"width": width, "height": height}
+
     def design(self, patent: str) -> dict[str, Any]:
         """All figures of a patent; of a figure_id, those of its patent."""
         self.index.refresh()

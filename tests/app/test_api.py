@@ -158,6 +158,7 @@ def test_images_of_figures(client):
     assert answer.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(answer.content)).size == (48, 32)
     assert answer.headers["cache-control"] == "private, no-cache"
+    assert client.get("/api/figures/3/size").json() == {"width": 96, "height": 64}
     again = client.get("/api/figures/3/image?side=48", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert client.get("/api/figures/4/image?side=48").headers["etag"] != answer.headers["etag"]
