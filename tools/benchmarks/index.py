@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure exact and approximate indexes: build, size, speed, recall. See --help."""
+"""Measure speed and recall of the embedded indexes. See --help."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.index_search import main
+from benchmarks.index_speed import main
 
 if __name__ == "__main__":
     sys.exit(main())
