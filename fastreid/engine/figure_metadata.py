@@ -12,7 +12,7 @@ from fastreid.data.path_index import PathIndex
 # offices whose two letters begin the numbers of their designs (WIPO standard ST.3)
 OFFICES = ("US", "EM", "WO", "JP", "KR", "CN", "GB", "DE", "FR", "CA", "AU", "IT", "ES", "IN", "BR", "TW", "CH", "RU")
 _US = re.compile(r"(US)?D\d{5,8}([-_].*)?")
-_LETTERS = re.compile(r"([A-Z]{2})[A-Z]?\d.*")
+_LETTERS = re.compile(r"([A-Z]{2})[A-Z]{0,2}\d{4}.*")
 
 
 def office_of(patent: str) -> str:
