@@ -1,39 +1,30 @@
 """An index in PostgreSQL with the extension pgvector: ``postgresql://user@host/database?table=NAME``.
 
-Two tables: ``NAME`` holds the rows, ``NAME_manifest`` one line of JSON. A commit is a transaction. All values go to the
-server as parameters; the name of the table, which cannot, has to be a plain one.
+Two tables: ``NAME`` holds the rows, ``NAME_manifest`` one line of JSON. A commit is a transaction. The one writer holds
+an advisory lock of its session (a pooler in between has to keep sessions apart). Passwords belong in ``~/.pgpass`` or
+``PGPASSWORD``; one in the address is never shown.
+
+Searches scan the permitted rows, unless the option ``ann="hnsw"`` asks for pgvector's graph, which `compact` builds and
+PostgreSQL then keeps up. A search of the graph that a filter leaves with fewer than k rows is answered by a scan; from
+pgvector 0.8 on it goes on until it has found enough.
 """
 
+import contextlib
 import re
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import numpy as np
 
 from fastreid.index.base import INDEX_REGISTRY, Count
-from fastreid.index.errors import IndexLocked
-from fastreid.index.figures import DATE_COLUMNS, Figures
+from fastreid.index.figures import Figures
+from fastreid.index.pgvector_link import Link
+from fastreid.index.pgvector_sql import COPIED_TYPES, Statements, where_of
 from fastreid.index.server import Found, Manifest, ServerIndex
-from fastreid.index.server_rows import (
-    ADDED,
-    FACET_COLUMNS,
-    REMOVED,
-    ROW,
-    SCALARS,
-    VECTOR,
-    Condition,
-    Permitted,
-    columns_of,
-)
+from fastreid.index.server_rows import FACET_COLUMNS, SCALARS, VECTOR, Condition, Permitted, columns_of
 
-TABLE = "fastreid_index"
-PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
-COPIED = (ROW, ADDED, REMOVED, *SCALARS, VECTOR)
-SIGNS = {"<", ">", ">="}
-WIDEST = 1000  # hnsw.ef_search that pgvector takes at most
-ITERATIVE = (0, 8)  # version of pgvector from which a filtered scan goes on until it has found enough
+MOST_DIM, MOST_DIM_HNSW = 16_000, 2_000  # of pgvector's type of vectors, and of its graph
+ITERATIVE = (0, 8)  # version of pgvector from which a filtered search of the graph goes on until it has found enough
 
 
 @INDEX_REGISTRY.register(name="pgvector")
@@ -49,10 +40,10 @@ class PgVector(ServerIndex):
     name = "pgvector"
     OPTIONS: ClassVar[Mapping[str, Any]] = {"ann": "", "exact_rows": 50_000, "m": 16, "ef_construction": 64}
 
-    def __init__(self, connection, table: str, where: str, manifest: Manifest, write: bool):
-        super().__init__(where, manifest, write)
-        self._connection, self._table = connection, table
-        self._lock = threading.RLock()  # one connection: transactions of several threads must not mix
+    def __init__(self, link: Link, manifest: Manifest | None, writer: Any):
+        super().__init__(link.where, manifest, writer is not None)
+        self._link, self._sql, self._writer = link, Statements(link.table), writer
+        self._iterative: bool | None = None
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
@@ -62,220 +53,183 @@ class PgVector(ServerIndex):
         config: str = "", weights_path: str = "", image_root: str = "", **options: Any,
     ) -> "PgVector":  # fmt: skip
         manifest = cls._first_manifest(dim, metric, model, config, weights_path, image_root, options)
-        connection, table, where = _connect(uri)
+        link = Link(uri)
+        connection = link.connect()
+        index = cls(link, manifest, connection)
         try:
-            _lock_writer(connection, table, where)
-            if _exists(connection, table):
-                raise FileExistsError(f"There is an index at '{where}' already")
-            types = dict.fromkeys(SCALARS, "text NOT NULL") | dict.fromkeys(DATE_COLUMNS, "integer NOT NULL")
-            columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
-            with connection.transaction():
-                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                connection.execute(
-                    f"CREATE TABLE {table} ({ROW} bigint PRIMARY KEY, {ADDED} bigint NOT NULL, "
-                    f"{REMOVED} bigint NOT NULL, {columns}, {VECTOR} vector({manifest.info.dim}) NOT NULL)"
-                )
-                for name in ("figure_id", "patent", "date"):
-                    connection.execute(f"CREATE INDEX ON {table} ({name})")
-                connection.execute(f"CREATE TABLE {table}_manifest (content text NOT NULL)")
-                connection.execute(f"INSERT INTO {table}_manifest VALUES (%s)", (manifest.as_text(),))
+            index._check(manifest, options)
+            link.lock(connection)
+            with link.told():
+                if _exists(connection, index._sql):
+                    raise FileExistsError(f"There is an index at '{link.where}' already")
+                if connection.execute("SHOW server_encoding").fetchone()[0] != "UTF8":
+                    raise ValueError(f"the database of {link.where} must have the encoding UTF8")
+                with connection.transaction():
+                    if _extension(connection) is None:  # to ask for it takes rights that few have
+                        connection.execute("CREATE EXTENSION vector")
+                    for statement in index._sql.create(dim):
+                        connection.execute(statement)
+                    connection.execute(index._sql.first_manifest, (manifest.as_text(),))
+                link.prepare(connection)
         except BaseException:
-            connection.close()
+            index.close()
             raise
-        return cls(connection, table, where, manifest, write=True)
+        return index
 
     @classmethod
     def open(cls, uri: str, write: bool = False) -> "PgVector":
-        connection, table, where = _connect(uri)
+        link = Link(uri)
+        connection = link.connect()
+        index = cls(link, None, connection)
         try:
-            if not _exists(connection, table):
-                raise FileNotFoundError(f"No index at '{where}'. tools/build_index.py makes one")
+            with link.told():
+                if not _exists(connection, index._sql):
+                    raise FileNotFoundError(f"No index at '{link.where}'. tools/build_index.py makes one")
+                link.prepare(connection)
             if write:
-                _lock_writer(connection, table, where)
-            return cls(connection, table, where, _manifest(connection, table, where), write)
+                link.lock(connection)
+            else:
+                index._writer, index.write = None, False
+                link.keep(connection)
+            index._manifest = index._load()
         except BaseException:
-            connection.close()
+            index.close()
             raise
+        return index
+
+    @classmethod
+    def _checked(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        options = super()._checked(options)
+        chosen = {**cls.OPTIONS, **options}
+        if chosen["ann"] and not 2 <= chosen["m"] <= 100:
+            raise ValueError(f"option m of the pgvector index must be from 2 to 100; got {chosen['m']}")
+        if chosen["ann"] and not 2 * chosen["m"] <= chosen["ef_construction"] <= 1000:
+            raise ValueError(
+                "option ef_construction of the pgvector index must be from twice m to 1000; "
+                f"got {chosen['ef_construction']} with m {chosen['m']}"
+            )
+        return options
+
+    @staticmethod
+    def _check(manifest: Manifest, options: Mapping[str, Any]) -> None:
+        most = MOST_DIM_HNSW if options.get("ann") else MOST_DIM
+        if manifest.info.dim > most:
+            raise ValueError(f"dim of the pgvector index must be at most {most}; got {manifest.info.dim}")
 
     def close(self) -> None:
-        self._connection.close()  # the writer's lock goes with it
+        self._link.close()
+        if self._writer is not None:
+            self._writer.close()  # and the writer's lock goes with it
 
-    # -- what a server must do ---------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------------------------
 
     def _load(self) -> Manifest:
-        with self._lock:
-            return _manifest(self._connection, self._table, self.where)
+        rows = self._ask(self._sql.read_manifest)
+        return Manifest.of_text(rows[0][0] if len(rows) == 1 else "", self.where)
 
     def _save(self, manifest: Manifest) -> None:
-        with self._lock:
-            self._connection.execute(f"UPDATE {self._table}_manifest SET content = %s", (manifest.as_text(),))
+        with self._link.told():
+            self._writer.execute(self._sql.write_manifest, (manifest.as_text(),))
+
+    @contextlib.contextmanager
+    def _transaction(self, manifest: Manifest) -> Iterator[Any]:
+        """Do what the block does, and write the manifest: all or nothing."""
+        if self._writer.closed:
+            raise ConnectionError(f"the connection that held the writer's lock of {self.where} is gone; open it again")
+        with self._link.told(), self._writer.transaction():
+            yield self._writer
+            self._save(manifest)
 
     def _commit(
         self, manifest: Manifest, figures: Figures | None, vectors: np.ndarray | None, gone: np.ndarray
     ) -> None:
-        version = manifest.info.version
-        with self._lock, self._connection.transaction():
+        with self._transaction(manifest) as connection:
             if len(gone):
-                self._connection.execute(
-                    f"UPDATE {self._table} SET {REMOVED} = %s WHERE {ROW} = ANY(%s)", (version, gone.tolist())
-                )
+                connection.execute(self._sql.remove, (manifest.info.version, gone.tolist()))
             if figures is not None and len(figures):
-                self._copy(figures, vectors, version)
-            self._save(manifest)
+                self._copy(connection, figures, vectors, manifest.info.version)
 
-    def _copy(self, figures: Figures, vectors: np.ndarray, version: int) -> None:
-        columns, first = columns_of(figures), self._manifest.next_row
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(f"COPY {self._table} ({', '.join(COPIED)}) FROM STDIN") as copy,
-        ):
-            for place in range(len(figures)):
-                values = [columns[name][place] for name in SCALARS]
-                copy.write_row((first + place, version, 0, *values, _as_text(vectors[place])))
+    def _copy(self, connection, figures: Figures, vectors: np.ndarray, version: int) -> None:
+        columns = columns_of(figures)
+        rows = zip(vectors, *(columns[name] for name in SCALARS), strict=True)
+        with connection.cursor() as cursor, cursor.copy(self._sql.copy) as copy:
+            copy.set_types(COPIED_TYPES)
+            for row, (vector, *values) in enumerate(rows, self._manifest.next_row):
+                copy.write_row((row, vector, version, 0, *values))
 
     def _compact(self, manifest: Manifest) -> None:
-        with self._lock:
-            with self._connection.transaction():
-                self._connection.execute(f"DELETE FROM {self._table} WHERE {REMOVED} > 0")
-                if self._option("ann"):
-                    kind = "vector_ip_ops" if manifest.info.metric == "cosine" else "vector_l2_ops"
-                    m, ef = int(self._option("m")), int(self._option("ef_construction"))
-                    self._connection.execute(f"DROP INDEX IF EXISTS {self._table}_hnsw")
-                    self._connection.execute(
-                        f"CREATE INDEX {self._table}_hnsw ON {self._table} USING hnsw ({VECTOR} {kind}) "
-                        f"WITH (m = {m}, ef_construction = {ef})"
-                    )
-                self._save(manifest)
-            self._connection.execute(f"VACUUM ANALYZE {self._table}")
+        with self._transaction(manifest) as connection:
+            connection.execute(self._sql.drop_removed)
+            old = [name for (name,) in connection.execute(self._sql.graphs).fetchall()]
+            if self._option("ann"):
+                how = int(self._option("m")), int(self._option("ef_construction"))
+                connection.execute(self._sql.build_graph(manifest.info.version, manifest.info.metric, *how))
+            for name in old:  # last: readers wait from here to the end of the transaction
+                connection.execute(f"DROP INDEX {name}")
+        with self._link.told():
+            self._writer.execute(self._sql.vacuum)
+
+    def set_info(self, **changed: Any) -> int:
+        self._check(self._manifest, changed.get("options", {}))
+        return super().set_info(**changed)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
 
     def _near(self, queries: np.ndarray, n: int, permitted: Permitted, share: float | None) -> list[Found]:
-        where, values = _where(permitted)
-        sign, score = ("<#>", "-(near)") if self.info.metric == "cosine" else ("<->", "-(near * near)")
-        # the second key makes it exact: an index cannot give that order
-        order = f"near, {ROW}" if share is None else "near"
-        text = (
-            f"SELECT {ROW}, {score}, {VECTOR}::real[] FROM (SELECT {ROW}, {VECTOR}, {VECTOR} {sign} %s::vector AS near "
-            f"FROM {self._table} WHERE {where} ORDER BY {order} LIMIT %s) AS found"
-        )
-        with self._lock, self._connection.transaction():
+        where, values = where_of(permitted)
+        text = self._sql.near(self.info.metric, where, scan=share is None)
+        with self._link.lent() as connection, connection.transaction(), connection.cursor(binary=True) as cursor:
             if share is not None:
-                self._widen(n, share)
-            return [
-                self._found(self._connection.execute(text, (_as_text(query), *values, n)).fetchall())
-                for query in queries
-            ]
-
-    def _widen(self, n: int, share: float) -> None:
-        """Let this transaction look at more of the approximate index."""
-        width = int(min(WIDEST, max(100, 2 * n / share)))
-        self._connection.execute(f"SET LOCAL hnsw.ef_search = {width}")
-        if _extension(self._connection) >= ITERATIVE:
-            self._connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+                if self._iterative is None:
+                    self._iterative = _extension(connection) >= ITERATIVE
+                for setting in self._sql.graph_settings(n, share, self._iterative):
+                    connection.execute(setting)
+            return [self._found(cursor.execute(text, (query, *values, n)).fetchall()) for query in queries]
 
     def _found(self, rows: list[tuple]) -> Found:
-        vectors = np.array([row[2] for row in rows], dtype=np.float32).reshape(len(rows), self.info.dim)
-        return Found(np.array([row[0] for row in rows], dtype=np.int64), np.array([row[1] for row in rows]), vectors)
+        near = np.array([row[2] for row in rows], dtype=np.float64)
+        vectors = np.array([row[1].to_numpy() for row in rows], dtype=np.float32).reshape(len(rows), self.info.dim)
+        scores = -near if self.info.metric == "cosine" else -near * near
+        return Found(np.array([row[0] for row in rows], dtype=np.int64), scores, vectors)
 
     def _fetch(self, rows: np.ndarray, version: int, columns: Sequence[str]) -> dict[int, tuple]:
-        shown = ", ".join(f"{name}::real[]" if name == VECTOR else name for name in columns)
-        text = f"SELECT {ROW}, {shown} FROM {self._table} WHERE {ROW} = ANY(%s) AND {ADDED} <= %s"
-        return {row[0]: row[1:] for row in self._ask(text, (rows.tolist(), version))}
+        found = self._ask(self._sql.fetch(columns), (rows.tolist(), version), binary=True)
+        if VECTOR in columns:
+            place = 1 + list(columns).index(VECTOR)
+            found = [(*row[:place], row[place].to_numpy(), *row[place + 1 :]) for row in found]
+        return {row[0]: row[1:] for row in found}
 
     def _named(self, column: str, values: Sequence[str], version: int) -> list[tuple[int, str, str]]:
-        where, more = _where(Permitted(version, (Condition((column,), "in", list(values)),)))
-        return self._ask(f"SELECT {ROW}, figure_id, patent FROM {self._table} WHERE {where}", more)
+        where, more = where_of(Permitted(version, (Condition((column,), "in", list(values)),)))
+        return self._ask(self._sql.named(where), more)
 
     def _count(self, permitted: Permitted) -> Count:
-        where, values = _where(permitted)
-        return Count(*self._ask(f"SELECT count(*), count(DISTINCT patent) FROM {self._table} WHERE {where}", values)[0])
+        where, values = where_of(permitted)
+        return Count(*self._ask(self._sql.count(where), values)[0])
 
     def _figures_in(self, permitted: Permitted) -> int:
-        where, values = _where(permitted)
-        return self._ask(f"SELECT count(*) FROM {self._table} WHERE {where}", values)[0][0]
+        where, values = where_of(permitted)
+        return self._ask(self._sql.count_figures(where), values)[0][0]
 
     def _facets(self, facets: Sequence[str], date_field: str, permitted: Permitted) -> dict[str, dict[str, Count]]:
-        where, values = _where(permitted)
+        where, values = where_of(permitted)
         found = {}
         for facet in facets:
             column = f"{date_field} / 10000" if facet == "year" else FACET_COLUMNS.get(facet, facet)
-            rows = self._ask(
-                f"SELECT {column}, count(*), count(DISTINCT patent) FROM {self._table} WHERE {where} GROUP BY 1", values
-            )
-            found[facet] = {("" if value in (0, "") else str(value)): Count(n, designs) for value, n, designs in rows}
+            rows = self._ask(self._sql.facet(column, where), values)
+            found[facet] = {str(value or ""): Count(figures, designs) for value, figures, designs in rows}
         return found
 
-    def _ask(self, text: str, values: Sequence[Any] = ()) -> list[tuple]:
-        with self._lock:
-            return self._connection.execute(text, values).fetchall()
+    def _ask(self, text: str, values: Sequence[Any] = (), binary: bool = False) -> list[tuple]:
+        with self._link.lent() as connection, connection.cursor(binary=binary) as cursor:
+            return cursor.execute(text, values).fetchall()
 
 
-def _where(permitted: Permitted) -> tuple[str, list[Any]]:
-    """Return the conditions as SQL, and its parameters."""
-    parts, values = [f"{ADDED} <= %s AND ({REMOVED} = 0 OR {REMOVED} > %s)"], [permitted.version, permitted.version]
-    for condition in permitted.conditions:
-        ways = []
-        for column in condition.columns:
-            if condition.sign in SIGNS:
-                ways.append(f"{column} {condition.sign} %s")
-            elif condition.sign == "contains":
-                ways.append(f"strpos({column}, %s) > 0")
-            else:
-                ways.append(f"{'' if condition.sign == 'in' else 'NOT '}{column} = ANY(%s)")
-            values.append(condition.value)
-        parts.append(f"({' OR '.join(ways)})")
-    return " AND ".join(parts), values
+def _exists(connection, statements: Statements) -> bool:
+    return connection.execute("SELECT to_regclass(%s)", (statements.manifest_name,)).fetchone()[0] is not None
 
 
-def _as_text(vector: np.ndarray) -> str:
-    """A float32 vector as pgvector reads it; nine digits give every float32 back."""
-    return "[" + ",".join(f"{value:.9g}" for value in vector.tolist()) + "]"
-
-
-def _connect(uri: str):
-    """Return a connection, the table's name, and the address without password.
-
-    Raises:
-        ConnectionError: the server does not let us in.
-        ValueError: a table name that is not plain.
-    """
-    try:
-        import psycopg
-    except ImportError as error:
-        raise ImportError("an index in PostgreSQL needs psycopg: pip install 'fastreid[pgvector]'") from error
-    parts = urlsplit(uri)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    table = query.pop("table", TABLE)
-    if not PLAIN_NAME.fullmatch(table):
-        raise ValueError(f"table of an index in PostgreSQL must be lower-case letters, digits and _; got '{table}'")
-    server = urlunsplit(parts._replace(query=urlencode(query)))
-    where = f"{parts.scheme}://{parts.hostname or ''}{parts.path}?table={table}"
-    try:
-        connection = psycopg.connect(server, autocommit=True)
-    except psycopg.OperationalError as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConnectionError(
-            f"cannot connect to {where}: {reason.replace(parts.password or chr(0), '***')}"
-        ) from error
-    return connection, table, where
-
-
-def _exists(connection, table: str) -> bool:
-    return connection.execute("SELECT to_regclass(%s)", (f"{table}_manifest",)).fetchone()[0] is not None
-
-
-def _lock_writer(connection, table: str, where: str) -> None:
-    """Take the writer's lock, which ends with the connection."""
-    key = f"fastreid index {table}"
-    if not connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)).fetchone()[0]:
-        raise IndexLocked(f"another process is writing to the index at '{where}'")
-
-
-def _manifest(connection, table: str, where: str) -> Manifest:
-    rows = connection.execute(f"SELECT content FROM {table}_manifest").fetchall()
-    return Manifest.of_text(rows[0][0] if len(rows) == 1 else "", where)
-
-
-def _extension(connection) -> tuple[int, ...]:
-    """Version of pgvector."""
-    found = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
-    return tuple(int(part) for part in re.findall(r"\d+", found))
+def _extension(connection) -> tuple[int, ...] | None:
+    """Version of pgvector in the database, ``None`` where it has none."""
+    found = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
+    return None if found is None else tuple(int(part) for part in re.findall(r"\d+", found[0]))
