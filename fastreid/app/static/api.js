@@ -95,6 +95,7 @@ export const api = {
   search: (body, signal) => json("POST", "/api/search", { body, signal }),
   counts: (filter, signal) => json("POST", "/api/counts", { body: { filter }, signal }),
   figure: (row) => json("GET", `/api/figures/${row}`),
+  figureSize: (row) => json("GET", `/api/figures/${row}/size`),
   design: (patent, signal) => json("GET", `/api/designs?patent=${id(patent)}`, { signal }),
   explain: async (body, signal) => (await call("POST", "/api/explain", { body, signal })).blob(),
   searches: () => json("GET", "/api/searches"),

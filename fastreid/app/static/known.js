@@ -45,6 +45,7 @@ async function find(text) {
 function offer({ patent, figures }, text) {
   const exact = figures.find((each) => each.figure_id === text.replace(/\s/g, ""));
   if (exact) {
+    input.value = "";
     fill(answer);
     return addFigure(exact);
   }

@@ -1,6 +1,6 @@
 // Images of the service, loaded once each, and query figures drawn as they are searched: cut, rotated, mirrored.
 
-import { figureImage, uploadImage } from "./api.js";
+import { api, figureImage, uploadImage } from "./api.js";
 import { readVariant, turnedSize } from "./geometry.js";
 
 export const FULL = 1200; // longer side in pixels, at most, of an image that is worked on
@@ -41,8 +41,16 @@ export async function pictureOf(item) {
   }
 }
 
-/** Size of the image that boxes of a query figure refer to. */
-export const sizeOf = (item, picture) => (item.width ? [item.width, item.height] : [picture.naturalWidth, picture.naturalHeight]);
+const sizes = new Map(); // row: promise of {width, height}
+
+/** Size of the image that boxes of a query figure refer to; a large one came here smaller than it is. */
+export async function sizeOf({ width, height, figure }, picture) {
+  if (width) return [width, height];
+  if (Math.max(picture.naturalWidth, picture.naturalHeight) < FULL) return [picture.naturalWidth, picture.naturalHeight];
+  if (!sizes.has(figure.row)) sizes.set(figure.row, api.figureSize(figure.row));
+  const size = await sizes.get(figure.row);
+  return [size.width, size.height];
+}
 
 /** Draw an image rotated and mirrored, from `box` of it, so that it fits `side` pixels; returns a canvas. */
 export function turned(picture, size, { box = null, rotate = 0, mirror = false }, side = FULL) {
@@ -68,7 +76,7 @@ export function turned(picture, size, { box = null, rotate = 0, mirror = false }
 /** A query figure as it is searched, under one of its variants ("mirrored, rotated 90"). */
 export async function prepared(item, side = FULL, variant = "as given") {
   const picture = await pictureOf(item);
-  const once = turned(picture, sizeOf(item, picture), item, side);
+  const once = turned(picture, await sizeOf(item, picture), item, side);
   if (variant === "as given") return once;
   const { mirror, rotate } = readVariant(variant);
   const flipped = mirror ? turned(once, [once.width, once.height], { mirror }, side) : once;

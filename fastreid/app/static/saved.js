@@ -7,7 +7,7 @@ import { guarded } from "./marks.js";
 import { ask, confirmed, Panel, say } from "./panels.js";
 import { current, showAnswer } from "./search.js";
 import { change, fresh, item } from "./state.js";
-import { altText, day, moment } from "./words.js";
+import { altText, count, day, moment } from "./words.js";
 
 const panel = new Panel("drawer", "Saved searches");
 let saved = null;
@@ -54,9 +54,19 @@ const nothing = () =>
   h("div", { class: "message small" }, icon("saved"), h("h3", {}, "No saved searches yet"),
     h("p", {}, "A saved search keeps its drawings, conditions and results, and can be replayed later to show whether the result is still the same."));
 
+/** "2 drawings, before 24 Dec 2018, 3 further conditions; version 7" */
+function about({ query_figures = 0, text = "", filter = {}, version }) {
+  const { before, since, date_field, ...further } = filter;
+  const conditions = Object.keys(further).length;
+  const parts = [query_figures ? count(query_figures, "drawing") : "", text ? `“${text}”` : "", before ? `before ${day(before)}` : "", since ? `from ${day(since)}` : "",
+    conditions ? count(conditions, "filter") : ""];
+  return `${parts.filter(Boolean).join(", ")}; index version ${version}`;
+}
+
 function entry(each) {
   return h("li", {},
     h("div", { class: "saved-head" }, h("h4", {}, each.name || "Without a name"), h("span", { class: "quiet" }, moment(each.time))),
+    h("p", { class: "quiet" }, about(each)),
     each.notes ? h("p", {}, each.notes) : null,
     h("div", { class: "buttons" },
       h("button", { type: "button", "data-key": `open-${each.id}`, onclick: () => open(each) }, "Open"),

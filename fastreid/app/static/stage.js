@@ -7,6 +7,7 @@ import { changeItem, state } from "./state.js";
 import { letter } from "./words.js";
 
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
+const touch = matchMedia("(hover: none)");
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 let item = null; // the query figure that is shown
@@ -48,8 +49,8 @@ export async function showStage() {
 
 async function drawPicture(given, wanted) {
   const picture = await pictureOf(given);
+  const whole = await sizeOf(given, picture);
   if (given !== item) return; // another one was selected meanwhile
-  const whole = sizeOf(given, picture);
   if (!given.width) Object.assign(given, { width: whole[0], height: whole[1] });
   const seen = turned(picture, whole, { rotate: given.rotate, mirror: given.mirror });
   canvas.width = seen.width;
@@ -87,7 +88,7 @@ function drawBox() {
   crop.classList.toggle("whole", whole);
   const words = whole ? "the whole image" : `from ${box[0]}, ${box[1]} to ${box[2]}, ${box[3]} of ${size[0]} x ${size[1]} pixels`;
   crop.setAttribute("aria-label", `Crop box: ${words}. Arrow keys move it, with Shift they size it, Delete takes it away.`);
-  hint.textContent = whole ? "Drag over the drawing to search a part of it." : `Part: ${box[2] - box[0]} × ${box[3] - box[1]} pixels`;
+  hint.textContent = whole ? (touch.matches ? "Pull a corner to search a part of it." : "Drag over the drawing to search a part of it.") : `Part: ${box[2] - box[0]} × ${box[3] - box[1]} pixels`;
   return words;
 }
 

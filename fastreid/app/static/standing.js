@@ -8,7 +8,7 @@ import { moreLike } from "./known.js";
 import { chooseFile } from "./query.js";
 import { dropLost, search } from "./search.js";
 import { change, filterJson, state } from "./state.js";
-import { indexOf } from "./status.js";
+import { indexOf, modelOf } from "./status.js";
 import { altText, className, count, dated, longDay, patentName, sentence } from "./words.js";
 
 const EXAMPLES = 6;
@@ -44,11 +44,13 @@ export function emptyState() {
   const samples = h("div", { class: "samples" });
   offerExamples(samples);
   const { figures, designs } = indexOf();
+  const told = figures ? `It is compared with ${count(figures, "figure")} of ${count(designs, "design")}. A page with several figures is taken apart; up to eight figures make one query.`
+    : "The index is empty. Add figures with tools/build_index.py, then reload this page.";
   return h("div", { class: "start" },
     h("button", { type: "button", class: "start-sheet", "aria-label": "Choose a drawing to search with", onclick: chooseFile },
       h("span", { class: "corner nw" }), h("span", { class: "corner ne" }), h("span", { class: "corner sw" }), h("span", { class: "corner se" }),
       icon("upload"), h("strong", {}, "Drop a drawing here"), h("span", {}, "or paste one with Ctrl V, or choose a file")),
-    h("p", { class: "lead" }, figures ? `It is compared with ${count(figures, "figure")} of ${count(designs, "design")}. A page with several figures is taken apart; up to eight figures make one query.` : "The index is empty. Add figures with tools/build_index.py, then reload this page."),
+    h("p", { class: "lead" }, modelOf() || !figures ? told : `The service runs without a model: start from one of its ${count(figures, "figure")}, by number or below.`),
     samples);
 }
 
