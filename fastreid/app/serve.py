@@ -1,6 +1,7 @@
 """Open an index as a search page: the work of ``tools/serve.py``."""
 
 import argparse
+import errno
 import logging
 import os
 import socket
@@ -19,7 +20,8 @@ examples:
   for others, with a token:    %(prog)s --index logs/index --host 0.0.0.0 --token-file token.txt
   weights that have moved:     %(prog)s --index logs/index MODEL.WEIGHTS model_best.pth
 
-There is no encryption here: beyond one computer, put it behind a web server that has it.
+There is no encryption here: beyond one computer, put it behind a web server that has it, on the same computer and
+with the Host header passed on, and name that server with --name.
 """
 
 
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this computer only)"
     )
     made.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0: any free one")
+    made.add_argument("--name", default=[], action="append", metavar="HOST", help="a further name that leads here")
     made.add_argument("--token-file", metavar="FILE", help=f"access token, which the variable {TOKEN} may hold instead")
     made.add_argument(
         "--state", default="logs/search", metavar="DIR", help="saved searches and sets (default: %(default)s)"
@@ -49,11 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and serve until SIGINT or SIGTERM."""
     args = parser().parse_args(argv)
     token = read_token(args.token_file)
-    if args.host not in LOOPBACK and not token:
-        raise ValueError(
-            f"--host {args.host} lets other computers in, which needs an access token: name a file with --token-file, "
-            f"or set the variable {TOKEN}"
-        )
+    for option, names in (("--host", [args.host]), ("--name", args.name)):
+        for name in names:
+            if name not in LOOPBACK and not token:
+                raise ValueError(
+                    f"{option} {name} lets other computers in, which needs an access token: name a file with "
+                    f"--token-file, or set the variable {TOKEN}"
+                )
     listener = bind(args.host, args.port)
     try:
         run(args, token, listener)
@@ -72,7 +77,9 @@ def read_token(path: str | None) -> str:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; ``OSError`` says what to do when the port is taken."""
+    """Return a socket at an address; ``OSError`` says what to do when it cannot be had."""
+    if not 0 <= port < 1 << 16:
+        raise ValueError(f"--port must be 0 to 65535; got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -80,33 +87,37 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); choose another port with --port") from error
+        advice = {errno.EADDRINUSE: "choose another port with --port", errno.EACCES: "choose a port above 1023"}
+        how = advice.get(error.errno, "name an address of this computer with --host")
+        raise OSError(f"cannot listen on {host}:{port} ({error.strerror}); {how}") from error
     return listener
 
 
 def run(args: argparse.Namespace, token: str, listener: socket.socket) -> None:
     """Open everything and serve."""
+    from fastreid.index import open_index
+
+    index = open_index(args.index)  # what may be wrong with it is told before the rest is loaded
     import uvicorn
 
     from fastreid.app.api import create_app
     from fastreid.app.security import Guard
     from fastreid.app.service import SearchService
     from fastreid.app.state import State
-    from fastreid.index import open_index
     from fastreid.utils.logger import setup_logger
 
+    service = SearchService(index, State(args.state), load_encoder(args, index.info), args.images)
     setup_logger()
     _access_log()
-    index = open_index(args.index)
-    service = SearchService(index, State(args.state), load_encoder(args, index.info), args.images)
-    names = LOOPBACK if args.host in LOOPBACK else ()
+    names = (*LOOPBACK, *(name.lower() for name in args.name)) if args.host in LOOPBACK else ()
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         create_app(service, Guard(token, names)), log_level="warning", access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE, h11_max_incomplete_event_size=64 << 10,
         limit_concurrency=4 * (service.limits.running + service.limits.waiting),
     )  # fmt: skip
-    print(words(service, host, port, args.state, bool(token)), flush=True)
+    listener.listen()  # whoever reads the address may come at once
+    print(words(service, host, port, args, bool(token)), flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -126,23 +137,21 @@ def load_encoder(args: argparse.Namespace, info):
     return QueryEncoder(cfg)
 
 
-def words(service, host: str, port: int, state: str, token: bool) -> str:
+def words(service, host: str, port: int, args: argparse.Namespace, token: bool) -> str:
     """What is said at the start."""
     info, encoder = service.index.info, service.encoder
     how = "exact" if info.exact else f"approximate, recall {dict(info.recall)}"
-    shown = f"[{host}]" if ":" in host else host
-    lines = (
-        (
-            "page",
-            f"http://{'localhost' if host in LOOPBACK else shown}:{port}/" + (" (asks for the token)" if token else ""),
-        ),
-        (
-            "index",
-            f"{info.figures:,} figures of {info.designs:,} designs, version {info.version}, {info.backend}, {how}",
-        ),
+    shown = "localhost" if host in LOOPBACK else f"[{host}]" if ":" in host else host
+    size = f"{info.figures:,} figures of {info.designs:,} designs"
+    root = args.images or info.image_root
+    lines = [
+        ("page", f"http://{shown}:{port}/" + (" (asks for the token)" if token else "")),
+        ("index", f"{size}, version {info.version}, {info.backend}, {how}"),
         ("model", encoder.name if encoder else "none: search by figures of the index only"),
-        ("saved", str(Path(state).absolute())),
-    )
+        ("saved", str(Path(args.state).absolute())),
+    ]
+    if root and not Path(root).is_dir():
+        lines.append(("images", f"there is no folder {root}; say with --images where they are"))
     return "\n".join(f"{name:>7}  {text}" for name, text in lines) + "\nCtrl-C stops it."
 
 
