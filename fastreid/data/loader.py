@@ -65,7 +65,9 @@ class ReidLoader(DataLoader):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         met: Counter[str] = Counter()
         for number, batch in enumerate(super().__iter__(), start=1):
-            met.update(batch.pop("bad_images", ()) if isinstance(batch, dict) else ())
+            bad = batch.pop("bad_images", ()) if isinstance(batch, dict) else ()
+            met.update(bad)
+            self.bad_images.update(bad)
             if self.epoch_length and number % self.epoch_length == 0:
                 met = self._report(met)
             yield batch
@@ -73,7 +75,6 @@ class ReidLoader(DataLoader):
 
     def _report(self, met: Counter) -> Counter:
         """Log what was replaced since the last report; return an empty counter."""
-        self.bad_images.update(met)
         if met:
             lines = [f"  {message}" for message in itertools.islice(met, MAX_PATHS_LOGGED)]
             more = [f"  ... and {len(met) - len(lines)} more"] if len(met) > len(lines) else []
