@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from fastreid.index import Index
 
 BACKENDS = ("store", "faiss", "milvus", "pgvector")
+KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")  # of a setting
 EXAMPLES = """
 examples:
   a folder of drawings:
@@ -77,7 +79,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: Sequence[str] | None) -> None:
     """As `main`, but errors are raised."""
     args = parser().parse_args(argv)
+    if args.command == "add":
+        args.images, args.metadata = _settings_behind(args, args.images or []), _settings_behind(args, args.metadata)
     COMMANDS[args.command](args)
+
+
+def _settings_behind(args: argparse.Namespace, given: list[str]) -> list[str]:
+    """Return the paths of an option that takes several; KEY VALUE pairs that it swallowed go to ``args.opts``."""
+    keys = [place for place, text in enumerate(given) if KEY.fullmatch(text) and not os.path.exists(text)]
+    if not keys:
+        return given
+    args.opts = [*given[keys[0] :], *args.opts]
+    return given[: keys[0]]
 
 
 def add(args: argparse.Namespace) -> None:
