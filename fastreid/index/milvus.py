@@ -4,72 +4,60 @@ Two collections: ``NAME`` holds the rows, ``NAME_manifest`` the manifest and the
 transactions: the rows of a commit are written first, with the version to come, and the manifest last. Until then nobody
 sees them, and what a killed writer left is taken back by the next one.
 
-Conditions are expressions, in which texts would need quoting. So they are compared in a form of two letters per byte
-(`armoured`), which has nothing to quote and of which a part is a part of the text.
+The lease names its owner. In a file, which one process has open at a time, it holds while the owner is open there. On
+a cluster each step of a commit renews it, and a writer that has been silent for ``LEASE`` seconds may be replaced, so
+clocks of writers should agree to a few seconds. Milvus cannot compare and set: of two writers that start in the same
+moment both may be let in, until the first commit refuses one. Start one.
 
 Designs and facets are counted here, from the columns of the permitted rows, which takes time in proportion to them.
-Milvus Lite compares a query with all rows, and one process may open its file at a time.
+Milvus Lite compares a query with all rows.
 """
 
+import contextlib
 import json
 import logging
-import os
-import re
-import socket
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import numpy as np
 
 from fastreid.index.base import INDEX_REGISTRY, Count, exact_scores
 from fastreid.index.errors import IndexLocked
-from fastreid.index.figures import DATE_COLUMNS, TEXT_COLUMNS, Figures
+from fastreid.index.figures import Figures, class_of
+from fastreid.index.milvus_link import Link, reason
+from fastreid.index.milvus_rows import LENGTH, expression_of, make_collections, rows_of
 from fastreid.index.server import Found, Manifest, ServerIndex
-from fastreid.index.server_rows import (
-    ADDED,
-    FACET_COLUMNS,
-    REMOVED,
-    ROW,
-    VECTOR,
-    Condition,
-    Permitted,
-    columns_of,
-    parts,
-)
+from fastreid.index.server_rows import ADDED, REMOVED, ROW, VECTOR, Condition, Permitted, parts
 
-COLLECTION = "fastreid_index"
-PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,100}")
-LENGTH = 65_535  # bytes of a text in Milvus
-KEYS = ("figure_id", "patent", "locarno", "class_code", "office", "view", "applicant", "title_folded")
+logger = logging.getLogger(__name__)
 MOST = 16_384  # rows of one answer
-WRITTEN = 1000  # rows of one call
-LEASE = 60.0  # seconds after which a writer that says nothing counts as gone
-_LOCAL: Counter = Counter()  # files of Milvus Lite, and how often they are open in this process
-_GUARD = threading.Lock()
-NUMBERS = (ROW, ADDED, REMOVED, *DATE_COLUMNS)
+WRITTEN = 1000  # rows of one call that writes
+READ = 4096  # rows of one answer with their vectors
+LEASE = 60.0  # seconds after which a writer on a cluster that says nothing counts as gone
+MOST_EF = 32_768
+_WRITERS: set[str] = set()  # owners of leases that are open in this process
 
 
 @INDEX_REGISTRY.register(name="milvus")
 class Milvus(ServerIndex):
     """An index in Milvus.
 
-    Options:
+    Options (chosen when it is made, but for exact_rows):
         ann: "" for exact search, "hnsw" for an approximate index (on a cluster).
-        exact_rows: permitted rows up to which search is exact all the same.
+        exact_rows: permitted rows up to which search is exact all the same: they come here to be compared.
         m, ef_construction: of HNSW.
     """
 
     name = "milvus"
-    OPTIONS: ClassVar[Mapping[str, Any]] = {"ann": "", "exact_rows": 50_000, "m": 16, "ef_construction": 128}
+    OPTIONS: ClassVar[Mapping[str, Any]] = {"ann": "", "exact_rows": 10_000, "m": 16, "ef_construction": 128}
 
-    def __init__(self, client, collection: str, where: str, manifest: Manifest, write: bool):
-        super().__init__(where, manifest, write)
-        self._client, self._collection = client, collection
+    def __init__(self, link: Link, manifest: Manifest | None, write: bool):
+        super().__init__(link.where, manifest, write)
+        self._link, self._client, self._collection = link, link.client, link.collection
         self._owner, self._lock, self._closed = uuid.uuid4().hex, threading.RLock(), False
 
     # -- opening -----------------------------------------------------------------------------------------------------
@@ -80,103 +68,133 @@ class Milvus(ServerIndex):
         config: str = "", weights_path: str = "", image_root: str = "", **options: Any,
     ) -> "Milvus":  # fmt: skip
         manifest = cls._first_manifest(dim, metric, model, config, weights_path, image_root, options)
-        client, collection, where = _connect(uri, new=True)
+        _require_short(manifest)
+        index = cls(Link(uri, new=True, write=True), manifest, write=True)
         try:
-            if client.has_collection(f"{collection}_manifest"):
-                raise FileExistsError(f"There is an index at '{where}' already")
-            index = cls(client, collection, where, manifest, write=True)
-            index._make()
-            index._lease()
-            index._save(manifest)
+            with index._told():
+                if index._is_made():
+                    raise FileExistsError(f"There is an index at '{index.where}' already")
+                for name in (index._collection, f"{index._collection}_manifest"):
+                    index._client.drop_collection(name)  # left by one who was killed while making them
+                make_collections(index._client, index._collection, dim, index._kind())
+                index._save(manifest)
         except BaseException:
-            _disconnect(client, where)
+            index._let_go()
             raise
         return index
 
     @classmethod
     def open(cls, uri: str, write: bool = False) -> "Milvus":
-        client, collection, where = _connect(uri)
+        index = cls(Link(uri, write=write), None, write)
         try:
-            if not client.has_collection(f"{collection}_manifest"):
-                raise FileNotFoundError(f"No index at '{where}'. tools/build_index.py makes one")
-            for name in (collection, f"{collection}_manifest"):
-                client.load_collection(name)
-            index = cls(client, collection, where, Manifest.of_text(_entry(client, collection, 0), where), write)
-            if write:
-                index._lease()
+            with index._told():
+                if not index._is_made():
+                    raise index._link.nothing_here()
+                index._client.load_collection(index._collection)
+                if write:
+                    index._lease()
                 index._manifest = index._load()
-                index._take_back()
+                if write:
+                    index._take_back()
         except BaseException:
-            _disconnect(client, where)
+            index._let_go()
             raise
         return index
 
-    def _make(self) -> None:
-        from pymilvus import DataType
+    def _is_made(self) -> bool:
+        """Whether there is an index: its first manifest ends the making."""
+        name = f"{self._collection}_manifest"
+        if not self._client.has_collection(name):
+            return False
+        self._client.load_collection(name)
+        return bool(self._entry(0))
 
-        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
-        for name in NUMBERS:
-            schema.add_field(name, DataType.INT64, is_primary=name == ROW)
-        for name in (*TEXT_COLUMNS, *map(_key, KEYS)):
-            schema.add_field(name, DataType.VARCHAR, max_length=LENGTH)
-        schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=self.info.dim)
-        self._client.create_collection(
-            self._collection, schema=schema, index_params=self._index(), consistency_level="Strong"
-        )
-        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("content", DataType.VARCHAR, max_length=LENGTH)
-        schema.add_field("unused", DataType.FLOAT_VECTOR, dim=2)  # Milvus wants a vector in every collection
-        flat = self._client.prepare_index_params()
-        flat.add_index("unused", index_type="FLAT", metric_type="L2")
-        self._client.create_collection(
-            f"{self._collection}_manifest", schema=schema, index_params=flat, consistency_level="Strong"
-        )
-
-    def _index(self):
-        params = self._client.prepare_index_params()
+    def _kind(self) -> dict[str, Any]:
+        """The index of vectors, in Milvus' words."""
         metric = "IP" if self.info.metric == "cosine" else "L2"
-        if self._option("ann"):
-            how = {"M": int(self._option("m")), "efConstruction": int(self._option("ef_construction"))}
-            params.add_index(VECTOR, index_type="HNSW", metric_type=metric, params=how)
-        else:
-            params.add_index(VECTOR, index_type="FLAT", metric_type=metric)
-        return params
+        if not self._option("ann"):
+            return {"index_type": "FLAT", "metric_type": metric}
+        how = {"M": int(self._option("m")), "efConstruction": int(self._option("ef_construction"))}
+        return {"index_type": "HNSW", "metric_type": metric, "params": how}
 
     def close(self) -> None:
+        try:
+            if self.write and not self._closed:
+                with self._told():
+                    if self._holder() == self._owner:
+                        self._client.delete(f"{self._collection}_manifest", filter="id in [1]")
+        except ConnectionError as error:
+            logger.warning("%s. The writer's lease is left to end by itself", error)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if not self._closed:
             self._closed = True
-            if self.write:
-                self._client.delete(f"{self._collection}_manifest", filter="id in [1]")
-            _disconnect(self._client, self.where)
+            _WRITERS.discard(self._owner)
+            self._link.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell errors of Milvus in one line; none of them knows the password."""
+        from pymilvus.exceptions import MilvusException
+
+        if self._closed:
+            raise ValueError(f"the index at '{self.where}' is closed")
+        try:
+            yield
+        except MilvusException as error:
+            raise ConnectionError(f"Milvus at {self.where} says: {reason(error)}") from error
+
+    # -- the one writer ----------------------------------------------------------------------------------------------
+
+    def _holder(self) -> str:
+        """The owner of the lease that holds, "" for none."""
+        held = json.loads(self._entry(1) or "{}")
+        if not held:
+            return ""
+        # nobody but this process has its file open: the owner is here, or was killed
+        holds = held["owner"] in _WRITERS if self._link.local else held["until"] > time.time()
+        return held["owner"] if holds else ""
 
     def _lease(self) -> None:
-        """Become the writer, or go on being it; ``IndexLocked`` while another one is."""
-        held = json.loads(_entry(self._client, self._collection, 1) or "{}")
-        here = held.get("host") == socket.gethostname()
-        dead = here and held.get("pid") != os.getpid() and not _is_alive(held.get("pid", 0))
-        if held and held.get("owner") != self._owner and held["until"] > time.time() and not dead:
+        """Become the writer, or go on being it; ``IndexLocked`` while another one is, or where one was meanwhile."""
+        holder = self._holder()
+        if holder not in ("", self._owner):
             raise IndexLocked(f"another process is writing to the index at '{self.where}'")
-        mine = {"owner": self._owner, "host": socket.gethostname(), "pid": os.getpid(), "until": time.time() + LEASE}
-        self._put_entry(1, json.dumps(mine))
+        if not holder and self._owner in _WRITERS and self._load() != self._manifest:
+            raise IndexLocked(f"another process has written to the index at '{self.where}' meanwhile; open it again")
+        self._put_entry(1, json.dumps({"owner": self._owner, "until": time.time() + LEASE}))
+        _WRITERS.add(self._owner)
 
     def _take_back(self) -> None:
-        """Undo what a killed writer left of a commit."""
-        version = self.info.version
+        """Undo what a killed writer left of a commit, and finish a compaction that it had not finished."""
+        version, oldest = self.info.version, self.info.oldest_version
         self._client.delete(self._collection, filter=f"{ADDED} > {version}")
         self._mark(f"{REMOVED} > {version}", 0)
+        self._client.delete(self._collection, filter=f"{REMOVED} > 0 and {REMOVED} <= {oldest}")
 
-    # -- what a server must do ---------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------------------------
 
     def _load(self) -> Manifest:
-        return Manifest.of_text(_entry(self._client, self._collection, 0), self.where)
+        with self._told():
+            return Manifest.of_text(self._entry(0), self.where)
 
     def _save(self, manifest: Manifest) -> None:
-        self._put_entry(0, manifest.as_text())
+        _require_short(manifest)
+        with self._told():
+            self._lease()
+            self._put_entry(0, manifest.as_text())
+
+    def _entry(self, number: int) -> str:
+        """The manifest (0) or the lease (1); "" where there is none."""
+        found = self._client.query(
+            f"{self._collection}_manifest", filter=f"id in [{number}]", output_fields=["content"],
+            consistency_level="Strong",
+        )  # fmt: skip
+        return found[0]["content"] if found else ""
 
     def _put_entry(self, number: int, content: str) -> None:
-        if len(content.encode()) > LENGTH:
-            raise ValueError(f"the description of the index has more than {LENGTH} bytes, which Milvus does not take")
         entry = {"id": number, "content": content, "unused": [0.0, 0.0]}
         self._client.upsert(f"{self._collection}_manifest", [entry])
 
@@ -186,13 +204,16 @@ class Milvus(ServerIndex):
     def _commit(
         self, manifest: Manifest, figures: Figures | None, vectors: np.ndarray | None, gone: np.ndarray
     ) -> None:
-        with self._lock:
-            self._lease()
-            version = manifest.info.version
-            if figures is not None and len(figures):
-                for part in parts(_rows(figures, vectors, self._manifest.next_row, version), WRITTEN):
-                    self._client.upsert(self._collection, part)
+        version, first = manifest.info.version, self._manifest.next_row
+        with self._lock, self._told():
+            for start in range(0, 0 if figures is None else len(figures), WRITTEN):
+                part = slice(start, start + WRITTEN)
+                self._lease()
+                self._client.upsert(
+                    self._collection, rows_of(figures.take(part), vectors[part], first + start, version)
+                )
             for part in parts(gone.tolist(), WRITTEN):
+                self._lease()
                 self._mark(f"{ROW} in {part}", version)
             self._save(manifest)
 
@@ -202,90 +223,97 @@ class Milvus(ServerIndex):
             self._client.upsert(self._collection, [{**row, REMOVED: version} for row in part])
 
     def _compact(self, manifest: Manifest) -> None:
-        with self._lock:
-            self._lease()
+        with self._lock, self._told():
             # the manifest first: a reader of an earlier version must learn that it is going before its rows are
             self._save(manifest)
             self._client.delete(self._collection, filter=f"{REMOVED} > 0")
             self._client.flush(self._collection)
+
+    def set_info(self, **changed: Any) -> int:
+        for name in ("ann", "m", "ef_construction"):
+            options = changed.get("options", self.info.options)
+            if options.get(name, self.OPTIONS[name]) != self._option(name):
+                raise ValueError(f"option {name} of a milvus index is chosen when it is made, {self._option(name)!r}")
+        return super().set_info(**changed)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
 
     def _near(self, queries: np.ndarray, n: int, permitted: Permitted, share: float | None) -> list[Found]:
         if n > MOST or (share is None and self._option("ann")):
             return self._scan(queries, n, permitted)
         if not len(queries):
             return []
-        params = {"params": {"ef": int(min(32_768, max(64, 2 * n / share)))}} if share is not None else {}
-        answers = self._client.search(
-            self._collection, data=queries.tolist(), anns_field=VECTOR, limit=n, filter=_expression(permitted),
-            output_fields=[VECTOR], search_params=params, consistency_level="Strong",
-        )  # fmt: skip
-        return [self._found(answer) for answer in answers]
+        params = {} if share is None else {"params": {"ef": int(min(MOST_EF, max(64, 2 * n / share)))}}
+        with self._told():
+            answers = self._client.search(
+                self._collection, data=queries.tolist(), anns_field=VECTOR, limit=n, filter=expression_of(permitted),
+                output_fields=[VECTOR], search_params=params, consistency_level="Strong",
+            )  # fmt: skip
+        sign = 1.0 if self.info.metric == "cosine" else -1.0
+        return [
+            self._found(
+                [hit[ROW] for hit in hits], [hit["distance"] * sign for hit in hits], [hit["entity"] for hit in hits]
+            )
+            for hits in answers
+        ]
 
-    def _found(self, answer) -> Found:
-        sign = 1 if self.info.metric == "cosine" else -1
-        rows = np.array([hit[ROW] for hit in answer], dtype=np.int64)
-        vectors = np.array([hit["entity"][VECTOR] for hit in answer], dtype=np.float32).reshape(
-            len(rows), self.info.dim
-        )
-        return Found(rows, sign * np.array([hit["distance"] for hit in answer], dtype=np.float64), vectors)
+    def _found(self, rows: list[int], scores: Sequence[float], entities: list[Mapping[str, Any]]) -> Found:
+        vectors = np.array([entity[VECTOR] for entity in entities], dtype=np.float32).reshape(-1, self.info.dim)
+        return Found(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float64), vectors)
 
     def _scan(self, queries: np.ndarray, n: int, permitted: Permitted) -> list[Found]:
         """Compare with all permitted rows here: for more than Milvus gives, and exactly beside an approximate index."""
-        kept: list[Found | None] = [None] * len(queries)
-        for part in self._pages(_expression(permitted), [ROW, VECTOR]):
-            rows = np.array([row[ROW] for row in part], dtype=np.int64)
-            vectors = np.array([row[VECTOR] for row in part], dtype=np.float32).reshape(len(rows), self.info.dim)
-            scores = exact_scores(queries, vectors, self.info.metric)
+        kept = [self._found([], [], []) for _ in queries]
+        for page in self._pages(expression_of(permitted), [ROW, VECTOR]):
+            new = self._found([row[ROW] for row in page], np.zeros(len(page)), page)
+            scores = exact_scores(queries, new.vectors, self.info.metric)
             for place, old in enumerate(kept):
-                new = Found(rows, scores[place], vectors)
-                if old is not None:
-                    pairs = ((old.rows, new.rows), (old.scores, new.scores), (old.vectors, new.vectors))
-                    new = Found(*(np.concatenate(pair) for pair in pairs))
-                best = np.lexsort((new.rows, -new.scores))[:n]
-                kept[place] = Found(new.rows[best], new.scores[best], new.vectors[best])
-        nothing = Found(np.empty(0, dtype=np.int64), np.empty(0), np.empty((0, self.info.dim), dtype=np.float32))
-        return [one or nothing for one in kept]
+                pairs = (old.rows, new.rows), (old.scores, scores[place]), (old.vectors, new.vectors)
+                rows, both, vectors = (np.concatenate(pair) for pair in pairs)
+                order = np.lexsort((rows, -both))[:n]
+                kept[place] = Found(rows[order], both[order], vectors[order])
+        return kept
 
     def _fetch(self, rows: np.ndarray, version: int, columns: Sequence[str]) -> dict[int, tuple]:
         found = {}
-        for part in parts(rows.tolist(), WRITTEN):
+        for part in parts(rows.tolist(), READ):
             for page in self._pages(f"{ROW} in {part} and {ADDED} <= {version}", [ROW, *columns]):
                 found |= {row[ROW]: tuple(row[name] for name in columns) for row in page}
         return found
 
     def _named(self, column: str, values: Sequence[str], version: int) -> list[tuple[int, str, str]]:
-        found = []
-        for part in parts(list(values), WRITTEN):
-            permitted = Permitted(version, (Condition((column,), "in", list(part)),))
-            for page in self._pages(_expression(permitted), [ROW, "figure_id", "patent"]):
-                found += [(row[ROW], row["figure_id"], row["patent"]) for row in page]
-        return found
+        permitted = Permitted(version, (Condition((column,), "in", list(values)),))
+        pages = self._pages(expression_of(permitted), [ROW, "figure_id", "patent"])
+        return [(row[ROW], row["figure_id"], row["patent"]) for page in pages for row in page]
 
     def _count(self, permitted: Permitted) -> Count:
-        patents = [row["patent"] for page in self._pages(_expression(permitted), ["patent"]) for row in page]
+        patents = [row["patent"] for page in self._pages(expression_of(permitted), ["patent"]) for row in page]
         return Count(len(patents), len(set(patents)))
 
     def _figures_in(self, permitted: Permitted) -> int:
-        answer = self._client.query(
-            self._collection, filter=_expression(permitted), output_fields=["count(*)"], consistency_level="Strong"
-        )
+        with self._told():
+            answer = self._client.query(
+                self._collection, filter=expression_of(permitted), output_fields=["count(*)"],
+                consistency_level="Strong",
+            )  # fmt: skip
         return int(answer[0]["count(*)"])
 
     def _facets(self, facets: Sequence[str], date_field: str, permitted: Permitted) -> dict[str, dict[str, Count]]:
-        from fastreid.index.figures import class_of
-
+        source = {"class": "locarno", "year": date_field}
+        columns = sorted({"patent", *(source.get(facet, facet) for facet in facets)})
         figures: dict[str, Counter] = {facet: Counter() for facet in facets}
         designs: dict[str, dict[str, set]] = {facet: {} for facet in facets}
-        columns = {"class": "locarno", "year": date_field}
-        needed = sorted({"patent", *(columns.get(facet, FACET_COLUMNS.get(facet, facet)) for facet in facets)})
-        for page in self._pages(_expression(permitted), needed):
+        for page in self._pages(expression_of(permitted), columns):
             for row in page:
                 for facet in facets:
-                    value = row[columns.get(facet, facet)]
-                    if facet == "class":
-                        value = class_of(value)
-                    elif facet == "year":
-                        value = str(value // 10_000) if value else ""
+                    value = row[source.get(facet, facet)]
+                    value = (
+                        class_of(value)
+                        if facet == "class"
+                        else str(value // 10_000 or "")
+                        if facet == "year"
+                        else value
+                    )
                     figures[facet][value] += 1
                     designs[facet].setdefault(value, set()).add(row["patent"])
         return {
@@ -295,122 +323,20 @@ class Milvus(ServerIndex):
 
     def _pages(self, expression: str, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows that an expression permits, page by page."""
-        pages = self._client.query_iterator(
-            self._collection, filter=expression, output_fields=list(columns), batch_size=WRITTEN,
-            consistency_level="Strong",
-        )  # fmt: skip
-        try:
-            while page := pages.next():
-                yield list(page)
-        finally:
-            pages.close()
+        # Milvus Lite looks at all rows for each page: the fewer the better
+        size = WRITTEN if "*" in columns else READ if VECTOR in columns else MOST
+        with self._told():
+            pages = self._client.query_iterator(
+                self._collection, filter=expression, output_fields=list(columns), batch_size=size,
+                consistency_level="Strong",
+            )  # fmt: skip
+            try:
+                while page := pages.next():
+                    yield list(page)
+            finally:
+                pages.close()
 
 
-def armoured(text: str) -> str:
-    """Return a text in two letters per byte: a to p for its upper half, A to P for the lower."""
-    return "".join(chr(97 + (byte >> 4)) + chr(65 + (byte & 15)) for byte in text.encode())
-
-
-def _key(column: str) -> str:
-    return f"{column}_key"
-
-
-def _expression(permitted: Permitted) -> str:
-    """Return the conditions as an expression of Milvus."""
-    version = permitted.version
-    found = [f"{ADDED} <= {version} and ({REMOVED} == 0 or {REMOVED} > {version})"]
-    for condition in permitted.conditions:
-        found.append("(" + " or ".join(_one(column, condition) for column in condition.columns) + ")")
-    return " and ".join(found)
-
-
-def _one(column: str, condition: Condition) -> str:
-    if condition.sign in ("<", ">", ">="):
-        return f"{column} {condition.sign} {int(condition.value)}"
-    if condition.sign == "contains":
-        return f'{_key(column)} like "%{armoured(condition.value)}%"'
-    values = json.dumps([armoured(value) for value in condition.value])
-    return f"{_key(column)} in {values}" if condition.sign == "in" else f"not ({_key(column)} in {values})"
-
-
-def _rows(figures: Figures, vectors: np.ndarray, first: int, version: int) -> list[dict[str, Any]]:
-    columns = columns_of(figures)
-    rows = []
-    for place in range(len(figures)):
-        row = {name: columns[name][place] for name in (*TEXT_COLUMNS, *DATE_COLUMNS)}
-        row |= {_key(name): armoured(columns[name][place]) for name in KEYS}
-        rows.append({**row, ROW: first + place, ADDED: version, REMOVED: 0, VECTOR: vectors[place].tolist()})
-    return rows
-
-
-def _entry(client, collection: str, number: int) -> str:
-    """The content of an entry of the manifest's collection; "" when it has none."""
-    found = client.query(
-        f"{collection}_manifest", filter=f"id in [{number}]", output_fields=["content"], consistency_level="Strong"
-    )
-    return found[0]["content"] if found else ""
-
-
-def _connect(uri: str, new: bool = False):
-    """Return a client, the name of the collection, and the address without user and password.
-
-    Args:
-        new: make the file of Milvus Lite where there is none.
-
-    Raises:
-        ConnectionError: Milvus does not answer, or another process has its file open.
-        FileNotFoundError: there is no such file.
-        ValueError: the name of the collection is not plain.
-    """
-    try:
-        from pymilvus import MilvusClient
-        from pymilvus.exceptions import MilvusException
-    except ImportError as error:
-        raise ImportError("an index in Milvus needs pymilvus: pip install 'fastreid[milvus]'") from error
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs each error that it raises, and Lite's lacks
-    parts_of = urlsplit(uri.removeprefix("milvus:"))
-    collection = parse_qs(parts_of.query).get("collection", [COLLECTION])[-1]
-    if not PLAIN_NAME.fullmatch(collection):
-        raise ValueError(f"collection of an index in Milvus must be letters, digits and _; got '{collection}'")
-    server = urlunsplit(parts_of._replace(query=""))
-    host = f"{parts_of.scheme}://{parts_of.hostname}:{parts_of.port}" if parts_of.scheme else parts_of.path
-    where = f"milvus:{host}?collection={collection}"
-    options = {"token": f"{parts_of.username}:{parts_of.password}"} if parts_of.username else {}
-    if options:
-        server = urlunsplit(parts_of._replace(query="", netloc=f"{parts_of.hostname}:{parts_of.port}"))
-    if not parts_of.scheme:
-        if not new and not os.path.exists(server):
-            raise FileNotFoundError(f"No index at '{where}'. tools/build_index.py makes one")
-        os.makedirs(os.path.dirname(os.path.abspath(server)), exist_ok=True)
-    try:
-        client = MilvusClient(server, **options)
-    except (MilvusException, OSError) as error:
-        reason = str(error).splitlines()[0].replace(parts_of.password or chr(0), "***")
-        hint = "" if parts_of.scheme else " (is it open in another process? Milvus Lite lets in one at a time)"
-        raise ConnectionError(f"cannot open {where}: {reason}{hint}") from error
-    with _GUARD:
-        _LOCAL[where.removeprefix("milvus:").partition("?")[0]] += not parts_of.scheme
-    return client, collection, where
-
-
-def _disconnect(client, where: str) -> None:
-    """Close a client; the last one of a file of Milvus Lite lets other processes open it."""
-    client.close()
-    path = where.removeprefix("milvus:").partition("?")[0]
-    with _GUARD:
-        if _LOCAL[path] > 0:
-            _LOCAL[path] -= 1
-            if not _LOCAL[path]:
-                from milvus_lite.server_manager import server_manager_instance
-
-                server_manager_instance.release_server(path)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _require_short(manifest: Manifest) -> None:
+    if len(manifest.as_text().encode()) > LENGTH:
+        raise ValueError(f"the description of the index has more than {LENGTH} bytes, which Milvus does not take")
