@@ -294,7 +294,7 @@ def test_the_description_is_complete(client):
     routes = [
         (path, method, route) for path, methods in answer["paths"].items() for method, route in methods.items()
     ]  # fmt: skip
-    assert len(routes) == 28
+    assert len(routes) == 29
     for path, method, route in routes:
         assert route["description"], (path, method)
         assert {"401", "404", "413", "415", "422", "503"} <= set(route["responses"]), (path, method)

@@ -74,8 +74,11 @@ def with_known(given, names):
     for name in names.keys() & given.keys():
         if zlib.crc32(repr(given[name]).encode("utf-8", "replace")) % 4 and not isinstance(given[name], dict):
             given[name] = names[name]
-    if given.get("figure") == names["figure"] and "upload" in given:
-        del given["upload"]
+    items = given["query"] if isinstance(given.get("query"), list) else [given.get("query")]
+    for place, item in enumerate(item for item in items if isinstance(item, dict)):
+        if len(item) + place:  # an empty one, alone, stays
+            item.pop("upload" if place % 2 else "figure", None)
+            item.update({"figure": names["figure"]} if place % 2 else {"upload": names["upload"]})
     return given
 
 
