@@ -30,7 +30,8 @@ from fastreid.index.errors import IndexLocked
 from fastreid.index.figures import Figures, class_of
 from fastreid.index.milvus_link import Link, reason
 from fastreid.index.milvus_rows import LENGTH, expression_of, make_collections, rows_of
-from fastreid.index.server import Found, Manifest, ServerIndex
+from fastreid.index.server import Found, ServerIndex
+from fastreid.index.server_manifest import Manifest
 from fastreid.index.server_rows import ADDED, REMOVED, ROW, VECTOR, Condition, Permitted, parts
 
 logger = logging.getLogger(__name__)

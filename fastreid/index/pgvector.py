@@ -20,7 +20,8 @@ from fastreid.index.base import INDEX_REGISTRY, Count
 from fastreid.index.figures import Figures
 from fastreid.index.pgvector_link import Link
 from fastreid.index.pgvector_sql import COPIED_TYPES, Statements, where_of
-from fastreid.index.server import Found, Manifest, ServerIndex
+from fastreid.index.server import Found, ServerIndex
+from fastreid.index.server_manifest import Manifest
 from fastreid.index.server_rows import FACET_COLUMNS, SCALARS, VECTOR, Condition, Permitted, columns_of
 
 MOST_DIM, MOST_DIM_HNSW = 16_000, 2_000  # of pgvector's type of vectors, and of its graph

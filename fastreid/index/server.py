@@ -5,23 +5,21 @@ are asked for until all that were left out are certain to lie below the k-th, so
 every other backend.
 """
 
-import json
-import logging
 import uuid
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from fastreid.index.base import METRICS, Count, Index, IndexInfo, Neighbours, exact_scores, require_vectors
-from fastreid.index.errors import IndexCorrupt, VersionGone
+from fastreid.index.errors import VersionGone
 from fastreid.index.figures import COLUMNS, DATE_COLUMNS, Figures
 from fastreid.index.filters import FACETS, Filter
-from fastreid.index.recall import QUERIES, SHARES, name_of, sample_queries
+from fastreid.index.recall import QUERIES, SHARES, RecallTest, name_of, sample_queries
+from fastreid.index.server_manifest import Manifest, now
 from fastreid.index.server_rows import (
     ROW,
     VECTOR,
@@ -34,43 +32,11 @@ from fastreid.index.server_rows import (
 )
 from fastreid.utils.errors import nearest, require_choice, require_whole
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
-FORMAT = 1
-DEPTH = 10  # of the results whose recall is measured
+SAMPLE = 20_000  # row numbers that are looked at to choose queries and conditions for the measuring of recall
 SPARE = 16  # rows that are fetched beyond k at least
 UNMEASURED = {"queries": 0}  # recall of an approximate index before its first compaction
 CHANGEABLE = ("config", "weights_path", "image_root", "options")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What the server's one row about the index says: its description, and the number of the next new row."""
-
-    info: IndexInfo
-    next_row: int = 0
-
-    def as_text(self) -> str:
-        return json.dumps({"format": FORMAT, "next_row": self.next_row, **self.info.as_json()})
-
-    @classmethod
-    def of_text(cls, text: str, where: str) -> "Manifest":
-        """Read `as_text`; anything else raises ``IndexCorrupt``, which names ``where`` it was."""
-        try:
-            values = json.loads(text)
-            form, next_row = values.pop("format"), values.pop("next_row")
-            if form != FORMAT:
-                raise IndexCorrupt(f"the manifest of {where} has format {form}; this fastreid reads format {FORMAT}")
-            return cls(IndexInfo(**values), require_whole("next_row", next_row, 0))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, IndexCorrupt):
-                raise
-            raise IndexCorrupt(f"the manifest of {where} is damaged: {error}") from error
-
-    def next(self, **changed: Any) -> "Manifest":
-        """Return the manifest of the next version."""
-        next_row = changed.pop("next_row", self.next_row)
-        return Manifest(replace(self.info, version=self.info.version + 1, changed=now(), **changed), next_row)
 
 
 @dataclass(frozen=True)
@@ -80,10 +46,6 @@ class Found:
     rows: np.ndarray
     scores: np.ndarray
     vectors: np.ndarray
-
-
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 class ServerIndex(Index):
@@ -168,7 +130,7 @@ class ServerIndex(Index):
             if name not in cls.OPTIONS:
                 known = ", ".join(cls.OPTIONS)
                 hint = nearest(name, cls.OPTIONS)
-                raise ValueError(f"the {cls.name} index has no option '{name}'; it has {known}.{hint}")
+                raise TypeError(f"the backend '{cls.name}' has no option '{name}'; it has {known}.{hint}")
             if name == "ann":
                 require_choice(f"option ann of the {cls.name} index", value, ("", "hnsw"))
             else:
@@ -191,7 +153,7 @@ class ServerIndex(Index):
 
     def _require_writer(self) -> None:
         if not self.write:
-            raise ValueError(f"the index {self.where} is open for reading; open it with write=True to change it")
+            raise ValueError(f"the index at '{self.where}' is open for reading; open it with write=True to change it")
 
     def add(self, figures: Figures, vectors: np.ndarray) -> int:
         return self._put(figures, vectors, replaces=False)
@@ -201,13 +163,16 @@ class ServerIndex(Index):
 
     def _put(self, figures: Figures, vectors: np.ndarray, replaces: bool) -> int:
         self._require_writer()
-        vectors = require_vectors(vectors, self.info.dim, self.info.metric, "vectors")
+        vectors = require_vectors(vectors, self.info.dim, self.info.metric, "vectors of new figures")
         if len(vectors) != len(figures):
-            raise ValueError(f"there must be one vector per figure; got {len(vectors)} for {len(figures)} figures")
+            raise ValueError(f"{len(figures)} figures need as many vectors; got {len(vectors)}")
         require_storable(figures, self._most_bytes())
         known = self._all_named("figure_id", figures["figure_id"].tolist()) if self.info.figures else []
         if known and not replaces:
-            raise ValueError(f"figure_id '{known[0][1]}' is in the index already; update() replaces it")
+            first = min(known)[1]
+            raise ValueError(
+                f"figure_id '{first}' is in the index already ({len(known)} of {len(figures)} are); update() replaces"
+            )
         return self._change(figures, vectors, known)
 
     def _most_bytes(self) -> int | None:
@@ -221,13 +186,15 @@ class ServerIndex(Index):
             present = {row[place] for row in found}
             for name in names:
                 if name not in present:
-                    raise KeyError(f"no {'figure' if column == 'figure_id' else column} '{name}' in the index")
+                    raise KeyError(f"the index has no {column} '{name}'")
             gone.update((row[0], row) for row in found)
         return self._change(None, None, list(gone.values()))
 
     def _change(self, figures: Figures | None, vectors: np.ndarray | None, gone: list[tuple[int, str, str]]) -> int:
-        """Commit added figures and removed rows (row, figure_id, patent)."""
+        """Commit added figures and removed rows (row, figure_id, patent), if there are any."""
         added = 0 if figures is None else len(figures)
+        if not added and not gone:
+            return self.info.version
         change = Counter() if figures is None else Counter(figures["patent"].tolist())
         change.subtract(row[2] for row in gone)
         before = Counter(row[2] for row in (self._all_named("patent", list(change)) if self.info.figures else ()))
@@ -255,22 +222,27 @@ class ServerIndex(Index):
         return version
 
     def _measured(self) -> dict[str, float]:
-        """Return the recall of the approximate search against the exact one, under conditions on the rows' numbers."""
-        chosen = np.random.default_rng(0).choice(self._manifest.next_row, min(QUERIES, self._manifest.next_row), False)
-        rows = self._fetch(np.sort(chosen), self.info.version, (VECTOR,))
-        vectors = np.array([row[0] for row in rows.values()], dtype=np.float32).reshape(len(rows), self.info.dim)
-        queries = require_vectors(sample_queries(vectors), self.info.dim, self.info.metric, "queries")
-        found: dict[str, float] = {"queries": len(queries)}
+        """Return the recall of the approximate search against the exact one, of all rows and of the oldest few."""
+        version, rng = self.info.version, np.random.default_rng(0)
+        numbers = rng.choice(self._manifest.next_row, min(SAMPLE, self._manifest.next_row), replace=False)
+        alive = np.array(sorted(self._fetch(np.sort(numbers), version, ("patent",))), dtype=np.int64)
+        if not len(alive):  # nearly all rows are gone
+            return UNMEASURED
+        chosen = np.sort(rng.choice(alive, min(QUERIES, len(alive)), replace=False))
+        queries = sample_queries(self.vectors(chosen))
+        queries = require_vectors(queries, self.info.dim, self.info.metric, "queries")
+        conditions = {}
         for share in SHARES:
-            limit = Condition((ROW,), "<", max(1, round(share * self._manifest.next_row)))
-            permitted = Permitted(self.info.version, (limit,))
-            wanted = self._nearest(queries, DEPTH, permitted)
-            got, hits, count = self._search(queries, DEPTH, permitted), 0, 0
-            for place, one in enumerate(wanted):
-                right = best(queries[place], one, DEPTH, self.info.metric)[0]
-                hits, count = hits + len(np.intersect1d(right, got.rows[place])), count + len(right)
-            found[name_of(share)] = round(hits / count, 4) if count else 1.0
-        return found
+            oldest = Condition((ROW,), "<", int(np.quantile(alive, share)) + 1)
+            conditions[name_of(share)] = Permitted(version, () if share == 1 else (oldest,))
+
+        def exact(queries: np.ndarray, k: int, permitted: Permitted) -> np.ndarray:
+            return self._merged(queries, self._nearest(queries, k, permitted), k)[0]
+
+        def approximate(queries: np.ndarray, k: int, permitted: Permitted) -> np.ndarray:
+            return self._search(queries, k, permitted).rows
+
+        return RecallTest(queries, conditions, self.info.figures, exact).measure(approximate)
 
     def set_info(self, **changed: Any) -> int:
         self._require_writer()
@@ -293,9 +265,8 @@ class ServerIndex(Index):
             info = self.info
             version = info.version if as_of is None else as_of
             if not info.oldest_version <= version <= info.version:
-                raise VersionGone(
-                    f"version {version} of the index cannot be searched; it has {info.oldest_version} to {info.version}"
-                )
+                known = f"{info.oldest_version} to {info.version}"
+                raise VersionGone(f"version {version} cannot be searched: the index has versions {known}")
             answer = ask(version)
             newest = self._load()  # after the rows: had they been dropped before, this would say so
             if newest.info.oldest_version <= version:
@@ -310,7 +281,7 @@ class ServerIndex(Index):
     def _search(self, queries: np.ndarray, k: int, permitted: Permitted) -> Neighbours:
         found: list[Found | None] = [None] * len(queries)
         if not self.info.exact and len(queries):
-            number = self._figures_in(permitted)
+            number = self._figures_in(permitted) if permitted.conditions else self._count_of(permitted).figures
             if number > max(k, self._option("exact_rows")):
                 share = number / max(number, self.info.figures)
                 near = self._near(queries, max(k + SPARE, 2 * k), permitted, share)
@@ -319,12 +290,16 @@ class ServerIndex(Index):
         missing = [place for place, one in enumerate(found) if one is None]
         for place, one in zip(missing, self._nearest(queries[missing], k, permitted), strict=True):
             found[place] = one
+        return Neighbours(*self._merged(queries, found, k), exact=len(missing) == len(queries))
+
+    def _merged(self, queries: np.ndarray, found: Sequence[Found], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and scores (Q, k) of the best candidates of each query, padded."""
         rows = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf)
         for place, one in enumerate(found):
             best_rows, best_scores = best(queries[place], one, k, self.info.metric)
             rows[place, : len(best_rows)], scores[place, : len(best_rows)] = best_rows, best_scores
-        return Neighbours(rows, scores, exact=len(missing) == len(queries))
+        return rows, scores
 
     def _nearest(self, queries: np.ndarray, k: int, permitted: Permitted) -> list[Found]:
         """Return for each query candidates among which its ``k`` nearest permitted rows are for certain."""
@@ -365,7 +340,7 @@ class ServerIndex(Index):
         found = self._fetch(np.unique(rows), self.info.version, columns)
         for row in rows.tolist():
             if row not in found:
-                raise KeyError(f"no row {row} in the index")
+                raise KeyError(f"the index has no row {row}")
         return [found[row] for row in rows.tolist()]
 
     def rows_of(
@@ -384,7 +359,13 @@ class ServerIndex(Index):
 
     def count(self, filter: Filter | None = None, as_of: int | None = None) -> Count:
         conditions = conditions_of(filter)
-        return self._read(as_of, lambda version: self._count(Permitted(version, conditions)))
+        return self._read(as_of, lambda version: self._count_of(Permitted(version, conditions)))
+
+    def _count_of(self, permitted: Permitted) -> Count:
+        """As `_count`, but what the manifest knows is not asked."""
+        info = self.info
+        known = not permitted.conditions and permitted.version == info.version
+        return Count(info.figures, info.designs) if known else self._count(permitted)
 
     def facets(self, filter: Filter | None = None, as_of: int | None = None) -> dict[str, dict[str, Count]]:
         filter = Filter() if filter is None else filter
