@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import fastreid
 from fastreid.app import kept_routes, models, routes
@@ -103,6 +104,10 @@ def _add_errors(app: FastAPI) -> None:
             problem = Problem(500, "bug", "the server failed over this request; its log says why")
         return _answer(problem)
 
+    async def left(_, __) -> JSONResponse:
+        return _answer(Problem(400, "bad_request", "the connection ended before the request did"))
+
+    app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
     for kind in (Problem, OSError, ValueError, TypeError, KeyError, Exception):

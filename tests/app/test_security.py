@@ -225,6 +225,19 @@ def test_a_body_that_does_not_come(make):
     assert (status, json.loads(body)["error"]["code"]) == (408, "too_slow")
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/api/uploads", "multipart/form-data; boundary=x"), ("/api/sets", "application/json")]
+)
+def test_somebody_leaves_in_the_middle(client, caplog, path, kind):
+    messages = [{"type": "http.request", "body": form(b"")[:-9], "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    assert talk(client.app, path, kind, receive)[0] == 400
+    assert not any(each.levelno >= logging.ERROR for each in caplog.records)  # nothing is wrong with the server
+
+
 def talk(app, path, kind, receive):
     """POST by ASGI itself: status and body of the answer."""
     sent = []
