@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from fastreid.index.errors import IndexLocked
+from fastreid.index.errors import IndexCorrupt, IndexLocked
+from fastreid.utils.files import hold_lock
 
 COLLECTION = "fastreid_index"
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,100}")
@@ -27,6 +28,7 @@ class Link:
 
     Raises:
         ConnectionError: Milvus does not answer, or another process has the file open.
+        IndexCorrupt: Milvus Lite cannot read the file.
         IndexLocked: another process has the file open, and this one is to ``write``.
         FileNotFoundError: there is no such file, and none is to be made (``new``).
         ValueError: an address that is none, or a name of a collection that is not plain.
@@ -53,14 +55,14 @@ class Link:
                 raise self._refusal(error, write) from None
             _OPEN[self._server] += self.local
 
-    def _refusal(self, error: Exception, write: bool) -> OSError:
+    def _refusal(self, error: Exception, write: bool) -> Exception:
         if not self.local:
             return ConnectionError(f"cannot connect to {self.where}: {reason(error)}")
+        if not _is_held(self._server):
+            return IndexCorrupt(f"the file of the index at '{self.where}' is damaged, or none of Milvus Lite")
         if write:
             return IndexLocked(f"another process is writing to the index at '{self.where}', or has its file open")
-        return ConnectionError(
-            f"cannot open {self.where}: another process has this file of Milvus Lite open, or it is none"
-        )
+        return ConnectionError(f"cannot open {self.where}: another process has this file of Milvus Lite open")
 
     def nothing_here(self) -> FileNotFoundError:
         return FileNotFoundError(f"No index at '{self.where}'. tools/build_index.py makes one")
@@ -75,6 +77,17 @@ class Link:
                     from milvus_lite.server_manager import server_manager_instance
 
                     server_manager_instance.release_server(self._server)
+
+
+def _is_held(path: str) -> bool:
+    """Whether a process has a file of Milvus Lite (a folder, in which it locks LOCK) open."""
+    try:
+        with hold_lock(os.path.join(path, "LOCK"), BlockingIOError()):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # not even a folder
+        return False
 
 
 def parts_of(uri: str) -> tuple[str, str, dict[str, Any], bool]:

@@ -3,7 +3,7 @@
     python -m tests.index.writer PATH [CALLS]
 
 Each commit follows from the version before it alone (`step`), so that whoever looks on knows what any version holds.
-With CALLS it kills itself at that call of ``os.fsync``, ``os.replace`` or ``Path.unlink``, half way through a commit.
+With CALLS it kills itself at that call by which something becomes lasting (`places_of`), half way through a commit.
 """
 
 import os
@@ -58,8 +58,21 @@ def model_of(version: int) -> dict[str, int]:
     return model
 
 
-def die_at(call: int) -> None:
-    """Kill this process at the ``call``-th call by which something becomes lasting, before or after it."""
+def places_of(path: str) -> list[tuple[object, str]]:
+    """The functions by which something becomes lasting at an address."""
+    if path.startswith("postgres"):
+        import psycopg
+
+        return [(psycopg.Connection, "execute"), (psycopg.Transaction, "__exit__")]
+    if path.startswith("milvus:"):
+        from pymilvus import MilvusClient
+
+        return [(MilvusClient, name) for name in ("upsert", "delete", "flush")]
+    return [(os, "fsync"), (os, "replace"), (pathlib.Path, "unlink")]
+
+
+def die_at(call: int, places: list[tuple[object, str]]) -> None:
+    """Kill this process at the ``call``-th call of one of the ``places``, before or after it."""
     left = [call]
 
     def counted(real):
@@ -74,8 +87,8 @@ def die_at(call: int) -> None:
 
         return wrapped
 
-    os.fsync, os.replace = counted(os.fsync), counted(os.replace)
-    pathlib.Path.unlink = counted(pathlib.Path.unlink)
+    for owner, name in places:
+        setattr(owner, name, counted(getattr(owner, name)))
 
 
 def main(path: str, calls: int = 0) -> None:
@@ -83,7 +96,7 @@ def main(path: str, calls: int = 0) -> None:
         model = model_of(index.info.version)
         print(f"open {index.info.version}", flush=True)
         if calls:
-            die_at(calls)
+            die_at(calls, places_of(path))
         while True:
             version = index.info.version + 1
             model = step(model, version, index)
