@@ -8,7 +8,7 @@ where few are permitted all of them are scanned: faiss would lose most of those.
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ AUTO = "auto"
 SMALL = 100_000  # rows below which "auto" needs no faiss
 FEW = 50_000  # permitted rows that are scanned: about as quick, and nothing is lost
 UNINDEXED = 0.5  # share of rows that faiss does not have, above which adding builds it anew
-WIDER, SPARE = 2, 32  # proposals asked for: so many times k, and so many more
-WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # tried in turn
-WANTED = 0.99  # recall
+DEEP, DEEPER, SPARE = 16, 64, 256  # proposals asked for: so many times k, and so many more
+NARROWEST, STEP = 8, 1.5  # the width that is tried first, and how much wider the next one is
+WANTED, AIM = 0.99, 0.994  # recall; building aims higher, so that other queries than its own reach it too
+CODE = 4  # numbers of a vector that "auto" keeps in 4 bits
 UNSELECTED = 0.5  # share of permitted rows below which an index that cannot leave rows out is of no use
 
 
@@ -42,10 +43,12 @@ class FaissIndex(Store):
 
     Options:
         factory: a string of faiss's ``index_factory`` ("IVF4096,SQ8", "HNSW32", "OPQ64,IVF1024,PQ64x4fs,RFlat"), or
-            "auto": exact below ``SMALL`` rows, above an inverted file of 8-bit vectors.
+            "auto": exact below ``SMALL`` rows, above an inverted file of vectors in 4-bit codes. They are small and
+            scanned so quickly that even where features hardly cluster, and most lists must be looked into, it is
+            several times as quick as 8-bit vectors; that many proposals are scored exactly makes up for their error.
 
     `compact`, and adding when more than ``UNINDEXED`` of the rows are new to it, builds the faiss index, chooses how
-    widely it is searched so that recall is at least ``WANTED``, and measures that against exact search: see
+    widely and deeply it is searched so that recall is at least ``WANTED``, and measures that against exact search: see
     ``info.recall``. A factory that does not reach it is told in the log.
     """
 
@@ -68,6 +71,31 @@ class FaissIndex(Store):
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         super().check_options({name: value for name, value in options.items() if name != "factory"})
+
+    @classmethod
+    def open(cls, uri: str, write: bool = False) -> "Store":
+        """See :meth:`Index.open`. For a writer a damaged faiss file is none: the vectors are whole without it."""
+        try:
+            return super().open(uri, write)
+        except IndexCorrupt as error:
+            entry = _entry(Manifest.read(Path(uri)))
+            if entry is None or entry["name"] not in str(error):
+                raise
+            if not write:
+                again = f"`tools/build_index.py compact --index {uri}` makes it anew, nothing else is lost"
+                raise IndexCorrupt(f"{Path(uri, entry['name'])} is damaged or missing: {again}") from error
+        logger.warning("%s is damaged: all is scanned until the index is compacted", Path(uri, entry["name"]))
+        cls.drop_extra(uri)
+        return super().open(uri, write)
+
+    def set_info(self, **changed: Any) -> int:
+        """As :meth:`Index.set_info`; another factory counts from the next `compact` on."""
+        if "options" in changed:
+            self.check_options(changed["options"])
+            factory = changed["options"].get("factory", AUTO)
+            if factory != AUTO:
+                new_index(factory, self.info.dim, self.info.metric)
+        return super().set_info(**changed)
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -92,10 +120,10 @@ class FaissIndex(Store):
             return replace(manifest, info=replace(info, recall={}), extra={})
         snapshot = load_snapshot(self.folder, manifest)
         made = Proposer(build(factory, snapshot))
-        width, found = self._tune(made, snapshot)
+        width, deep, found = self._tune(made, snapshot)
         if lowest(found) < WANTED:
             logger.warning("The faiss index %s reaches a recall of %s only; wanted is %s", factory, found, WANTED)
-        entry = {**self._write(made.made), "rows": count, "width": width, "factory": factory}
+        entry = {**self._write(made.made), "rows": count, "width": width, "deep": deep, "factory": factory}
         self._loaded = entry["name"], made
         return replace(manifest, info=replace(info, recall=found), extra={"faiss": entry})
 
@@ -104,11 +132,12 @@ class FaissIndex(Store):
         factory = self.info.options.get("factory", AUTO)
         if factory != AUTO:
             return factory if rows else ""
-        lists = 1 << round(math.log2(4 * math.sqrt(max(1, rows))))
-        return f"IVF{lists},SQ8" if rows >= SMALL else ""
+        lists, dim = 1 << round(math.log2(math.sqrt(max(1, rows)))), self.info.dim
+        code = "SQ8" if dim % CODE else f"PQ{dim // CODE}x4fs"
+        return f"IVF{lists},{code}" if rows >= SMALL else ""
 
-    def _tune(self, made: Proposer, snapshot: Snapshot) -> tuple[int, dict[str, float]]:
-        """Return how widely to search, and the recall that this gives."""
+    def _tune(self, made: Proposer, snapshot: Snapshot) -> tuple[int, int, dict[str, float]]:
+        """Return how widely and how deeply to search, and the recall that this gives."""
         count, metric = len(snapshot.table), snapshot.manifest.info.metric
         rows = np.sort(np.random.default_rng(0).choice(count, min(QUERIES, count), replace=False))
         queries = self._queries(sample_queries(snapshot.gather(rows)), 1)
@@ -117,18 +146,18 @@ class FaissIndex(Store):
             return search_blocks(queries, snapshot.blocks(mask), k, metric, snapshot.gather).rows
 
         test, found = RecallTest(queries, random_masks(count), count, exact), {}
-        for width in WIDTHS:
+        for width, deep in _efforts(made.widest):
 
-            def planned(queries, k, mask, width=width):
+            def planned(queries, k, mask, width=width, deep=deep):
                 mask = np.ones(count, dtype=bool) if mask is None else mask
-                if _scanned(made, mask, k):
+                if _scanned(made, mask, k, deep):
                     return exact(queries, k, mask)
-                return self._proposed(made, snapshot, queries, k, mask, width).rows
+                return self._proposed(made, snapshot, queries, k, mask, width, deep).rows
 
             found = test.measure(planned)
-            if lowest(found) >= WANTED or not made.has_width:
+            if lowest(found) >= AIM:
                 break
-        return width, found
+        return width, deep, found
 
     def _write(self, made: Any) -> dict[str, Any]:
         import faiss
@@ -142,10 +171,10 @@ class FaissIndex(Store):
         snapshot = self._snapshot
         queries = self._queries(vectors, k)
         mask = self.permitted(snapshot, filter, as_of)
-        made = self._faiss(snapshot)
-        if made is None or _scanned(made, mask, k):
+        made, entry = self._faiss(snapshot), _entry(snapshot.manifest)
+        if made is None or _scanned(made, mask, k, entry["deep"]):
             return self.exact(snapshot, queries, k, None if mask.all() else mask)
-        found = self._proposed(made, snapshot, queries, k, mask, _entry(snapshot.manifest)["width"])
+        found = self._proposed(made, snapshot, queries, k, mask, entry["width"], entry["deep"])
         known = found.rows >= 0
         rows = np.full_like(found.rows, -1)
         rows[known] = snapshot.table.row[found.rows[known]]
@@ -162,12 +191,12 @@ class FaissIndex(Store):
             return self._loaded[1]
 
     def _proposed(
-        self, made: Proposer, snapshot: Snapshot, queries: np.ndarray, k: int, mask: np.ndarray, width: int
+        self, made: Proposer, snapshot: Snapshot, queries: np.ndarray, k: int, mask: np.ndarray, width: int, deep: int
     ) -> Neighbours:
         """Return the best of what faiss proposes, and of the rows that it does not have, by places."""
         count, metric = made.count, snapshot.manifest.info.metric
         head = mask[:count]
-        proposals = made.propose(queries, WIDER * k + SPARE, width, None if head.all() else head)
+        proposals = made.propose(queries, deep * k + SPARE, width, None if head.all() else head)
         rest = mask.copy()
         rest[:count] = False
         if rest.any():
@@ -188,14 +217,26 @@ class FaissIndex(Store):
 
 
 def _entry(manifest: Manifest) -> Mapping[str, Any] | None:
-    """What the manifest says of the faiss file: beside its checksum "rows", "width" and "factory"."""
+    """What the manifest says of the faiss file: beside its checksum "rows", "width", "deep", "factory"."""
     return (manifest.extra or {}).get("faiss")
 
 
-def _scanned(made: Proposer, mask: np.ndarray, k: int) -> bool:
-    """Whether the rows of a mask are scanned rather than asked for."""
+def _efforts(widest: int) -> Iterator[tuple[int, int]]:
+    """Yield ever wider searches, at last a deeper one too; ``widest`` is 0 where there is no width to choose."""
+    width = min(NARROWEST, widest)
+    while width < widest:
+        yield width, DEEP
+        width = math.ceil(width * STEP)
+    yield widest, DEEP
+    yield widest, DEEPER
+
+
+def _scanned(made: Proposer, mask: np.ndarray, k: int, deep: int) -> bool:
+    """Whether the rows of a mask are scanned, not asked for: they are few, or all would be proposed."""
     permitted = np.count_nonzero(mask)
-    return permitted <= max(FEW, 4 * k) or (not made.selects and permitted < UNSELECTED * len(mask))
+    if permitted <= FEW or deep * k >= permitted:
+        return True
+    return not made.selects and permitted < UNSELECTED * len(mask)
 
 
 def _read(path: Path, rows: int) -> Proposer | None:

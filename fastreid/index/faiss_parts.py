@@ -12,6 +12,7 @@ WIDEST = 16  # times as wide at most for a filter
 POINTS = 40  # per list, to train on
 TRAINING = 50_000  # rows to train on at least
 BLOCK = 1 << 16  # rows added at once
+MOST_CANDIDATES = 4096  # of a graph
 
 
 def new_index(factory: str, dim: int, metric: str) -> Any:
@@ -82,13 +83,13 @@ class Proposer:
 
     Attributes:
         count: vectors, numbered 0 to count - 1.
-        has_width: whether there is a width to choose: lists that are looked into, or candidates of a graph.
+        widest: up to which the width can be chosen, lists that are looked into or candidates of a graph; 0 for none.
         selects: whether it can be told to leave rows out.
     """
 
     def __init__(self, made: Any):
         self.made, self.count = made, made.ntotal
-        self.has_width = _has_width(made)
+        self.widest = _widest(made)
         self.selects = self._selects()
 
     def _selects(self) -> bool:
@@ -121,15 +122,17 @@ class Proposer:
         return self.made.search(queries, n, params=params)[1]
 
 
-def _has_width(made: Any) -> bool:
+def _widest(made: Any) -> int:
     import faiss
 
     kind = faiss.downcast_index(made)
     if isinstance(kind, faiss.IndexRefine):
-        return _has_width(kind.base_index)
+        return _widest(kind.base_index)
     if isinstance(kind, faiss.IndexPreTransform):
-        return _has_width(kind.index)
-    return isinstance(kind, (faiss.IndexIVF, faiss.IndexHNSW))
+        return _widest(kind.index)
+    if isinstance(kind, faiss.IndexIVF):
+        return kind.nlist
+    return min(MOST_CANDIDATES, made.ntotal) if isinstance(kind, faiss.IndexHNSW) else 0
 
 
 def _parameters(made: Any, width: int, mask: np.ndarray | None, n: int = 1) -> tuple[Any, list]:

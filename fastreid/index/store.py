@@ -217,6 +217,15 @@ class Store(Index):
                 lock.close()
             raise
 
+    @classmethod
+    def drop_extra(cls, uri: str) -> None:
+        """Commit a version without the files of the backend that builds on this one, when they cannot be opened."""
+        folder = Path(uri)
+        with _locked(folder):
+            manifest = Manifest.read(folder)
+            info = replace(manifest.info, version=manifest.info.version + 1, changed=_now(), recall={})
+            _put(folder, replace(manifest, info=info, extra={}))
+
     def close(self) -> None:
         if self._lock is not None:
             self._lock.close()
