@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from fastreid.data.datasets.lists import date_of
 from fastreid.data.metadata import date_number, read_metadata
 from fastreid.data.path_index import PathIndex
 
@@ -33,7 +35,7 @@ class FigureMetadata:
         files, self._columns = [], []
         for path in paths:
             for patent in read_metadata(path):
-                shared = _of_patent(patent)
+                shared = _of_patent(patent, path)
                 for figure in patent["figures"]:
                     files.append(figure["file"])
                     self._columns.append({**shared, **_of_figure(figure)})
@@ -43,19 +45,41 @@ class FigureMetadata:
         return len(self._columns)
 
     def of(self, path: str, identity: str = "") -> dict[str, Any]:
-        """Return the columns of an image; without metadata its patent is ``identity``, else the name of its folder."""
+        """Return the columns of an image.
+
+        Without metadata its patent is ``identity``, else the name of its folder, and its date that in a file name of
+        DeepPatent.
+        """
         place = self._index.find(path)
         found = dict(self._columns[place]) if place >= 0 else {}
         found["patent"] = found.get("patent") or identity or PurePath(path).parent.name or PurePath(path).stem
         found["office"] = found.get("office") or office_of(found["patent"])
+        if not found.get("date") and _in_name(path):
+            found["date"] = _in_name(path)
         return found
 
 
-def _of_patent(patent: Mapping[str, Any]) -> dict[str, Any]:
+def _in_name(path: str) -> int:
+    date = date_of(path)
+    return date if date and _is_date(date) else 0
+
+
+def _is_date(number: int) -> bool:
+    try:
+        return bool(datetime.strptime(str(number), "%Y%m%d"))
+    except ValueError:
+        return False
+
+
+def _of_patent(patent: Mapping[str, Any], path: str | os.PathLike) -> dict[str, Any]:
     names = {"patent": "patent_id", "title": "title", "office": "office", "applicant": "applicant"}
-    found = {name: patent.get(key) or "" for name, key in names.items()}
+    found: dict[str, Any] = {name: patent.get(key) or "" for name, key in names.items()}
     found["locarno"] = patent.get("taxonomy") or patent.get("locarno") or ""
-    return {**found, **{name: date_number(patent.get(name)) or 0 for name in ("date", "filed")}}
+    for name in ("date", "filed"):
+        found[name] = date_number(patent.get(name)) or 0
+        if found[name] and not _is_date(found[name]):
+            raise ValueError(f"{path}: {name} of patent '{found['patent']}' is no date: {patent[name]!r}")
+    return found
 
 
 def _of_figure(figure: Mapping[str, Any]) -> dict[str, Any]:

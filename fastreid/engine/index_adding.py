@@ -189,7 +189,8 @@ def images_of(inputs: Sequence[str], root: str) -> tuple[str, dict[str, str]]:
 def _encoded(
     cfg, encoder, todo: dict[str, str], batch: int, summary: Summary
 ) -> Iterator[tuple[list[str], "np.ndarray"]]:
-    """Yield names and vectors (n, D) of readable images; the others go into the summary."""
+    """Yield names and vectors (n, D) of readable images, at least ``batch`` at once; the others go into the summary."""
+    import numpy as np
     import torch
     from tqdm import tqdm
 
@@ -199,7 +200,10 @@ def _encoded(
 
     if not todo:
         return
-    names, loader, done = list(todo), build_file_loader(cfg, list(todo.values()), batch), 0
+    names, done = list(todo), 0
+    loader = build_file_loader(cfg, list(todo.values()), min(batch, cfg.TEST.IMS_PER_BATCH))
+    ready: list[str] = []
+    vectors: list[np.ndarray] = []
     with torch.inference_mode(), tqdm(total=len(names), unit=" images", disable=None) as bar:
         for images in loader:
             part = names[done : done + len(images["images"])]
@@ -212,9 +216,12 @@ def _encoded(
                     bad[todo[name]], summary.blank = "it is blank", summary.blank + 1
             summary.bad.update(bad)
             good = [place for place, name in enumerate(part) if todo[name] not in bad]
-            if good:
-                yield [part[place] for place in good], features[good]
+            ready += [part[place] for place in good]
+            vectors.append(features[good])
             done += len(part)
+            if ready and (len(ready) >= batch or done == len(names)):
+                yield ready, np.concatenate(vectors)
+                ready, vectors = [], []
             bar.update(len(part))
 
 
@@ -241,31 +248,41 @@ def _add_features(args: argparse.Namespace, index: "Index | None", metadata, sum
     )  # fmt: skip
     parts = {"gallery": (features.num_query, None), "query": (0, features.num_query), "all": (0, None)}
     names: dict[str, int] = {}
+    blank = ~features.features.any(axis=1)
     for row in range(len(features))[slice(*parts[args.rows])]:  # of an image in both lists the first row counts
-        names.setdefault(_name(features.paths[row], root), row)
+        if blank[row]:
+            summary.bad[features.paths[row]] = "its feature is zero"
+        else:
+            names.setdefault(_place(features.paths[row], root)[0], row)
+    summary.blank = len(summary.bad)
     known = set() if args.replace else set(_known(index, list(names)))
     summary.skipped = len(known)
     todo = [(name, row) for name, row in names.items() if name not in known]
     for start in range(0, len(todo), max(args.batch, FEATURE_BATCH)):
         part = todo[start : start + max(args.batch, FEATURE_BATCH)]
-        rows = [_feature_row(features, row, name, metadata, index.info.image_root) for name, row in part]
+        rows = [_feature_row(features, row, metadata, index.info.image_root) for _, row in part]
         _commit(index, rows, features.features[np.array([row for _, row in part])], summary)
     return index
 
 
-def _name(path: str, root: str) -> str:
-    full = os.path.abspath(path)
-    return os.path.relpath(full, root).replace(os.sep, "/") if root and Path(full).is_relative_to(root) else path
+def _place(path: str, root: str) -> tuple[str, str]:
+    """Return the name of a figure and the path of its image: relative to the root when it lies below."""
+    inside = os.path.join(root, path)
+    full = os.path.abspath(inside if root and os.path.isfile(inside) else path)
+    if root and Path(full).is_relative_to(root):
+        return (os.path.relpath(full, root).replace(os.sep, "/"),) * 2
+    return path, full
 
 
-def _feature_row(features, row: int, name: str, metadata, root: str) -> dict[str, Any]:
+def _feature_row(features, row: int, metadata, root: str) -> dict[str, Any]:
     columns = features.columns
-    known = metadata.of(features.paths[row], str(columns["pids"][row]))
+    # features of images that nobody labelled all have the identity 0
+    known = metadata.of(features.paths[row], str(columns["pids"][row]) if features.relevance_known else "")
     own = {"date": "dates", "locarno": "taxonomy", "view": "views", "title": "text"}
     for target, source in own.items():
         if source in columns and not known.get(target):
             known[target] = columns[source][row]
-    path = name if root and name != features.paths[row] else os.path.abspath(features.paths[row])
+    name, path = _place(features.paths[row], root)
     return {**known, "figure_id": name, "path": path}
 
 

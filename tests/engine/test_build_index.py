@@ -285,6 +285,55 @@ def test_rows_of_a_feature_file(tmp_path, features, rows, count):
     assert all(figure["path"] == name for name, (figure, _) in found.items())  # absolute without a root
 
 
+def test_zero_features_are_left_out_and_told(tmp_path, features, capsys):
+    from fastreid.data.feature_file import FeatureFile
+
+    made = FeatureFile.load(features)
+    made.features[[2, 6]] = 0
+    made.save(features)
+    run("add", "--index", tmp_path / "index", "--features", features)
+    out = capsys.readouterr().out
+    assert "Added 10 figures" in out
+    assert "2 were left out, 2 of them blank" in out
+    assert f"  left out: {made.paths[2]}: its feature is zero" in out
+    assert not {made.paths[2], made.paths[6]} & contents(tmp_path / "index").keys()
+
+
+def test_patents_of_features_of_unlabelled_images_are_their_folders(tmp_path, drawings):
+    from fastreid.config import get_cfg
+
+    cfg = get_cfg()
+    cfg.merge_from_list(MODEL)
+    feature_demo.extract(cfg, sorted(map(str, drawings.rglob("*.png")))).save(tmp_path / "x.npz")
+    run("add", "--index", tmp_path / "index", "--features", tmp_path / "x.npz")
+    patents = {figure["patent"] for figure, _ in contents(tmp_path / "index").values()}
+    assert patents == {patent_of(design) for design in range(DESIGNS)}
+
+
+def test_relative_paths_of_a_feature_file_may_be_below_the_root(tmp_path, drawings, features):
+    from fastreid.data.feature_file import FeatureFile
+
+    made = FeatureFile.load(features)
+    paths = [path.removeprefix(f"{drawings}/") for path in made.paths]
+    FeatureFile(made.features, 4, made.columns, paths, made.fingerprint).save(features)
+    run("add", "--index", tmp_path / "index", "--features", features, "--image-root", drawings)
+    found = contents(tmp_path / "index")
+    assert set(found) == set(paths)
+    assert all(figure["path"] == name for name, (figure, _) in found.items())
+
+
+def test_commits_are_of_so_many_figures_whatever_the_model_takes_at_once(tmp_path, drawings):
+    batch = ["--batch", 5]
+    add(tmp_path / "index", drawings, *batch, model=[*MODEL, "TEST.IMS_PER_BATCH", 2])
+    add(tmp_path / "once", drawings, *batch)
+    with open_index(str(tmp_path / "index")) as index, open_index(str(tmp_path / "once")) as once:
+        assert (index.info.version, once.info.version) == (1 + 2, 1 + 3)  # 6 + 6; 5 + 5 + 2
+    whole = contents(tmp_path / "once")
+    for name, (figure, vector) in contents(tmp_path / "index").items():
+        assert figure == whole[name][0]
+        np.testing.assert_allclose(vector, whole[name][1], atol=1e-6)
+
+
 def test_a_feature_file_of_another_model_is_refused(tmp_path, drawings, features, capsys):
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("META_ARCHITECTURE: HOG", "META_ARCHITECTURE: RawPixels"))

@@ -68,3 +68,20 @@ def test_what_metadata_do_not_know_has_patent_and_office_only():
     assert empty.of("/data/USD0600000/3.png") == {"patent": "USD0600000", "office": "US"}
     assert empty.of("/data/USD0600000/3.png", "chairs") == {"patent": "chairs", "office": ""}
     assert empty.of("3.png") == {"patent": "3", "office": ""}
+
+
+def test_a_date_in_the_file_name_counts_where_metadata_tell_none(tmp_path):
+    path = "I20180220/USD0810412-20180220/USD0810412-20180220-D00005.png"
+    assert FigureMetadata().of(path) == {"patent": "USD0810412-20180220", "office": "US", "date": 20180220}
+    assert FigureMetadata().of(path.replace("0220-D", "1345-D")).get("date") is None
+    told = tmp_path / "metadata.jsonl"
+    told.write_text(json.dumps({"patent_id": "X", "date": "2018-02-21", "figures": [{"file": path}]}))
+    assert FigureMetadata([told]).of(path)["date"] == 20180221
+
+
+@pytest.mark.parametrize("name", ["date", "filed"])
+def test_a_date_that_is_none_is_told_with_file_and_patent(tmp_path, name):
+    path = tmp_path / "metadata.jsonl"
+    path.write_text(json.dumps({"patent_id": "USD1", name: "2018-02-30", "figures": [{"file": "a.png"}]}))
+    with pytest.raises(ValueError, match=f"metadata.jsonl: {name} of patent 'USD1' is no date: '2018-02-30'"):
+        FigureMetadata([path])
