@@ -196,7 +196,6 @@ def test_pages_and_groups(walk):
 
 def test_the_place_among_results_is_kept(walk):
     walk.page.evaluate("document.querySelector('#results').scrollTop = 900")
-    walk.page.wait_for_timeout(350)
     with walk.searched():
         walk.page.keyboard.press("n")
     assert walk.page.evaluate("document.querySelector('#results').scrollTop") == 0

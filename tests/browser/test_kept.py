@@ -66,6 +66,12 @@ def test_results_are_marked_with_a_note_and_exported(walk):
     assert name.endswith(".csv")
     assert [row["patent"] for row in rows] == shown[1:3]
     assert "5 legs" in rows[0]["note"]
+    walk.page.keyboard.press("Escape")
+    walk.page.focus(".card .sheet >> nth=2")
+    walk.page.keyboard.press("m")  # once more takes the mark away
+    say(walk, "Taken out")
+    walk.page.wait_for_selector(".badge >> text=1")
+    assert [each["patent"] for each in walk.server.call("GET", f"/api/sets/{sets[0]['id']}")["items"]] == shown[1:2]
 
 
 def test_sets_are_made_chosen_renamed_and_deleted(walk):

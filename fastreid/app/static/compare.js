@@ -42,9 +42,6 @@ export function openCompare(at, row) {
   drawPanes();
 }
 
-/** The figure that is compared, while one is. */
-export const compared = () => (panel.open ? shown()?.figure : null);
-
 function show(at, row) {
   place = at;
   views = viewsOf(result());

@@ -14,7 +14,7 @@ export function exportMenu(what) {
   return menuButton({ class: "text-button" }, [icon("upload"), "Export"], Object.fromEntries(entries));
 }
 
-export async function exportAs(body) {
+async function exportAs(body) {
   let job = null;
   let stopped = false;
   const cancel = () => { stopped = true; if (job) api.cancelJob(job).catch(() => {}); say("The export was cancelled."); };

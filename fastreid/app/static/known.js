@@ -58,7 +58,7 @@ function offer({ patent, figures }, text) {
 }
 
 /** Add a figure of the index to the query. */
-export function addFigure(figure) {
+function addFigure(figure) {
   if (state.query.some((each) => each.figure?.figure_id === figure.figure_id)) return say("This figure is in the query already.");
   if (room() <= 0) return say("The query is full; remove a figure first.");
   change({ query: [...state.query, item({ figure, name: altText(figure) })], selected: state.query.length });
@@ -81,5 +81,3 @@ export async function lookUp(wanted) {
   if (found.length < wanted.length) say("A figure that this address names is not in the index any longer.");
   if (found.length) change({ query: [...state.query, ...found], page: state.page }, "replace");
 }
-
-export const focusKnown = () => { input.focus(); input.select(); };

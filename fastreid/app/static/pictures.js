@@ -29,7 +29,7 @@ export function load(address) {
   return loaded.get(address);
 }
 
-export const addressOf = (item) => (item.upload ? uploadImage(item.upload, FULL) : figureImage(item.figure.row, FULL));
+const addressOf = (item) => (item.upload ? uploadImage(item.upload, FULL) : figureImage(item.figure.row, FULL));
 
 /** The image of a query figure, whole and as it was given. */
 export async function pictureOf(item) {

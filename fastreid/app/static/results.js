@@ -91,7 +91,7 @@ export function turnPage(by) {
 }
 
 // on a small screen the page scrolls, on a large one the results do
-export const scroller = () => (resultSection.scrollHeight > resultSection.clientHeight + 1 ? resultSection : document.scrollingElement);
+const scroller = () => (resultSection.scrollHeight > resultSection.clientHeight + 1 ? resultSection : document.scrollingElement);
 
 export function buildResults() {
   const drawJump = buildJump();

@@ -107,7 +107,7 @@ const regionOf = (found) => {
 };
 
 /** Search the whole image again. */
-export function resetCrop() {
+function resetCrop() {
   if (!item) return;
   box = [0, 0, ...size];
   commit();

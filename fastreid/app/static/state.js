@@ -68,7 +68,7 @@ export function filterJson(given = state) {
 }
 
 /** A query figure as the service takes it. */
-export function itemJson({ upload, figure, box, rotate, mirror }) {
+function itemJson({ upload, figure, box, rotate, mirror }) {
   return { ...(upload ? { upload } : { figure: figure.figure_id }), box, rotate, mirror };
 }
 

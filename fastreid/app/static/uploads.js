@@ -28,7 +28,7 @@ export const room = () => limits.query_figures - state.query.length;
 /** Where the last refusal is told, beside the drop zone. */
 export const notice = h("div", { class: "notice", role: "alert", hidden: true });
 
-export function complain(title, text) {
+function complain(title, text) {
   notice.hidden = false;
   fill(notice, icon("warn"), h("p", {}, h("strong", {}, title), " ", text),
     h("button", { type: "button", class: "link", onclick: quiet }, "Dismiss"));

@@ -16,7 +16,7 @@ export function learnClasses(facets) {
   for (const { value, name } of facets?.class ?? []) if (name) classNames.set(value, name);
 }
 
-export const classOf = (code) => code.split(/[-/]/)[0];
+const classOf = (code) => code.split(/[-/]/)[0];
 
 export const className = (code) => classNames.get(classOf(code)) ?? "";
 
