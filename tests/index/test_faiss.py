@@ -150,6 +150,17 @@ def test_any_factory_gives_exact_scores_of_permitted_rows(tmp_path, factory, met
         assert found.exact == unselective
 
 
+def test_too_few_proposals_mean_a_scan(tmp_path, monkeypatch):
+    index, queries = make(tmp_path, factory="IVF8,SQ8"), vectors_of(COUNT)[::200]
+    few = np.array([[5, -1], [200, 201], [-1, -1]])
+    monkeypatch.setattr(faiss_parts.Proposer, "propose", lambda *_: few)
+    found = index.search(queries, 3)
+    for place, query in enumerate(queries):
+        rows, scores = nearest(vectors_of(COUNT), np.arange(COUNT), query, 3)
+        assert found.rows[place].tolist() == rows.tolist()
+        np.testing.assert_array_equal(found.scores[place], scores)
+
+
 def test_factories_that_cannot_leave_rows_out_are_known():
     rng = np.random.default_rng(0)
     for factory in FACTORIES:
@@ -325,3 +336,64 @@ def test_masks_are_of_the_shares_that_they_are_named_for():
     assert abs(masks["10%"].mean() - 0.1) < 0.005
     assert abs(masks["1%"].mean() - 0.01) < 0.002
     assert (masks["1%"] == random_masks(100_000)["1%"]).all()
+
+
+def test_other_damage_is_refused_to_writers_too(tmp_path):
+    make(tmp_path, factory="IVF8,SQ8").close()
+    (path,) = (tmp_path / "index").glob("*.vectors.npy")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(IndexCorrupt, match=f"{path.name} is damaged: its checksum is wrong"):
+        open_index(str(tmp_path / "index"), write=True)
+    assert list((tmp_path / "index").glob("*.faiss"))
+
+
+def test_without_a_damaged_faiss_file_an_index_is_exact(tmp_path):
+    make(tmp_path, factory="IVF8,SQ8").close()
+    next((tmp_path / "index").glob("*.faiss")).unlink()
+    with pytest.raises(IndexCorrupt, match=r"damaged or missing: `tools/build_index.py compact --index .*` makes it"):
+        open_index(str(tmp_path / "index"))
+    open_index(str(tmp_path / "index"), write=True).close()
+    with open_index(str(tmp_path / "index")) as reader:
+        assert (reader.info.exact, reader.info.recall, reader.info.version) == (True, {}, 4)
+
+
+# -- what is chosen ----------------------------------------------------------------------------------------------------
+
+
+def test_another_factory_counts_from_the_next_compaction_on(tmp_path):
+    index = make(tmp_path, factory="IVF8,SQ8")
+    for options, error in (({"factory": "nonsense"}, ValueError), ({"lists": 3}, TypeError)):
+        with pytest.raises(error):
+            index.set_info(options=options)
+    index.set_info(options={"factory": "HNSW8"})
+    assert entry_of(index)["factory"] == "IVF8,SQ8"
+    assert index.search(vectors_of(COUNT)[5:6], 1).rows[0, 0] == 5
+    index.compact()
+    assert entry_of(index)["factory"] == "HNSW8"
+
+
+@pytest.mark.parametrize(("dim", "factory"), [(16, "IVF16,PQ4x4fs"), (18, "IVF16,SQ8")])
+def test_what_auto_is(tmp_path, dim, factory):
+    with create_index(str(tmp_path / "index"), "faiss", dim=dim) as index:
+        index.add(figures_of(0, 300), np.random.default_rng(0).standard_normal((300, dim)))
+        assert entry_of(index)["factory"] == factory
+        assert lowest(index.info.recall) >= 0.99
+
+
+def test_searches_are_tried_ever_wider_and_at_last_deeper():
+    assert list(faiss_index._efforts(20)) == [(8, 2), (12, 2), (18, 2), (20, 2), (20, 4)]
+    assert list(faiss_index._efforts(0)) == [(0, 2), (0, 4)]
+
+
+def test_a_filter_makes_the_search_wider(monkeypatch):
+    made = faiss_parts.new_index("IVF8,Flat", DIM, "cosine")
+    made.train(vectors_of(COUNT).astype(np.float32))
+    made.add(vectors_of(COUNT).astype(np.float32))
+    proposer, widths, real = faiss_parts.Proposer(made), [], faiss_parts._parameters
+    monkeypatch.setattr(
+        faiss_parts, "_parameters", lambda made, width, *more: widths.append(width) or real(made, width, *more)
+    )
+    for every in (1, 4, 100):  # a quarter of the rows: four times as wide; never more than 16 times
+        mask = np.arange(COUNT) % every == 0
+        proposer.propose(vectors_of(2).astype(np.float32), 5, 3, None if every == 1 else mask)
+    assert widths == [3, 12, 48]
