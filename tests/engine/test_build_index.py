@@ -348,6 +348,20 @@ def test_a_feature_file_of_another_model_is_refused(tmp_path, drawings, features
     assert "did not make the vectors of the index" in fails(capsys, *args)
 
 
+def test_features_of_an_unknown_model_are_not_mixed_with_those_of_a_known_one(tmp_path, features, capsys):
+    from fastreid.data.feature_file import FeatureFile
+
+    made, path = FeatureFile.load(features), tmp_path / "unknown.npz"
+    FeatureFile(made.features, 4, made.columns, made.paths, {}).save(path)
+    run("add", "--index", tmp_path / "known", "--features", features, "--rows", "query")
+    line = fails(capsys, "add", "--index", tmp_path / "known", "--features", path)
+    assert "the feature file does not say which model made it" in line
+    assert len(contents(tmp_path / "known")) == 4
+    for rows in ("query", "all"):  # among themselves they may be
+        run("add", "--index", tmp_path / "unknown", "--features", path, "--rows", rows)
+    assert len(contents(tmp_path / "unknown")) == 12
+
+
 # -- keeping -----------------------------------------------------------------------------------------------------------
 
 
