@@ -9,6 +9,7 @@ the first 100.
 
 import argparse
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -42,6 +43,7 @@ def build(path: Path, backend: str, size: int, dim: int) -> float:
     note = path.with_suffix(".seconds")
     if note.exists():
         return float(note.read_text())
+    shutil.rmtree(path, ignore_errors=True)  # what was not finished
     pids, vectors = vectors_of(size, dim)
     start = time.perf_counter()
     with create_index(str(path), backend, dim=dim) as index:
