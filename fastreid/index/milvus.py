@@ -60,6 +60,7 @@ class Milvus(ServerIndex):
         super().__init__(link.where, manifest, write)
         self._link, self._client, self._collection = link, link.client, link.collection
         self._owner, self._lock, self._closed = uuid.uuid4().hex, threading.RLock(), False
+        self._unsure = False  # whether a commit has failed, of which rows may have been written
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
@@ -164,7 +165,7 @@ class Milvus(ServerIndex):
         if holder not in ("", self._owner):
             raise IndexLocked(f"another process is writing to the index at '{self.where}'")
         if not holder and self._owner in _WRITERS and self._load() != self._manifest:
-            raise IndexLocked(f"another process has written to the index at '{self.where}' meanwhile; open it again")
+            raise IndexLocked(f"another process has written to the index at '{self.where}' meanwhile; try again")
         self._put_entry(1, json.dumps({"owner": self._owner, "until": time.time() + LEASE}))
         _WRITERS.add(self._owner)
 
@@ -176,6 +177,17 @@ class Milvus(ServerIndex):
         self._client.delete(self._collection, filter=f"{REMOVED} > 0 and {REMOVED} <= {oldest}")
 
     # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _require_writer(self) -> None:
+        super()._require_writer()
+        if self._unsure:  # the commit that failed may have gone through all the same, or in part
+            with self._told():
+                if self._holder() not in ("", self._owner):
+                    raise IndexLocked(f"another process is writing to the index at '{self.where}'")
+                self._manifest = self._load()
+                self._lease()
+                self._take_back()
+            self._unsure = False
 
     def _load(self) -> Manifest:
         with self._told():
@@ -206,6 +218,7 @@ class Milvus(ServerIndex):
         self, manifest: Manifest, figures: Figures | None, vectors: np.ndarray | None, gone: np.ndarray
     ) -> None:
         version, first = manifest.info.version, self._manifest.next_row
+        self._unsure = True
         with self._lock, self._told():
             for start in range(0, 0 if figures is None else len(figures), WRITTEN):
                 part = slice(start, start + WRITTEN)
@@ -217,6 +230,7 @@ class Milvus(ServerIndex):
                 self._lease()
                 self._mark(f"{ROW} in {part}", version)
             self._save(manifest)
+        self._unsure = False
 
     def _mark(self, expression: str, version: int) -> None:
         """Say of some rows which version removed them; Milvus replaces whole rows."""

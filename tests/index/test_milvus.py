@@ -174,11 +174,18 @@ def test_a_silent_writer_is_replaced_and_a_busy_one_is_not(cluster, uri, rng):
         first.add(figures, vectors)
     second.add(figures, vectors)
     second.close()
-    with pytest.raises(IndexLocked, match="has written to the index at .* meanwhile; open it again"):
-        first.add(figures, vectors)
-    first.close()
+    with pytest.raises(ValueError, match="figure_id 'a' is in the index already"):
+        first.add(figures, vectors)  # it has been refused, and looks again
+    cluster[0] += milvus.LEASE + 1
     with open_index(uri, write=True) as third:
-        assert third.info.figures == third.count(Filter(not_patents=("?",))).figures == 2
+        third.delete(["a"])
+    with pytest.raises(IndexLocked, match="has written to the index at .* meanwhile; try again"):
+        first.add(some_figures(rng, ["c"]), some_vectors(rng, 1, DIM))
+    assert first.add(some_figures(rng, ["c"]), some_vectors(rng, 1, DIM)) == first.info.version
+    first.close()
+    with open_index(uri, write=True) as fourth:
+        assert fourth.info.figures == fourth.count(Filter(not_patents=("?",))).figures == 2
+        assert fourth.rows_of(["a", "b", "c"]).tolist() == [1, 2]
 
 
 def test_a_long_commit_renews_the_lease_and_notices_that_it_is_gone(cluster, uri, rng, monkeypatch):
@@ -186,13 +193,22 @@ def test_a_long_commit_renews_the_lease_and_notices_that_it_is_gone(cluster, uri
     index = create_index(uri, "milvus", dim=DIM)
     real = type(index._client).upsert
 
+    refused = 0
+
     def slow(self, name, rows):
+        nonlocal refused
         cluster[0] += 0.4 * milvus.LEASE
-        return real(self, name, rows)
+        done = real(self, name, rows)
+        if name == "c":
+            with pytest.raises(IndexLocked):
+                open_index(uri, write=True)
+            refused += 1
+        return done
 
     monkeypatch.setattr(type(index._client), "upsert", slow)
     figures, vectors = some_figures(rng, [f"f{i}" for i in range(20)]), some_vectors(rng, 20, DIM)
     index.add(figures, vectors)
+    assert refused == 5
     assert json.loads(index._entry(1))["until"] > cluster[0]  # of eight calls that each took 24 s
     index._put_entry(1, json.dumps({"owner": "other", "until": cluster[0] + 1000}))
     with pytest.raises(IndexLocked):
@@ -202,6 +218,52 @@ def test_a_long_commit_renews_the_lease_and_notices_that_it_is_gone(cluster, uri
         assert reader.count(Filter(not_patents=("?",))).figures == 20
     index.close()
     assert json.loads(open_index(uri)._entry(1))["owner"] == "other"  # not the closed one's to take away
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("again", ["the same handle", "another one"])
+@pytest.mark.parametrize("what", ["add", "delete", "update"])
+def test_rows_of_a_commit_that_was_stopped_never_show(index, uri, rng, monkeypatch, what, again):
+    """Also not when the next commit writes less, and so does not write over them."""
+    figures, vectors = some_figures(rng, ["f1", "f2", "a", "b", "c"]), some_vectors(rng, 5, DIM)
+    work = {
+        "add": lambda: index.add(figures.take(slice(2, 5)), vectors[2:]),
+        "update": lambda: index.update(figures, vectors),
+        "delete": lambda: index.delete(["f1", "f2"]),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus.Milvus, "_save", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            work[what]()
+    if again == "another one":
+        index.close()
+        index = open_index(uri, write=True)
+    index.add(some_figures(rng, ["new"]), some_vectors(rng, 1, DIM))
+    assert index.info.version == 3
+    rows = index.search(np.ones((1, DIM)), 50).rows[0]
+    assert sorted(rows[rows >= 0].tolist()) == list(range(31))
+    assert index.count(Filter(not_patents=("?",))).figures == index.info.figures == 31
+    index.close()
+
+
+def test_a_commit_that_seemed_to_fail_but_went_through_counts(index, rng, monkeypatch):
+    real = milvus.Milvus._save
+
+    def lost(self, manifest):
+        real(self, manifest)
+        raise ConnectionError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus.Milvus, "_save", lost)
+        with pytest.raises(ConnectionError, match="no answer"):
+            index.add(some_figures(rng, ["a", "b"]), some_vectors(rng, 2, DIM))
+    with pytest.raises(ValueError, match="figure_id 'a' is in the index already"):
+        index.add(some_figures(rng, ["a", "b"]), some_vectors(rng, 2, DIM))
+    assert index.add(some_figures(rng, ["c"]), some_vectors(rng, 1, DIM)) == 4
+    assert index.rows_of(["a", "b", "c"]).tolist() == [30, 31, 32]
 
 
 def test_more_rows_than_milvus_gives_are_compared_here(index, monkeypatch, rng):
@@ -222,7 +284,7 @@ def test_more_rows_than_milvus_gives_are_compared_here(index, monkeypatch, rng):
 
 
 def test_armoured_texts_keep_parts_and_nothing_else():
-    texts = ["", "a", "ab", "ba", "a_b", "a%b", "\\", '"', "'", "ü", "日本", "a\nb", "p", "P", "aA"]
+    texts = ["\x16", "aa", "", "a", "ab", "ba", "a_b", "a%b", "\\", '"', "'", "ü", "日本", "a\nb", "p", "P", "aA"]
     assert len({armoured(text) for text in texts}) == len(texts)
     for text in texts:
         assert armoured(text).isalpha() or not text
