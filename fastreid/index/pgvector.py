@@ -39,7 +39,7 @@ class PgVector(ServerIndex):
     """
 
     name = "pgvector"
-    OPTIONS: ClassVar[Mapping[str, Any]] = {"ann": "", "exact_rows": 50_000, "m": 16, "ef_construction": 64}
+    OPTIONS: ClassVar[Mapping[str, Any]] = {"ann": "", "exact_rows": 50_000, "m": 16, "ef_construction": 128}
 
     def __init__(self, link: Link, manifest: Manifest | None, writer: Any):
         super().__init__(link.where, manifest, writer is not None)

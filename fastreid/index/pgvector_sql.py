@@ -57,7 +57,7 @@ class Statements:
 
     def graph_settings(self, n: int, share: float, iterative: bool) -> list[str]:
         """Return what makes a transaction search the graph for ``n`` rows where this share of all is permitted."""
-        width = int(min(MOST_EF, max(100, 2 * n / share)))
+        width = int(min(MOST_EF, max(200, 4 * n / share)))
         # the planner may think a scan cheaper where few rows pass; those few have been scanned before it comes to this
         settings = [f"SET LOCAL {name} = off" for name in ("enable_seqscan", "enable_bitmapscan", "enable_sort")]
         settings.append(f"SET LOCAL hnsw.ef_search = {width}")

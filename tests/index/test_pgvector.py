@@ -77,7 +77,7 @@ def test_names_of_tables_are_plain(postgres, name):
         ({"dim": 16_001}, "dim of the pgvector index must be at most 16000; got 16001"),
         ({"dim": 2001, "ann": "hnsw"}, "dim of the pgvector index must be at most 2000; got 2001"),
         ({"ann": "ivf"}, "option ann of the pgvector index must be one of '', 'hnsw'; got 'ivf'"),
-        ({"ann": "hnsw", "m": 64}, "option ef_construction of the pgvector index must be from twice m to 1000; got 64"),
+        ({"ann": "hnsw", "m": 65}, "option ef_construction of the pgvector index must be from twice m to 1000; got 128"),
         ({"ann": "hnsw", "m": 101}, "option m of the pgvector index must be from 2 to 100; got 101"),
         ({"exact_rows": -1}, "option exact_rows of the pgvector index must be at least 0; got -1"),
     ],
@@ -201,8 +201,8 @@ def test_a_compaction_leaves_one_graph(made, sql):
 @pytest.mark.parametrize("iterative", [False, True])
 def test_the_settings_of_the_graph(made, iterative):
     index, _ = made
-    assert "SET LOCAL hnsw.ef_search = 100" in index._sql.graph_settings(5, 1.0, iterative)
-    assert "SET LOCAL hnsw.ef_search = 400" in index._sql.graph_settings(20, 0.1, iterative)
+    assert "SET LOCAL hnsw.ef_search = 200" in index._sql.graph_settings(5, 1.0, iterative)
+    assert "SET LOCAL hnsw.ef_search = 800" in index._sql.graph_settings(20, 0.1, iterative)
     assert "SET LOCAL hnsw.ef_search = 1000" in index._sql.graph_settings(50, 0.01, iterative)
     settings = index._sql.graph_settings(50, 0.01, iterative)
     assert ("SET LOCAL hnsw.iterative_scan = strict_order" in settings) == iterative
