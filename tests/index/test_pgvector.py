@@ -77,7 +77,10 @@ def test_names_of_tables_are_plain(postgres, name):
         ({"dim": 16_001}, "dim of the pgvector index must be at most 16000; got 16001"),
         ({"dim": 2001, "ann": "hnsw"}, "dim of the pgvector index must be at most 2000; got 2001"),
         ({"ann": "ivf"}, "option ann of the pgvector index must be one of '', 'hnsw'; got 'ivf'"),
-        ({"ann": "hnsw", "m": 65}, "option ef_construction of the pgvector index must be from twice m to 1000; got 128"),
+        (
+            {"ann": "hnsw", "m": 65},
+            "option ef_construction of the pgvector index must be from twice m to 1000; got 128",
+        ),
         ({"ann": "hnsw", "m": 101}, "option m of the pgvector index must be from 2 to 100; got 101"),
         ({"exact_rows": -1}, "option exact_rows of the pgvector index must be at least 0; got -1"),
     ],
