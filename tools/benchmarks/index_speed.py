@@ -109,7 +109,11 @@ def report(dim: int, load: float, built: list[list[str]], searched: list[list[st
     headers = ["vectors", "filter (left)", "backend", "exact", "one query, p50 ms", f"queries/s in batches of {BATCH}"]
     parts = ["# Indexes: speed and recall", *words, f"```\n{command.strip()}\n```"]
     parts.append("| machine |  |\n| - | - |\n" + "\n".join(f"| {name} | {value} |" for name, value in describe("cpu")))
-    parts.append(f"Load of the machine before: {load:.1f}; other work beside it makes all times longer.")
+    threads = os.environ.get("OMP_NUM_THREADS", "as many as cores")
+    parts.append(
+        f"Threads of BLAS and faiss: {threads}. Load of the machine before: {load:.1f}; other work beside it makes all "
+        "times longer, most of all with several threads. The seconds of building are those of when an index was made."
+    )
     parts += [f"## Building, {dim} numbers a vector", table(built, build_headers)]
     parts += [f"## Searching, {PAGE} results", table(searched, [*headers, "recall@10", f"recall@{DEPTH}"])]
     return "\n\n".join(parts) + "\n"
