@@ -1,5 +1,6 @@
 """What searchers save: searches with their query images, and sets of marked figures, one folder or file each."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,7 +10,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from typing import Any
 from fastreid.app.problems import Problem
 from fastreid.engine.search_record import load_record, save_record
 from fastreid.engine.search_request import SearchRequest
-from fastreid.utils.files import atomic_write
+from fastreid.utils.files import atomic_write, hold_lock
 
 logger = logging.getLogger(__name__)
 ID = re.compile(r"[0-9a-f]{16}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RECORD = "record.json"
+LOCK = ".lock"
 ABANDONED = 3600  # seconds
 
 
@@ -35,6 +37,7 @@ class State:
 
     A search is a folder ``searches/ID`` with ``record.json`` and its query images, named by their SHA-256; a set is a
     file ``sets/ID.json``. Everything is written whole or not at all; what cannot be read is left alone, and said.
+    Several servers may use one folder: what is read to be changed is locked.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -44,10 +47,18 @@ class State:
         for path in (self.searches_folder, self.sets_folder):
             path.mkdir(mode=0o700, exist_ok=True)
             path.chmod(0o700)
-        self._lock = threading.Lock()
+        self._threads = threading.Lock()
+        os.close(os.open(self.folder / LOCK, os.O_CREAT | os.O_RDONLY, 0o600))  # now: later the disk may be full
         for path in self.searches_folder.glob(".*"):  # half a search, of a process that was killed
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another server clears it away, too
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads and servers from changes."""
+        with self._threads, hold_lock(self.folder / LOCK):
+            yield
 
     # -- searches ----------------------------------------------------------------------------------------------------
 
@@ -60,6 +71,8 @@ class State:
             for key, content in images.items():
                 with open(os.open(unfinished / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                     file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
             self._write(unfinished / RECORD, record, save_record)
             unfinished.rename(self.searches_folder / name)
         except BaseException:
@@ -99,13 +112,13 @@ class State:
 
     def edit_search(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change ``name`` or ``notes`` of a record; return its summary."""
-        with self._lock:
+        with self._alone():
             record = {**self.search(name), **changes}
             self._write(self._search_folder(name) / RECORD, record, save_record)
         return _summary(name, record)
 
     def delete_search(self, name: str) -> None:
-        with self._lock:
+        with self._alone():
             hidden = self.searches_folder / f".{name}-{secrets.token_hex(4)}"
             self._search_folder(name).rename(hidden)  # at once for all who look
         shutil.rmtree(hidden)
@@ -150,18 +163,18 @@ class State:
         return path
 
     def edit_set(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        with self._lock:
+        with self._alone():
             changed = {**self.set(name), **changes, "changed": now()}
             self._write_set(changed)
         return changed
 
     def delete_set(self, name: str) -> None:
-        with self._lock:
+        with self._alone():
             self._set_path(name).unlink(missing_ok=True)
 
     def put_item(self, name: str, item: Mapping[str, Any]) -> dict[str, Any]:
         """Add a figure to a set, or change its note."""
-        with self._lock:
+        with self._alone():
             found = self.set(name)
             places = {each["figure_id"]: place for place, each in enumerate(found["items"])}
             place = places.get(item["figure_id"])
@@ -174,7 +187,7 @@ class State:
         return found
 
     def drop_item(self, name: str, figure_id: str) -> dict[str, Any]:
-        with self._lock:
+        with self._alone():
             found = self.set(name)
             kept = [each for each in found["items"] if each["figure_id"] != figure_id]
             if len(kept) == len(found["items"]):

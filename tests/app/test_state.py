@@ -4,7 +4,10 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from fastreid.index import open_index
 from tests.app.conftest import error
 from tests.engine.search_cases import draw, figures_of
 
+ROOT = Path(__file__).resolve().parents[2]
 LIKE = {"figure": "D3-rear"}
 
 
@@ -54,7 +58,7 @@ def test_saved_things_are_for_their_owner_only(client, drawing):
     client.patch(f"/api/sets/{made}", json={"notes": "b"})
     client.patch(f"/api/searches/{name}", json={"notes": "b"})
     folder = client.service.state.folder
-    assert len(list(folder.rglob("*"))) == 6
+    assert len(list(folder.rglob("*"))) == 7
     for path in [folder, *folder.rglob("*")]:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
@@ -263,6 +267,31 @@ def test_foreign_files_are_left_alone(tmp_path):
     assert state.searches() == state.sets() == ([], [])
     with pytest.raises(Problem, match="no such set"):
         state.set("notes")
+
+
+MARK = """
+import sys
+from fastreid.app.state import State
+state = State(sys.argv[1])
+for number in range(40):
+    state.put_item(sys.argv[2], {"figure_id": f"{sys.argv[4]}-{number}", "patent": "D", "note": ""})
+    state.edit_search(sys.argv[3], {"notes" if sys.argv[4] == "a" else "name": str(number)})
+"""
+
+
+def test_two_servers_on_one_folder(client):
+    made, name = client.post("/api/sets", json={"name": "a"}).json()["id"], client.save(LIKE)
+    folder = client.service.state.folder
+    servers = [
+        subprocess.Popen([sys.executable, "-c", MARK, str(folder), made, name, which], cwd=ROOT) for which in "ab"
+    ]
+    assert [server.wait(60) for server in servers] == [0, 0]
+    marked = {item["figure_id"] for item in client.get(f"/api/sets/{made}").json()["items"]}
+    assert marked == {f"{which}-{number}" for which in "ab" for number in range(40)}
+    record = client.get(f"/api/searches/{name}").json()
+    assert (record["name"], record["notes"]) == ("39", "39")
+    lock = folder / ".lock"
+    assert (lock.read_bytes(), lock.stat().st_mode & 0o777) == (b"", 0o600)
 
 
 def test_sets_of_two_at_once(client):
