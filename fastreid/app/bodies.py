@@ -1,6 +1,7 @@
 """Bodies of requests: read no further than their limits, in memory, and not for ever."""
 
 import asyncio
+import time
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -25,6 +26,7 @@ class Bounded:
             await self.app(scope, receive, send)
             return
         limits, whole, read = self.limits, False, 0
+        end = time.monotonic() + limits.body_seconds
         limit = limits.upload_bytes + FORM_BYTES if scope["path"] == UPLOADS else limits.body_bytes
 
         async def bounded():
@@ -32,7 +34,7 @@ class Bounded:
             if whole:
                 return await receive()  # the end of the connection, which may be far away
             try:
-                message = await asyncio.wait_for(receive(), limits.patience)
+                message = await asyncio.wait_for(receive(), min(limits.patience, end - time.monotonic()))
             except asyncio.TimeoutError:
                 raise HTTPException(408, "the body of this request did not arrive in time") from None
             whole = not message.get("more_body", False)

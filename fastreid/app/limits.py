@@ -17,19 +17,22 @@ class Limits:
 
     Attributes:
         upload_bytes, upload_pixels: of one image.
-        uploads, uploads_bytes: images that are kept, and their bytes in all; the least recently used go.
+        uploads, uploads_bytes: images that are kept, and the bytes of their files in all; the least recently used go.
+        pixel_bytes: of the images that are kept decoded.
         query_figures: of one search.
         page: results of one answer.
         body_bytes: of a JSON body.
         running, waiting: requests that work, and that wait for their turn; more are told to come back.
-        decoding: requests beside those that decode large images.
+        decoding: images that are decoded at the same time.
         patience: seconds that a request waits for its turn, and the server for the next piece of a body.
+        body_seconds: that a whole body may take.
     """
 
     upload_bytes: int = 20 << 20
     upload_pixels: int = 64_000_000
     uploads: int = 64
     uploads_bytes: int = 400 << 20
+    pixel_bytes: int = 400 << 20
     query_figures: int = 8
     page: int = 100
     body_bytes: int = 1 << 20
@@ -37,6 +40,7 @@ class Limits:
     waiting: int = 64
     decoding: int = 4
     patience: float = 20.0
+    body_seconds: float = 300.0
 
 
 class Gate:

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace, token: str, listener: socket.socket) -> None:
     import uvicorn
 
     from fastreid.app.api import create_app
+    from fastreid.app.protocol import PatientProtocol
     from fastreid.app.security import Guard
     from fastreid.app.service import SearchService
     from fastreid.app.state import State
@@ -112,7 +113,8 @@ def run(args: argparse.Namespace, token: str, listener: socket.socket) -> None:
     names = (*LOOPBACK, *(name.lower() for name in args.name)) if args.host in LOOPBACK else ()
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        create_app(service, Guard(token, names)), log_level="warning", access_log=False, server_header=False,
+        create_app(service, Guard(token, names)), http=PatientProtocol, ws="none", log_level="warning",
+        access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE, h11_max_incomplete_event_size=64 << 10,
         limit_concurrency=4 * (service.limits.running + service.limits.waiting),
     )  # fmt: skip
