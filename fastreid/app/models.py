@@ -15,6 +15,11 @@ Date = Annotated[int, Field(ge=0, le=99991231, description="yyyymmdd; 0: none")]
 FigureId = Annotated[str, Field(max_length=1000, description="figure_id of the index")]
 
 
+def example(**values: Any) -> ConfigDict:
+    """Settings of a model whose description shows an example."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
 class Strict(BaseModel):
     """A body: a field that does not exist is refused."""
 
@@ -24,6 +29,7 @@ class Strict(BaseModel):
 class FilterBody(Strict):
     """Conditions that hold together; see `fastreid.index.Filter`."""
 
+    model_config = example(before=20180101, locarno=["06", "14-04"], view=["front"])
     before: Date = Field(0, description="Strictly before this date; an unknown date never is")
     since: Date = Field(0, description="On or after this date")
     date_field: Literal["date", "filed"] = "date"
@@ -42,6 +48,7 @@ class FilterBody(Strict):
 class ItemBody(Strict):
     """One query figure: an uploaded image or a figure of the index, cut, rotated clockwise and mirrored."""
 
+    model_config = example(figure="USD0800001-20171017-D00001", rotate=90)
     upload: str | None = Field(None, max_length=64)
     figure: FigureId | None = None
     box: list[Whole] | None = Field(None, min_length=4, max_length=4, description="left, top, right, bottom in pixels")
@@ -59,6 +66,9 @@ class VariantsBody(Strict):
 class SearchBody(Strict):
     """A search."""
 
+    model_config = example(
+        query=[{"figure": "USD0800001-20171017-D00001"}], filter={"before": 20180101, "locarno": ["06"]}, limit=24
+    )
     query: list[ItemBody] = Field([], max_length=8)
     text: str = Field("", max_length=2000)
     variants: VariantsBody = VariantsBody()
@@ -72,36 +82,56 @@ class SearchBody(Strict):
 
 
 class CountsBody(Strict):
+    """What to count."""
+
+    model_config = example(filter={"before": 20180101})
     filter: FilterBody = FilterBody()
     version: int | None = Field(None, ge=1, le=2**53)
 
 
 class ExplainBody(Strict):
+    """A query figure and a figure of the index that are to be compared place by place."""
+
+    model_config = example(query={"figure": "USD0800001-20171017-D00001"}, row=12, variant="as given")
     query: ItemBody
     row: Whole
-    variant: str = Field("as given", max_length=100)
+    variant: str = Field("as given", max_length=100, description="`variant` of an answer")
 
 
 class LoginBody(Strict):
+    """The access token."""
+
     token: str = Field(max_length=1000)
 
 
 class SaveBody(Strict):
+    """A search that was made lately, to be saved."""
+
+    model_config = example(search="0123456789abcdef0123456789abcdef", name="Chair", notes="Compare the legs.")
     search: str = Field(max_length=64, description="`search` of an answer")
     name: Name = ""
     notes: Notes = ""
 
 
 class EditBody(Strict):
+    """What changes; a field that is not given, or null, stays."""
+
+    model_config = example(name="Chair, second search")
     name: Name | None = None
     notes: Notes | None = None
 
 
 class SetBody(Strict):
+    """A new set."""
+
+    model_config = example(name="Prior art")
     name: Name
 
 
 class SetItemBody(Strict):
+    """A figure to be marked."""
+
+    model_config = example(figure_id="USD0800001-20171017-D00001", note="same legs")
     figure_id: FigureId
     note: Notes = ""
     search: str = Field("", max_length=64)
@@ -110,6 +140,7 @@ class SetItemBody(Strict):
 class ExportBody(Strict):
     """What to export: a saved or recent search, or a set."""
 
+    model_config = example(search="0123456789abcdef", format="pdf")
     search: str = Field("", max_length=64)
     set: str = Field("", max_length=64)
     format: Literal["csv", "json", "pdf"]
@@ -119,37 +150,46 @@ class ExportBody(Strict):
 
 
 class Error(BaseModel):
-    code: str
-    message: str
+    code: str = Field(description="For programs")
+    message: str = Field(description="One sentence for people")
 
 
 class ErrorAnswer(BaseModel):
+    """The form of all errors."""
+
+    model_config = example(error={"code": "not_found", "message": "there is no such set"})
     error: Error
 
 
 class Figure(BaseModel):
-    row: int
+    """What the index knows about a figure; texts that are unknown are empty."""
+
+    row: int = Field(description="Its number in the index, which is never used again")
     figure_id: str
     patent: str
     figure: str
     view: str
     title: str
     caption: str
-    locarno: str
-    date: int
-    filed: int
+    locarno: str = Field(description="Code of the classification, or class")
+    date: int = Field(description="Of grant or publication, yyyymmdd; 0: unknown")
+    filed: int = Field(description="Of priority or filing, yyyymmdd; 0: unknown")
     office: str
     applicant: str
 
 
 class Size(BaseModel):
+    """In pixels."""
+
     width: int
     height: int
 
 
 class FacetValue(BaseModel):
+    """A value of a facet, and how much has it."""
+
     value: str
-    name: str | None = None
+    name: str | None = Field(None, description="Of a class, in words")
     figures: int
     designs: int
 
@@ -172,10 +212,10 @@ class IndexStatus(BaseModel):
     backend: str
     metric: str
     exact: bool
-    recall: dict[str, float]
+    recall: dict[str, float] = Field(description="Measured when the index was built, where it is approximate")
     changed: str
     facets: dict[str, list[FacetValue]]
-    dates: dict[str, list[int]]
+    dates: dict[str, list[int]] = Field(description="First and last year as dates, [0, 0] where none is known")
 
 
 class ModelStatus(BaseModel):
@@ -203,8 +243,10 @@ class Status(BaseModel):
 
 
 class Region(BaseModel):
-    box: list[int]
-    labelled: bool
+    """A figure on a page."""
+
+    box: list[int] = Field(description="left, top, right, bottom in pixels")
+    labelled: bool = Field(description="Whether words such as `FIG. 1` stand beside it")
 
 
 class UploadAnswer(BaseModel):
@@ -243,11 +285,11 @@ class Result(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    search: str
-    version: int
-    exact: bool
-    searched: Counted
-    total: int
+    search: str = Field(description="Under which it can be saved and exported for a while")
+    version: int = Field(description="Of the index that was searched")
+    exact: bool = Field(description="Whether no better result can have been missed")
+    searched: Counted = Field(description="What the conditions permit")
+    total: int = Field(description="How many results can be paged through")
     seconds: float
     time: str
     group: str

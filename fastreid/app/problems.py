@@ -1,6 +1,7 @@
 """What the service answers when it cannot do what was asked: one form for all of it."""
 
 import errno
+import logging
 
 from fastreid.data.images import BadImage
 from fastreid.engine.query_image import NoImage, TooManyPixels
@@ -8,13 +9,13 @@ from fastreid.engine.searcher import NoModel
 from fastreid.index.errors import IndexCorrupt, OtherModel, VersionGone
 from fastreid.utils.command import message_of
 
+logger = logging.getLogger(__name__)
 # of each kind of exception its status and code, the first that fits
 KINDS = (
     (TooManyPixels, 413, "too_many_pixels"),
     (NoImage, 415, "no_image"),
     (NoModel, 409, "no_model"),
     (VersionGone, 409, "version_gone"),
-    (IndexCorrupt, 503, "index_damaged"),
     (OtherModel, 409, "other_model"),
     (KeyError, 404, "not_found"),
     (ValueError, 422, "invalid"),
@@ -22,6 +23,12 @@ KINDS = (
 )
 CODES = {400: "bad_request", 404: "not_found", 405: "method", 408: "too_slow", 413: "too_large"}
 NO_FILE = "the image of this figure cannot be read where the index says it lies; --images names another folder"
+# of each kind that is for whoever runs the server, whose log tells more: status, code, words, seconds to come back
+ILLS = (
+    (IndexCorrupt, 503, "index_damaged", "a file of the index is damaged; the log of the server says which", 0),
+    (ConnectionError, 503, "index_away", "the server that keeps the index does not answer; try again in a moment", 5),
+    (OSError, 503, "system", "the server cannot read or write what it needs; its log says why", 5),
+)
 
 
 class Problem(Exception):
@@ -47,7 +54,7 @@ class Problem(Exception):
 def problem_of(error: Exception) -> Problem | None:
     """Return the answer to a user's mistake or to a full disk; ``None`` for what is a bug.
 
-    Paths of the server's files are not told.
+    Where files of the server lie is told to its log only.
     """
     if isinstance(error, Problem):
         return error
@@ -57,6 +64,10 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(404, "image_missing", NO_FILE)
     if isinstance(error, FileNotFoundError):
         return Problem(404, "not_found", "it has just been deleted")
+    for kind, status, code, words, retry in ILLS:
+        if isinstance(error, kind):
+            logger.error("%s", message_of(error))
+            return Problem(status, code, words, retry)
     for kind, status, code in KINDS:
         if isinstance(error, kind):
             bare = isinstance(error, KeyError) and " " not in message_of(error)

@@ -12,7 +12,7 @@ from fastreid.app.bodies import read_file
 from fastreid.app.limits import Gate
 from fastreid.app.problems import Problem
 from fastreid.app.security import COOKIE, Guard
-from fastreid.app.service import SearchService, as_png
+from fastreid.app.service import SearchService
 from fastreid.engine.search_request import QueryItem, SearchRequest
 
 PNG = {200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "description": "A picture"}}
@@ -67,7 +67,7 @@ def add_uploads(app: FastAPI, service: SearchService, pictures: Gate) -> None:
     @app.get("/api/uploads/{upload}/image", response_class=Response, responses=PNG)
     async def upload_image(upload: UploadId, request: Request, side: Side = 1200):
         """An image that was brought, upright."""
-        content = await pictures.run(lambda: as_png(service.uploads.get(upload).image, side))
+        content = await pictures.run(lambda: service.upload_image(upload, side))
         return _picture(content, request, kept=False)
 
     @app.delete("/api/uploads/{upload}", status_code=204)

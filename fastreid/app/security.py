@@ -23,6 +23,9 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# answers tell of designs that may not be published yet: no browser keeps them on a disk, unless they say otherwise
+NOT_KEPT = {"Cache-Control": "no-store"}
+PAGE = ("/", "/favicon.ico")
 
 
 class Guard:
@@ -120,7 +123,8 @@ class Access:
             if message["type"] == "http.response.start":
                 told["status"] = message["status"]
                 known = {name.lower() for name, _ in message["headers"]}
-                extra = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
+                kept = {} if scope["path"] in PAGE or scope["path"].startswith("/static/") else NOT_KEPT
+                extra = {name.lower().encode(): value.encode() for name, value in {**HEADERS, **kept}.items()}
                 message["headers"] = [*message["headers"], *((n, v) for n, v in extra.items() if n not in known)]
             elif message["type"] == "http.response.body":
                 told["bytes"] += len(message.get("body", b""))

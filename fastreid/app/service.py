@@ -15,9 +15,9 @@ from fastreid.app.batching import SharedIndex
 from fastreid.app.exports import export_search, export_set
 from fastreid.app.jobs import Job, Jobs
 from fastreid.app.limits import Limits
-from fastreid.app.problems import Problem
+from fastreid.app.problems import NO_FILE, Problem
 from fastreid.app.state import State, now
-from fastreid.app.uploads import Upload, Uploads
+from fastreid.app.uploads import Images, Upload, Uploads
 from fastreid.engine.search_record import make_record, replay
 from fastreid.engine.search_request import QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher, told
@@ -102,7 +102,7 @@ class SearchService:
 
     def figure_size(self, row: int) -> dict[str, int]:
         """Width and height of the image of a figure, in which boxes of a query are given."""
-        width, height = self.searcher.image_of(row).size
+        width, height = self._image_of(row).size
         return {"width": width, "height": height}
 
     def design(self, patent: str) -> dict[str, Any]:
@@ -118,6 +118,12 @@ class SearchService:
             raise Problem(404, "not_found", f"the index has no design '{patent}'")
         return {"patent": patent, "figures": told(self.index.figures(rows), rows.tolist())}
 
+    def _image_of(self, row: int) -> Image.Image:
+        try:
+            return self.searcher.image_of(row)
+        except ValueError as error:  # no path, or one that leads out of the folder of images
+            raise Problem(404, "image_missing", NO_FILE) from error
+
     def kept_image(self, row: int, side: int) -> bytes | None:
         """A picture of `figure_image` that was made lately."""
         key = self.index.info.uid, row, side
@@ -129,7 +135,7 @@ class SearchService:
     def figure_image(self, row: int, side: int) -> bytes:
         """A figure as PNG, ``side`` pixels at most on the longer side, with lines that can still be seen."""
         key = self.index.info.uid, row, side
-        content = as_png(self.searcher.image_of(row), side)
+        content = as_png(self._image_of(row), side)
         with self._lock:
             self._thumbnail_bytes += len(content) - len(self._thumbnails.pop(key, b""))
             self._thumbnails[key] = content
@@ -143,8 +149,12 @@ class SearchService:
         if self.encoder is None:
             raise Problem(409, "no_model", "this service runs without a model: search for figures of the index")
         upload = self.uploads.put(content, name)
-        figures = [{"box": list(region.box), "labelled": region.labelled} for region in upload.regions]
+        figures = [{"box": list(region.box), "labelled": region.labelled} for region in self.uploads.regions(upload)]
         return {**upload.described(), "figures": figures}
+
+    def upload_image(self, key: str, side: int) -> bytes:
+        """An image that was brought as PNG, ``side`` pixels at most on the longer side."""
+        return as_png(self.uploads.image(self.uploads.get(key)), side)
 
     def search(self, request: SearchRequest) -> dict[str, Any]:
         """Answer a request, and remember it so that it can be saved or exported."""
@@ -153,7 +163,7 @@ class SearchService:
         if request.limit > self.limits.page:
             raise Problem(422, "invalid", f"limit of a search must be at most {self.limits.page}; got {request.limit}")
         uploads = {item.upload: self.uploads.get(item.upload) for item in request.query if item.upload}
-        images = {key: upload.image for key, upload in uploads.items()}
+        images = Images(self.uploads, uploads)
         self.index.refresh()
         try:
             return self._search(request, images, uploads)
@@ -185,7 +195,7 @@ class SearchService:
         """A picture, PNG, of where a query figure and a figure agree."""
         if self.encoder is None or not self.encoder.has_patches:
             raise Problem(409, "no_patches", "this model gives one vector per drawing and cannot say where two agree")
-        images = {item.upload: self.uploads.get(item.upload).image} if item.upload else {}
+        images = Images(self.uploads, {item.upload: self.uploads.get(item.upload)} if item.upload else {})
         return as_png(self.searcher.explain(item, row, images, variant))
 
     # -- saved searches ----------------------------------------------------------------------------------------------
@@ -214,7 +224,7 @@ class SearchService:
         record = self.state.search(name)
         uploads = self._bring_back(name, record)
         self.index.refresh()
-        made = replay(record, self.searcher, {key: each.image for key, each in uploads.items()})
+        made = replay(record, self.searcher, Images(self.uploads, uploads))
         self._remember(made.response, uploads)
         return made.as_json()
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 import fastreid
-from fastreid.index import Figures, open_index
+from fastreid.app import models
+from fastreid.index import Figures, IndexCorrupt, open_index
 from tests.app.conftest import error, png
 from tests.engine.search_cases import draw
 
@@ -196,7 +197,9 @@ def test_a_path_that_leaves_the_folder_of_images(make, own_folder, path):
         index.add(Figures.of([row]), index.vectors(index.rows_of(["D0-front"])))
     client = make(root=own_folder)
     row = client.get("/api/designs?patent=B").json()["figures"][0]["row"]
-    assert client.get(f"/api/figures/{row}/image").status_code in (404, 422)
+    for what in ("image", "size"):
+        message = error(client.get(f"/api/figures/{row}/{what}"), 404, "image_missing")
+        assert str(own_folder) not in message
 
 
 def test_counts(client):
@@ -304,7 +307,12 @@ def test_the_description_is_complete(client):
         assert len(good) == 1
         for content in good[0].get("content", {}).values():
             assert content["schema"], (path, method)
-    assert "HTTPValidationError" not in answer["components"]["schemas"]
+    schemas = answer["components"]["schemas"]
+    assert "HTTPValidationError" not in schemas
+    for name in [name for name in schemas if name.endswith("Body") and name not in ("LoginBody", "VariantsBody")]:
+        assert schemas[name]["description"], name
+        for shown in schemas[name]["examples"]:
+            assert getattr(models, name).model_validate(shown), name
 
 
 def test_the_page(client):
@@ -318,6 +326,30 @@ def test_the_page(client):
         again = client.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
     assert client.get("/favicon.ico").headers["content-type"].startswith("image/svg+xml")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "retry"),
+    [
+        (ConnectionError("the server of postgresql://me@host says: gone"), "index_away", "5"),
+        (IndexCorrupt("/srv/index/vectors.bin is damaged"), "index_damaged", None),
+        (OSError(24, "Too many open files", "/srv/index"), "system", "5"),
+        (TimeoutError("/srv/index"), "system", "5"),
+    ],
+)
+def test_what_is_wrong_with_the_server_is_told_to_its_log(client, monkeypatch, caplog, raised, code, retry):
+    def fail(*_, **__):
+        raise raised
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.service.index._index, "search", fail)
+        answer = client.post("/api/search", json={"query": [like()]})
+    message = error(answer, 503, code)
+    assert answer.headers.get("retry-after") == retry
+    assert "srv" not in message
+    assert "host" not in message
+    assert "srv" in caplog.text or "host" in caplog.text
+    assert client.search(like())["results"]
 
 
 def test_a_failure_inside_ends_one_request_only(client, monkeypatch, caplog):

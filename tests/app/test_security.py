@@ -132,6 +132,8 @@ def test_headers_of_every_answer(make):
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["x-frame-options"] == "DENY"
         assert "access-control-allow-origin" not in headers
+    for path, kept in (("/", "no-cache"), ("/api/status", "no-store"), ("/api/sets", "no-store"), ("/x", "no-store")):
+        assert client.get(path).headers.get_list("cache-control") == [kept]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +222,17 @@ def test_a_body_that_does_not_come(make):
 
     async def receive():
         await never.wait()
+
+    status, body = talk(client.app, "/api/sets", "application/json", receive)
+    assert (status, json.loads(body)["error"]["code"]) == (408, "too_slow")
+
+
+def test_a_body_that_drips(make):
+    client = make(patience=5, body_seconds=0.3)
+
+    async def receive():
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
 
     status, body = talk(client.app, "/api/sets", "application/json", receive)
     assert (status, json.loads(body)["error"]["code"]) == (408, "too_slow")
@@ -318,10 +331,48 @@ def test_the_least_recently_used_uploads_go(make):
 
 
 def test_uploads_are_bounded_by_bytes(make):
-    client = make(uploads_bytes=2 * 96 * 64 * 3 + 2000)
-    keys = [client.upload(Image.merge("RGB", [draw(number, "top")] * 2 + [draw(5, "rear")])) for number in range(4)]
+    drawings = [draw(number, "top") for number in range(4)]
+    client = make(uploads_bytes=sum(len(png(each)) for each in drawings[2:]))
+    keys = [client.upload(each) for each in drawings]
     alive = [client.get(f"/api/uploads/{key}/image").status_code for key in keys]
     assert alive == [410, 410, 200, 200]
+
+
+def colour(number):
+    return Image.merge("RGB", [draw(number, "top")] * 2 + [draw(5, "rear")])
+
+
+def test_large_images_of_one_query_do_not_push_each_other_out(make):
+    client = make(pixel_bytes=2 * 96 * 64 * 3)
+    keys = [client.upload(colour(number)) for number in range(8)]
+    decoded = client.service.uploads._decoded
+    assert list(decoded) == keys[-2:]
+    found = client.search(*({"upload": key} for key in keys), limit=3)
+    assert [match["query"] for match in found["results"][0]["evidence"]] == list(range(8))
+    assert len(decoded) == 2
+    alone = make()
+    for number in range(8):
+        alone.upload(colour(number))
+    assert len(alone.service.uploads._decoded) == 8
+    assert alone.search(*({"upload": key} for key in keys), limit=3)["results"] == found["results"]
+
+
+def test_an_image_is_decoded_once_while_it_is_kept(client, monkeypatch, drawing):
+    asked, decode = [], client.service.uploads._decode
+    monkeypatch.setattr(client.service.uploads, "_decode", lambda content: asked.append(1) or decode(content))
+    key = client.upload(drawing)
+    client.search({"upload": key}, {"upload": key, "mirror": True})
+    client.get(f"/api/uploads/{key}/image")
+    assert len(asked) == 1
+
+
+def test_a_forgotten_image_stays_forgotten(client, drawing):
+    uploads = client.service.uploads
+    kept = uploads.get(client.upload(drawing))
+    assert client.delete(f"/api/uploads/{kept.key}").status_code == 204
+    assert not uploads._decoded
+    assert uploads.image(kept).size == drawing.size  # a search that had begun goes on
+    assert not uploads._decoded
 
 
 def test_the_log_tells_no_content(make, caplog, drawing):
