@@ -15,6 +15,7 @@ from fastreid.utils.registry import Registry
 
 INDEX_REGISTRY = Registry("INDEX")
 METRICS = ("cosine", "euclidean")
+LONGEST = 1e18  # vector
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ def require_vectors(vectors: np.ndarray, dim: int, metric: str, what: str) -> np
     """Return vectors as a C-contiguous float32 (n, dim), at unit length for the cosine.
 
     Raises:
-        ValueError: another shape, a value that is not finite, or with the cosine a zero vector; ``what`` names whose.
+        ValueError: another shape, a value that is not finite, a vector longer than ``LONGEST``, or with the cosine a
+            zero one; ``what`` names whose.
     """
     vectors = np.asarray(vectors)
     if vectors.ndim != 2 or vectors.shape[1] != dim:
@@ -235,15 +237,16 @@ def require_vectors(vectors: np.ndarray, dim: int, metric: str, what: str) -> np
     if len(bad):
         raise ValueError(f"{what}: row {bad[0]} is NaN or infinite")
     if metric == "cosine":
-        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-        zero = np.flatnonzero(lengths == 0)
+        largest = np.abs(vectors).max(axis=1)
+        zero = np.flatnonzero(largest == 0)
         if len(zero):
             raise ValueError(f"{what}: row {zero[0]} is zero, which has no direction for the cosine")
-        vectors = vectors / lengths[:, None]
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{what}: a value is too large for float32")
-    return vectors
+        vectors = np.ldexp(vectors, -np.frexp(largest)[1][:, None])  # squares stay in range; nothing is rounded
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    long = np.flatnonzero(lengths > LONGEST)
+    if len(long):
+        raise ValueError(f"{what}: row {long[0]} is longer than {LONGEST:g}: float32 cannot hold its squared distances")
+    return np.ascontiguousarray(vectors / lengths[:, None] if metric == "cosine" else vectors, dtype=np.float32)
 
 
 def exact_scores(queries: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
