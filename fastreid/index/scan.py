@@ -42,10 +42,17 @@ def search_blocks(
     for place, best in enumerate(kept):
         found = best.positions()
         if len(found):
-            exact = exact_scores(queries[place : place + 1], vectors_of(found), metric)[0]
+            exact = _rescored(queries[place : place + 1], found, metric, vectors_of)
             order = np.lexsort((found, -exact))[:k]
             rows[place, : len(order)], scores[place, : len(order)] = found[order], exact[order]
     return Neighbours(rows, scores)
+
+
+def _rescored(query, found, metric, vectors_of) -> np.ndarray:
+    """Return the exact scores of some positions, float64 (n,); equal vectors can make them many."""
+    step = max(1, BLOCK_NUMBERS // max(1, query.shape[1]))
+    parts = [found[start : start + step] for start in range(0, len(found), step)]
+    return np.concatenate([exact_scores(query, vectors_of(part), metric)[0] for part in parts])
 
 
 def _approximate(queries, lengths, vectors, metric) -> tuple[np.ndarray, np.ndarray]:

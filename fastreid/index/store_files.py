@@ -7,7 +7,7 @@ count, with size and CRC-32. What no manifest names was left by a killed writer.
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ import numpy as np
 from fastreid.index.errors import IndexCorrupt
 from fastreid.index.figures import DATE_COLUMNS, TEXT_COLUMNS, Figures
 
+WHAT_NOW = "Restore it from a copy, or build the index again"
 CHECK_BYTES = 1 << 22  # read at once for a checksum
+PART_BYTES = 1 << 26  # of a file, for one thread
+MOST_THREADS = 4
+POLYNOMIAL = 0xEDB88320  # of CRC-32, without x^32, in reverse order
 
 
 def write_file(path: Path, write) -> dict[str, Any]:
@@ -37,11 +41,53 @@ def write_file(path: Path, write) -> dict[str, Any]:
 
 def checksum(path: Path) -> int:
     """CRC-32 of a file, which notices damage; it is no protection against intent."""
-    value = 0
+    return checksums([path])[0]
+
+
+def checksums(paths: Sequence[Path]) -> list[int]:
+    """CRC-32 of files, whose parts are read by several threads: `zlib.crc32` lets the others run."""
+    parts = [(path, start) for path in paths for start in range(0, path.stat().st_size, PART_BYTES)]
+    found = dict.fromkeys(paths, 0)
+    with ThreadPoolExecutor(max(1, min(MOST_THREADS, os.cpu_count() or 1, len(parts)))) as pool:
+        for (path, _), (value, length) in zip(parts, pool.map(_of_part, parts), strict=True):
+            found[path] = joined_crc32(found[path], value, length)
+    return [found[path] for path in paths]
+
+
+def _of_part(part: tuple[Path, int]) -> tuple[int, int]:
+    """CRC-32 and length of the part of a file that begins at some byte."""
+    path, start = part
+    value, length = 0, 0
     with open(path, "rb") as file:
-        while block := file.read(CHECK_BYTES):
+        file.seek(start)
+        while length < PART_BYTES and (block := file.read(min(CHECK_BYTES, PART_BYTES - length))):
             value = zlib.crc32(block, value)
-    return value
+            length += len(block)
+    return value, length
+
+
+def joined_crc32(first: int, second: int, length: int) -> int:
+    """CRC-32 of two texts in a row, from those of each and the length of the second one in bytes.
+
+    Text after the first one shifts its remainder: a product with x^(8 length) in the field of the polynomial, whose
+    coefficients CRC-32 keeps in reverse order (x^0 is the highest bit).
+    """
+    power, square = 1 << 31, 1 << 23  # x^0 and x^8
+    while length:
+        if length & 1:
+            power = _product(power, square)
+        square, length = _product(square, square), length >> 1
+    return _product(power, first) ^ second
+
+
+def _product(a: int, b: int) -> int:
+    """Product of two polynomials over GF(2), modulo that of CRC-32."""
+    found = 0
+    for bit in range(31, -1, -1):
+        if a >> bit & 1:
+            found ^= b
+        b = b >> 1 ^ (POLYNOMIAL if b & 1 else 0)
+    return found
 
 
 def sync_folder(folder: Path) -> None:
@@ -68,14 +114,21 @@ def check_files(folder: Path, entries: Iterable[dict[str, Any]], contents: bool 
                 f"{folder / entry['name']} is damaged: {size} bytes instead of {entry['bytes']}. {WHAT_NOW}"
             )
     if contents:
-        with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:  # crc32 lets other threads run
-            found = pool.map(lambda entry: checksum(folder / entry["name"]), entries)
-            for entry, value in zip(entries, found, strict=True):
-                if value != entry["crc32"]:
-                    raise IndexCorrupt(f"{folder / entry['name']} is damaged: its checksum is wrong. {WHAT_NOW}")
+        for entry, value in zip(entries, checksums([folder / entry["name"] for entry in entries]), strict=True):
+            if value != entry["crc32"]:
+                raise IndexCorrupt(f"{folder / entry['name']} is damaged: its checksum is wrong. {WHAT_NOW}")
 
 
-WHAT_NOW = "Restore it from a copy, or build the index again"
+def write_vectors(path: Path, shape: tuple[int, int], blocks: Iterable[np.ndarray]) -> dict[str, Any]:
+    """Write vectors, blocks (n, D) that make ``shape`` together, as one float32 array that can be mapped."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+
+    def write(file) -> None:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=np.float32).data)
+
+    return write_file(path, write)
 
 
 def write_columns(path: Path, figures: Figures, rows: np.ndarray, added: np.ndarray) -> dict[str, Any]:

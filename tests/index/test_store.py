@@ -143,6 +143,50 @@ def test_the_model_that_made_the_vectors_is_asked_for(tmp_path):
             index.info.check_model({**model, "weights": "b" * 64})
 
 
+@pytest.mark.parametrize("size", [1e-160, 1e-30, 1e30, 1e200, 1e308])
+def test_the_length_of_a_vector_is_none_of_the_cosine_s_business(size):
+    """Not even where the squares of its numbers leave float64."""
+    rng = np.random.default_rng(1)
+    vectors = rng.uniform(-1, 1, (40, 9))
+    kept = require_vectors(vectors * size, 9, "cosine", "v")
+    assert kept.dtype == np.float32
+    np.testing.assert_allclose(kept, require_vectors(vectors, 9, "cosine", "v"), rtol=2e-7)
+
+
+def test_squared_distances_stay_within_float32(tmp_path):
+    with pytest.raises(ValueError, match=r"v: row 1 is longer than 1e\+18: float32 cannot hold its squared distances"):
+        require_vectors([[1, 1], [1e18, 1e18]], 2, "euclidean", "v")
+    rng = np.random.default_rng(0)
+    with create_index(str(tmp_path / "index"), dim=3, metric="euclidean") as index:
+        vectors = rng.uniform(-5e17, 5e17, (30, 3))
+        index.add(some_figures(rng, [f"f{i}" for i in range(30)]), vectors)
+        distances = np.square(vectors.astype(np.float32).astype(np.float64) - 0).sum(axis=1)
+        assert index.search(np.zeros((1, 3)), 30).rows[0].tolist() == np.argsort(distances).tolist()
+
+
+def test_scores_do_not_depend_on_how_many_are_asked_for():
+    rng = np.random.default_rng(2)
+    for dim in (1, 7, 512, 2048):
+        for metric in ("cosine", "euclidean"):
+            vectors = require_vectors(rng.standard_normal((50, dim)), dim, metric, "v")
+            queries = require_vectors(rng.standard_normal((3, dim)), dim, metric, "q")
+            whole = exact_scores(queries, vectors, metric)
+            for place in range(50):
+                one = exact_scores(queries[1:2], vectors[place : place + 1], metric)
+                assert one[0, 0] == whole[1, place]
+
+
+def test_equal_vectors_beyond_one_block_are_ordered_by_row(monkeypatch):
+    monkeypatch.setattr("fastreid.index.scan.BLOCK_NUMBERS", 3 * 10)
+    vectors = np.tile(np.float32([[0.6, 0.8, 0]]), (200, 1))
+    vectors[150] = [1, 0, 0]
+    blocks = [(np.arange(start, start + 40), vectors[start : start + 40]) for start in range(0, 200, 40)]
+    query = np.float32([[1, 0, 0]])
+    found = search_blocks(query, blocks, 30, "cosine", lambda places: vectors[places])
+    assert found.rows[0].tolist() == [150, *range(29)]
+    assert len(set(found.scores[0, 1:])) == 1
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_what_float32_cannot_tell_apart_is_told_apart(metric):
     """Vectors that differ by less than a float32 product is off by, and some that are equal."""
@@ -201,3 +245,35 @@ def test_threads_search_one_handle_while_it_refreshes(tmp_path):
         thread.join()
     assert not problems
     assert reader.count().figures == 200 + 15 * 20 - 3 * 5
+
+
+def test_what_is_kept_of_a_filter_is_not_the_caller_s(tmp_path, rng):
+    """Counts that a caller changes, and filters beyond those that are kept."""
+    index, naive = filled(tmp_path / "index", rng)
+    index.facets()["office"].clear()
+    assert index.facets() == naive.facets(Filter())
+    for _ in range(2):
+        for patent in range(12):
+            filter = Filter(patents=(f"P{patent}",))
+            assert index.count(filter) == naive.count(filter)
+            assert index.facets(filter) == naive.facets(filter)
+
+
+def test_facets_of_many_values_are_counted_by_sorting(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("fastreid.index.table.PAIRS", 20)
+    index, naive = filled(tmp_path / "index", rng)
+    for filter in (Filter(), Filter(office=("US",)), Filter(patents=("nobody",))):
+        assert index.facets(filter) == naive.facets(filter)
+
+
+def test_a_reader_behind_knows_no_names_of_later_versions(tmp_path, rng):
+    """Tables of one process share their texts, but each knows only those of its own version."""
+    index, naive = filled(tmp_path / "index", rng)
+    old = index.snapshot.table
+    index.add(some_figures(rng, ["later"]), np.ones((1, DIM)))
+    assert old.named("figure_id", ["later", "f3"]).tolist() == [3]
+    assert len(old.values("figure_id")) == 60
+    assert old.mask(Filter(title="chair"), 2).tolist() == [
+        "chair" in row.values["title"].casefold() for row in naive.alive()
+    ]
+    assert old.facets(Filter(), 2) == naive.facets(Filter())

@@ -5,11 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
 
-from fastreid.index import IndexCorrupt, create_index, open_index, store, store_files
+from fastreid.index import (
+    Filter,
+    IndexCorrupt,
+    create_index,
+    open_index,
+    store,
+    store_files,
+    store_manifest,
+    store_snapshot,
+)
 from tests.index.naive import NaiveIndex, some_figures, some_vectors
 from tests.index.test_store import assert_same
 
@@ -118,26 +128,51 @@ def test_a_folder_without_an_index(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_the_last_version(made, rng, monkeypatch):
+@pytest.mark.parametrize(
+    "where, failing",
+    [(store, "write_vectors"), (store, "write_columns"), (store, "write_file"), (store_manifest, "atomic_write")],
+)
+def test_a_write_that_fails_leaves_the_last_version_and_nothing_else(made, rng, monkeypatch, where, failing):
     path, naive = made
     index = open_index(str(path), write=True)
     before = files_of(path)
-    for failing in ("write_file", "write_columns", "atomic_write"):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                store, failing, lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-            )
-            with pytest.raises(OSError, match="No space left"):
-                index.update(some_figures(rng, ["f0-1", "new"]), np.ones((2, DIM)))
-        assert_same(index, naive, rng)
-        assert_same(open_index(str(path)), naive, rng)
-    index.close()
-    with open_index(str(path), write=True) as index:
-        assert files_of(path) == before
-        figures, vectors = some_figures(rng, ["f0-1", "new"]), some_vectors(rng, 2, DIM)
-        index.update(figures, vectors)
-        naive.add(figures, vectors, replace=True)
-        assert_same(open_index(str(path)), naive, rng)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, failing, lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            index.update(some_figures(rng, ["f0-1", "new"]), np.ones((2, DIM)))
+    assert files_of(path) == before
+    for one in (index, open_index(str(path))):
+        assert_same(one, naive, rng)
+    figures, vectors = some_figures(rng, ["f0-1", "new"]), some_vectors(rng, 2, DIM)
+    assert index.update(figures, vectors) == 5
+    naive.add(figures, vectors, replace=True)
+    for one in (index, open_index(str(path))):
+        assert_same(one, naive, rng)
+
+
+def test_a_commit_that_fails_when_its_manifest_is_in_place_is_one(made, rng, monkeypatch):
+    """The disk fails as the folder is flushed: whoever looks sees the new version, so the writer must too."""
+    path, naive = made
+    index, real, calls = open_index(str(path), write=True), store_manifest.sync_folder, []
+
+    def flush(folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        real(folder)
+
+    monkeypatch.setattr(store_manifest, "sync_folder", flush)
+    for name in "ab":
+        figures, vectors = some_figures(rng, [name]), some_vectors(rng, 1, DIM)
+        naive.add(figures, vectors)
+        if name == "a":
+            with pytest.raises(OSError, match="Input/output error"):
+                index.add(figures, vectors)
+        else:
+            index.add(figures, vectors)
+        for one in (index, open_index(str(path))):
+            assert one.info.version == naive.version
+            assert_same(one, naive, rng)
 
 
 def test_a_full_disk_loses_nothing(made, rng, repo):
@@ -190,7 +225,7 @@ def test_a_reader_keeps_its_version_through_a_compaction(made, rng):
 
 def test_a_reader_that_opens_while_a_compaction_deletes_takes_the_new_version(made, rng, monkeypatch):
     path, naive = made
-    real, late = store.check_files, []
+    real, late = store_snapshot.check_files, []
 
     def check(*args):
         if not late:  # the manifest has been read, and now its files go
@@ -199,7 +234,7 @@ def test_a_reader_that_opens_while_a_compaction_deletes_takes_the_new_version(ma
                 index.compact()
         return real(*args)
 
-    monkeypatch.setattr(store, "check_files", check)
+    monkeypatch.setattr(store_snapshot, "check_files", check)
     reader = open_index(str(path))
     naive.compact()
     assert reader.info.version == naive.version
@@ -207,8 +242,10 @@ def test_a_reader_that_opens_while_a_compaction_deletes_takes_the_new_version(ma
 
 
 def test_an_index_that_was_made_anew_under_the_same_name_is_taken_over(made, rng, tmp_path):
-    path, _ = made
+    path, old = made
     reader = open_index(str(path))
+    assert_same(reader, old, rng)
+    wanted = reader.count(), reader.facets()
     shutil.rmtree(path)
     naive = NaiveIndex(DIM)
     with create_index(str(path), dim=DIM) as index:
@@ -217,13 +254,39 @@ def test_an_index_that_was_made_anew_under_the_same_name_is_taken_over(made, rng
             index.add(figures, vectors)
             naive.add(figures, vectors)
     assert reader.info.version == naive.version
+    assert (reader.count(), reader.facets()) == wanted
     assert reader.refresh()
+    assert (reader.count(), reader.facets()) == (naive.count(), naive.facets(Filter()))
     assert_same(reader, naive, rng)
 
 
-def test_checksums_are_those_of_zlib(tmp_path):
-    import zlib
+def test_many_small_commits_become_few_blocks_with_the_same_rows(tmp_path, rng, monkeypatch):
+    """Vectors of small segments are joined in memory as they come, and in one go when an index is opened."""
+    monkeypatch.setattr(store_snapshot, "SMALL_BYTES", 4 * DIM * 10)
+    naive = NaiveIndex(DIM)
+    with create_index(str(tmp_path / "index"), dim=DIM) as index:
+        for number, count in enumerate([3, 3, 3, 3, 12, 1, 1, 9, 9, 30, 2]):
+            figures = some_figures(rng, [f"s{number}-{i}" for i in range(count)])
+            vectors = some_vectors(rng, count, DIM)
+            index.add(figures, vectors)
+            naive.add(figures, vectors)
+        index.delete(["s0-0", "s9-4"])
+        naive.delete(["s0-0", "s9-4"])
+        for one in (index, open_index(str(tmp_path / "index"))):
+            assert [len(part) for part in one.snapshot.vectors] == [9, 3, 12, 2, 9, 9, 30, 2]
+            assert_same(one, naive, rng)
+            assert_same(one, naive, rng, 7)
+            rows = np.array([row.number for row in naive.alive()])[::-1]
+            np.testing.assert_array_equal(one.vectors(rows), [row.vector for row in naive.alive()[::-1]])
 
-    content = os.urandom(store_files.CHECK_BYTES + 17)
-    (tmp_path / "x").write_bytes(content)
-    assert store_files.checksum(tmp_path / "x") == zlib.crc32(content)
+
+@pytest.mark.parametrize("size", [0, 1, 50, 100, 101, 437])
+def test_checksums_are_those_of_zlib(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(store_files, "CHECK_BYTES", 30)
+    monkeypatch.setattr(store_files, "PART_BYTES", 50)
+    contents = [os.urandom(size), os.urandom(77), b""]
+    paths = [tmp_path / name for name in "xyz"]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    assert store_files.checksums(paths) == [zlib.crc32(content) for content in contents]
+    assert store_files.checksum(paths[0]) == zlib.crc32(contents[0])
