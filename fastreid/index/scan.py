@@ -1,15 +1,20 @@
 """Exact search over blocks of vectors: float32 products, a proven bound on their error, float64 where it matters."""
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 
 import numpy as np
 
 from fastreid.index.base import Neighbours, exact_scores
+from fastreid.index.blas import one_blas_thread
 
 UNIT_FLOAT32 = 2.0**-24
 BLOCK_NUMBERS = 1 << 21  # floats in one block, 8 MiB; with 32 MiB a product with one query took seven times as long
 SCORE_NUMBERS = 1 << 22  # of one block of scores
-Block = tuple[np.ndarray, np.ndarray]  # positions int64 (n,), vectors float32 (n, D)
+ALONE = 4  # blocks below which further threads do not pay
+Block = tuple[np.ndarray, np.ndarray]  # positions int64 (n,), -1 for what is not permitted; vectors float32 (n, D)
 
 
 def search_blocks(
@@ -30,22 +35,60 @@ def search_blocks(
         blocks: in rising order of positions.
         vectors_of: vectors of some positions, float32 (n, D).
     """
-    kept = [_Best(k) for _ in queries]
     lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
-    for positions, vectors in blocks:
-        for start in range(0, len(queries), max(1, SCORE_NUMBERS // max(1, len(positions)))):
-            part = slice(start, start + max(1, SCORE_NUMBERS // max(1, len(positions))))
-            scores, slack = _approximate(queries[part], lengths[part], vectors, metric)
-            for best, row, error in zip(kept[part], scores, slack, strict=True):
-                best.see(positions, row, error)
+    blocks = iter(blocks)
+    first = list(islice(blocks, ALONE))
+    take = _shared(chain(first, blocks))
+
+    def see_all() -> list[_Best]:
+        kept = [_Best(k) for _ in queries]
+        while (block := take()) is not None:
+            _see(kept, queries, lengths, block, metric)
+        return kept
+
+    with one_blas_thread() as threads:
+        kept = see_all() if len(first) < ALONE or threads < 2 else _in_threads(see_all, threads)
     rows, scores = np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf)
     for place, best in enumerate(kept):
-        found = best.positions()
-        if len(found):
-            exact = _rescored(queries[place : place + 1], found, metric, vectors_of)
-            order = np.lexsort((found, -exact))[:k]
-            rows[place, : len(order)], scores[place, : len(order)] = found[order], exact[order]
+        if len(best.found):
+            exact = _rescored(queries[place : place + 1], best.found, metric, vectors_of)
+            order = np.lexsort((best.found, -exact))[:k]
+            rows[place, : len(order)], scores[place, : len(order)] = best.found[order], exact[order]
     return Neighbours(rows, scores)
+
+
+def _shared(blocks: Iterator[Block]) -> Callable[[], Block | None]:
+    """Return a function that gives one block after the other to whichever thread asks, at last ``None``."""
+    guard = threading.Lock()
+
+    def take() -> Block | None:
+        with guard:
+            return next(blocks, None)
+
+    return take
+
+
+def _in_threads(see_all: Callable[[], list["_Best"]], threads: int) -> list["_Best"]:
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [done.result() for done in [pool.submit(see_all) for _ in range(threads)]]
+    for others in parts[1:]:
+        for best, other in zip(parts[0], others, strict=True):
+            best.join(other)
+    return parts[0]
+
+
+def _see(kept: list["_Best"], queries: np.ndarray, lengths: np.ndarray, block: Block, metric: str) -> None:
+    positions, vectors = block
+    good = np.flatnonzero(positions >= 0)
+    places = positions[good]
+    step = max(1, SCORE_NUMBERS // max(1, len(positions)))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        scores, slack = _approximate(queries[part], lengths[part], vectors, metric)
+        if len(good) < len(positions):
+            scores = scores[:, good]
+        for best, row, error in zip(kept[part], scores, slack, strict=True):
+            best.see(places, row, error)
 
 
 def _rescored(query, found, metric, vectors_of) -> np.ndarray:
@@ -82,10 +125,16 @@ class _Best:
             good = np.flatnonzero(scores >= self._limit(scores))
         else:
             good = np.arange(len(scores))
-        if not len(good):
-            return
-        self.found = np.concatenate([self.found, positions[good]])
-        self.scores = np.concatenate([self.scores, scores[good]])
+        if len(good):
+            self._add(positions[good], scores[good])
+
+    def join(self, other: "_Best") -> None:
+        """Take over what another thread has found in other blocks."""
+        self.slack = max(self.slack, other.slack)
+        self._add(other.found, other.scores)
+
+    def _add(self, positions: np.ndarray, scores: np.ndarray) -> None:
+        self.found, self.scores = np.concatenate([self.found, positions]), np.concatenate([self.scores, scores])
         if len(self.found) > self.k:
             good = self.scores >= self._limit(self.scores)
             self.found, self.scores = self.found[good], self.scores[good]
@@ -94,6 +143,3 @@ class _Best:
         """The k-th best of ``scores`` less what both it and another may be off by, rounded downwards."""
         limit = float(np.partition(scores, len(scores) - self.k)[len(scores) - self.k]) - self.slack
         return np.nextafter(np.float32(limit), np.float32(-np.inf))
-
-    def positions(self) -> np.ndarray:
-        return self.found

@@ -14,6 +14,7 @@ from fastreid.index.store_manifest import Manifest
 from fastreid.index.table import Table
 
 FEW_SHARE = 8  # permitted rows are gathered when they are fewer than one in so many, else all blocks are read
+COPIED = 0.4  # share of permitted rows below which copying them is quicker than scoring the others too
 SMALL_BYTES = 1 << 20  # vectors of a segment that are read and joined to others; a process may map 65,530 files only
 TRIES = 20  # to open an index while a compaction takes its files away
 
@@ -42,7 +43,7 @@ class Snapshot:
         return found
 
     def blocks(self, mask: np.ndarray | None = None) -> Iterator[Block]:
-        """Yield places, rising, with their vectors: all, or those of a mask (N,)."""
+        """Yield places, rising, with their vectors: all, or those of a mask (N,) with others, whose place is -1."""
         step = max(1, BLOCK_NUMBERS // max(1, self.manifest.info.dim))
         if mask is not None and np.count_nonzero(mask) * FEW_SHARE <= len(mask):
             places = np.flatnonzero(mask)
@@ -56,9 +57,13 @@ class Snapshot:
                 places = np.arange(begin + start, begin + start + len(block))
                 if mask is not None:
                     good = mask[places[0] : places[-1] + 1]
-                    if not good.all():
+                    count = np.count_nonzero(good)
+                    if count < COPIED * len(good):
                         places, block = places[good], block[good]
-                yield places, block
+                    elif count < len(good):
+                        places = np.where(good, places, -1)
+                if len(places):
+                    yield places, block
 
 
 def load_newest(folder: Path, known: Snapshot | None = None) -> Snapshot:

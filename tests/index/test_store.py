@@ -1,12 +1,15 @@
 """The embedded index against a list of rows, operation by operation."""
 
+import contextlib
 import threading
+import types
 
 import numpy as np
 import pytest
 
-from fastreid.index import Figures, Filter, IndexLocked, OtherModel, VersionGone, create_index, open_index
+from fastreid.index import Figures, Filter, IndexLocked, OtherModel, VersionGone, blas, create_index, open_index, scan
 from fastreid.index.base import exact_scores, require_vectors
+from fastreid.index.blas import one_blas_thread
 from fastreid.index.scan import search_blocks
 from tests.index.naive import NaiveIndex, some_figures, some_filter, some_vectors
 
@@ -164,6 +167,55 @@ def test_squared_distances_stay_within_float32(tmp_path):
         assert index.search(np.zeros((1, 3)), 30).rows[0].tolist() == np.argsort(distances).tolist()
 
 
+def test_threads_share_the_blocks_and_miss_none(monkeypatch):
+    """The lengths of vectors differ from block to block, and with them what their scores may be off by."""
+    monkeypatch.setattr(scan, "one_blas_thread", lambda: contextlib.nullcontext(4))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        vectors = (rng.standard_normal((400, 5)) * np.repeat(10.0 ** rng.integers(0, 4, 40), 10)[:, None]).astype("f4")
+        queries = rng.standard_normal((3, 5)).astype(np.float32)
+        blocks = [(np.arange(start, start + 10), vectors[start : start + 10]) for start in range(0, 400, 10)]
+        found = search_blocks(queries, iter(blocks), 15, "euclidean", vectors.__getitem__)
+        wanted = np.argsort(-exact_scores(queries, vectors, "euclidean"), axis=1, kind="stable")[:, :15]
+        np.testing.assert_array_equal(found.rows, wanted)
+
+    def broken():
+        yield from blocks[:9]
+        raise OSError("a disk that fails")
+
+    with pytest.raises(OSError, match="a disk that fails"):
+        search_blocks(queries, broken(), 15, "euclidean", lambda places: vectors[places])
+
+
+def test_blas_has_its_threads_back_when_the_last_scan_is_over(monkeypatch):
+    class Pools:
+        now = 6
+
+        def info(self):
+            return [{"num_threads": self.now}]
+
+        def limit(self, limits):
+            before, self.now = self.now, limits
+            return types.SimpleNamespace(restore_original_limits=lambda: setattr(self, "now", before))
+
+    pools = Pools()
+    monkeypatch.setattr(blas, "_pools", lambda: pools)
+    with one_blas_thread() as threads:
+        assert (threads, pools.now) == (6, 1)
+        with pytest.raises(KeyError), one_blas_thread() as threads:
+            assert (threads, pools.now) == (6, 1)
+            raise KeyError
+        assert pools.now == 1
+    assert pools.now == 6
+
+
+def test_blas_of_numpy_is_one_that_can_be_told():
+    before = [pool["num_threads"] for pool in blas._pools().info()]
+    with one_blas_thread():
+        assert all(pool["num_threads"] == 1 for pool in blas._pools().info())
+    assert [pool["num_threads"] for pool in blas._pools().info()] == before
+
+
 def test_scores_do_not_depend_on_how_many_are_asked_for():
     rng = np.random.default_rng(2)
     for dim in (1, 7, 512, 2048):
@@ -187,9 +239,11 @@ def test_equal_vectors_beyond_one_block_are_ordered_by_row(monkeypatch):
     assert len(set(found.scores[0, 1:])) == 1
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_what_float32_cannot_tell_apart_is_told_apart(metric):
+def test_what_float32_cannot_tell_apart_is_told_apart(metric, threads, monkeypatch):
     """Vectors that differ by less than a float32 product is off by, and some that are equal."""
+    monkeypatch.setattr(scan, "one_blas_thread", lambda: contextlib.nullcontext(threads))
     rng = np.random.default_rng(0)
     base = rng.standard_normal(300)
     near = base + 1e-6 * rng.standard_normal((500, 300))
@@ -245,6 +299,24 @@ def test_threads_search_one_handle_while_it_refreshes(tmp_path):
         thread.join()
     assert not problems
     assert reader.count().figures == 200 + 15 * 20 - 3 * 5
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("share", [0, 0.01, 0.2, 0.5, 0.95, 1])
+def test_any_share_of_permitted_rows_is_searched_exactly(tmp_path, rng, monkeypatch, metric, share):
+    """Few are gathered, some copied block by block, many scored with the others; also where they lie together."""
+    monkeypatch.setattr("fastreid.index.store_snapshot.BLOCK_NUMBERS", 16 * DIM)
+    monkeypatch.setattr("fastreid.index.scan.SCORE_NUMBERS", 20)
+    index, _ = filled(tmp_path / "index", rng, 300, metric=metric)
+    queries = require_vectors(some_vectors(rng, 3, DIM), DIM, metric, "q")
+    for mask in (rng.random(300) < share, np.arange(300) < round(300 * share)):
+        found = index.exact(index.snapshot, queries, 8, mask)
+        rows = np.flatnonzero(mask)
+        scores = exact_scores(queries, index.vectors(rows), metric)
+        for place in range(3):
+            order = np.lexsort((rows, -scores[place]))[:8]
+            assert found.rows[place, : len(order)].tolist() == rows[order].tolist()
+            assert (found.rows[place, len(order) :] == -1).all()
 
 
 def test_what_is_kept_of_a_filter_is_not_the_caller_s(tmp_path, rng):
