@@ -23,6 +23,7 @@ CORE = [
     "gdown>=5",
     "tqdm>=4.66",
     "safetensors>=0.4",
+    "threadpoolctl>=3.1",
 ]
 SEARCH = ["faiss-cpu>=1.9"]
 EXTRAS = {
