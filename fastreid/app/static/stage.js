@@ -37,12 +37,14 @@ export async function showStage() {
     try {
       await drawPicture(item, wanted);
     } catch {
+      if (item !== chosen) return;
       drawn = "";
       hint.textContent = item.upload ? "The service no longer has this drawing. Add the file again." : "The image of this figure cannot be shown.";
       return;
     } finally {
       sheet.classList.remove("waiting");
     }
+    if (item !== chosen) return; // another figure was selected meanwhile, or none is left
   }
   place();
 }
@@ -93,6 +95,7 @@ function drawBox() {
 }
 
 function commit() {
+  if (!item) return; // it was removed while the box rested
   const found = isWhole(box, size) ? null : toImage(box, size0(), item.rotate, item.mirror);
   told.textContent = `Crop: ${drawBox()}`;
   if (!sameBox(found, item.box)) changeItem(item.id, { box: found, region: regionOf(found) });
