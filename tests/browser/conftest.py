@@ -135,7 +135,7 @@ def server(serve):
     return serve()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, its event loop keeps other tests of the process from running one
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     path = os.environ.get("FASTREID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
