@@ -1,7 +1,7 @@
 """Take the pictures of the search page that the README shows, from a running service over the demonstration's index.
 
 make serve                                  # in another terminal
-python tools/search_pictures.py logs/demo/queries/cup-rear-USD0359000.png
+python tools/search_pictures.py logs/demo/queries/cup-USD0359000/rear-1.png
 """
 
 import argparse
