@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -112,6 +112,17 @@ def load(folder: Path) -> Table:
 
 def clustered(pids: np.ndarray, dim: int, spread: float, rng: np.random.Generator) -> np.ndarray:
     """Return unit features, float32 (N, dim), of the identities ``pids`` (N,)."""
+    features, start = np.empty((len(pids), dim), dtype=np.float32), 0
+    for block in clustered_blocks(pids, dim, spread, rng):
+        features[start : start + len(block)] = block
+        start += len(block)
+    return features
+
+
+def clustered_blocks(
+    pids: np.ndarray, dim: int, spread: float, rng: np.random.Generator, step: int = 8192
+) -> Iterator[np.ndarray]:
+    """Yield the features of `clustered`, float32 (n, dim), ``step`` rows at a time."""
     ids, which = np.unique(pids, return_inverse=True)
     rng, mapping_rng = rng.spawn(2)  # the latent draws are the same for every dim
     latent_dim = min(LATENT, dim)
@@ -119,14 +130,11 @@ def clustered(pids: np.ndarray, dim: int, spread: float, rng: np.random.Generato
     centres = supers[rng.integers(0, len(supers), len(ids))]
     centres += rng.standard_normal(centres.shape, dtype=np.float32)
     mapping = np.linalg.qr(mapping_rng.standard_normal((dim, latent_dim), dtype=np.float32))[0].T  # keeps cosines
-    features = np.empty((len(pids), dim), dtype=np.float32)
-    for start in range(0, len(pids), 8192):
-        rows = slice(start, start + 8192)
-        latent = centres[which[rows]]
+    for start in range(0, len(pids), step):
+        latent = centres[which[start : start + step]]
         latent = latent + spread * rng.standard_normal(latent.shape, dtype=np.float32)
         block = latent @ mapping
-        features[rows] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    return features
+        yield block / np.linalg.norm(block, axis=1, keepdims=True)
 
 
 def lists_folder() -> Path | None:

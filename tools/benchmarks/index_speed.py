@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from benchmarks.synthetic_index import fill, vectors_of
+from benchmarks.synthetic_index import fill
 from fastreid.index import Filter, Index, create_index, open_index
 from fastreid.index.recall import recall, sample_queries
 from fastreid.utils.command import at_least_one, entry_point
@@ -44,12 +44,8 @@ def build(path: Path, backend: str, size: int, dim: int) -> float:
     if note.exists():
         return float(note.read_text())
     shutil.rmtree(path, ignore_errors=True)  # what was not finished
-    pids, vectors = vectors_of(size, dim)
-    start = time.perf_counter()
     with create_index(str(path), backend, dim=dim) as index:
-        fill(index, pids, vectors)
-        index.compact()
-    seconds = time.perf_counter() - start
+        seconds = fill(index, size) + timed(index.compact)
     note.write_text(str(seconds))
     return seconds
 

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import clustered
+from benchmarks.data import clustered_blocks
 from fastreid.index import Figures, Index, create_index
 from fastreid.utils.locarno import CLASS_NAMES
 
@@ -42,10 +44,12 @@ def figures_of(pids: np.ndarray, prefix: str) -> Figures:
     return Figures.of(rows)
 
 
-def vectors_of(count: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return patent numbers, int64 (count,), and their unit vectors, float32 (count, dim)."""
+def batches_of(count: int, dim: int, seed: int = 0) -> Iterator[tuple[Figures, np.ndarray]]:
+    """Yield figures and their unit vectors, float32 (n, dim), a commit at a time: they need not fit into memory."""
     pids = np.arange(count) // FIGURES_PER_PATENT
-    return pids, clustered(pids, dim, SPREAD, np.random.default_rng(seed))
+    blocks = clustered_blocks(pids, dim, SPREAD, np.random.default_rng(seed), BATCH)
+    for number, vectors in enumerate(blocks):
+        yield figures_of(pids[number * BATCH : (number + 1) * BATCH], f"P{number:03d}-"), vectors
 
 
 def more_figures(dim: int, count: int, seed: int) -> tuple[Figures, np.ndarray]:
@@ -61,16 +65,17 @@ def make_index(path: Path, backend: str, count: int, dim: int, **options) -> Non
     if done.exists() and json.loads(done.read_text()) == wanted:
         return
     shutil.rmtree(path, ignore_errors=True)
-    pids, vectors = vectors_of(count, dim)
     with create_index(os.fspath(path), backend, dim=dim, **options) as index:
-        fill(index, pids, vectors)
+        fill(index, count)
         index.compact()
     done.write_text(json.dumps(wanted))
 
 
-def fill(index: Index, pids: np.ndarray, vectors: np.ndarray) -> None:
-    """Add all figures, batch by batch."""
-    for start in range(0, len(pids), BATCH):
-        part = pids[start : start + BATCH]
-        figures = figures_of(part, f"P{start // BATCH:03d}-")
-        index.add(figures, vectors[start : start + BATCH])
+def fill(index: Index, count: int) -> float:
+    """Add all figures, batch by batch; return the seconds that adding took, without making them."""
+    seconds = 0.0
+    for figures, vectors in batches_of(count, index.info.dim):
+        start = time.perf_counter()
+        index.add(figures, vectors)
+        seconds += time.perf_counter() - start
+    return seconds
