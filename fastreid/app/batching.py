@@ -1,6 +1,7 @@
 """An index that answers searches which come at the same time in one pass over its vectors."""
 
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Any
@@ -11,6 +12,8 @@ from fastreid.index.base import Index, Neighbours
 from fastreid.index.filters import Filter
 
 COUNTS = 256  # answers of `count` and `facets` that are kept
+STALE = 1.0  # seconds for which a version may still be searched when there is a newer one ...
+STALE_FIGURES = 200_000  # ... in an index of so many figures; the shorter, the smaller it is
 
 
 class SharedIndex:
@@ -19,6 +22,9 @@ class SharedIndex:
     One thread searches at a time. Those that come meanwhile wait, and the next one to go takes along all that ask the
     same (number of results, filter, version): what a query gets depends on nothing else, so each gets what it would
     have got alone. Counts are kept by version and filter.
+
+    Beside a busy writer each search would see a version of its own and could share nothing: in a large index a new
+    version is taken over at most once in ``STALE`` seconds.
     """
 
     def __init__(self, index: Index):
@@ -27,9 +33,19 @@ class SharedIndex:
         self._waiting: list[tuple[tuple, np.ndarray, Future]] = []
         self._counts: OrderedDict[tuple, Any] = OrderedDict()
         self.passes = 0  # over the vectors, for tests and the log
+        self._next_refresh = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)
+
+    def refresh(self) -> bool:
+        """See :meth:`Index.refresh`; does nothing for a while after a new version was taken over."""
+        if time.monotonic() < self._next_refresh:
+            return False
+        changed = self._index.refresh()
+        if changed:
+            self._next_refresh = time.monotonic() + STALE * min(1.0, self._index.info.figures / STALE_FIGURES)
+        return changed
 
     def search(self, vectors: np.ndarray, k: int, filter: Filter | None = None, as_of: int | None = None) -> Neighbours:
         """See :meth:`Index.search`."""

@@ -1,15 +1,19 @@
 """Searches that come at the same time; a server that has too much to do."""
 
 import asyncio
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from fastreid.app import batching
 from fastreid.app.batching import SharedIndex
 from fastreid.app.limits import Gate
 from fastreid.app.problems import Problem
+from fastreid.app.serve import bind
 from fastreid.index import Filter, open_index
 from tests.app.conftest import error
 from tests.engine.search_cases import DESIGNS, VIEWS, PixelEncoder, draw
@@ -192,3 +196,42 @@ def test_searches_at_the_same_time_over_http(client):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda body: client.post("/api/search", json=body).json()["results"], bodies))
     assert found == alone
+
+
+def test_a_large_index_is_looked_at_again_after_a_while_only(monkeypatch):
+    class Large:
+        def __init__(self):
+            self.info, self.looks = SimpleNamespace(figures=50_000), 0
+
+        def refresh(self):
+            self.looks += 1
+            return self.looks % 2 == 0  # every second look finds a new version
+
+    now, large = [100.0], Large()
+    monkeypatch.setattr(batching.time, "monotonic", lambda: now[0])
+    shared = SharedIndex(large)
+    assert [shared.refresh() for _ in range(4)] == [False, True, False, False]
+    assert large.looks == 2
+    now[0] += batching.STALE * 50_000 / batching.STALE_FIGURES
+    assert [shared.refresh(), large.looks] == [False, 3]
+    assert [shared.refresh(), large.looks] == [True, 4]
+
+
+def test_answers_are_not_held_back_to_be_joined():
+    """With Nagle's algorithm each answer would wait 40 ms for the client's acknowledgement."""
+
+    async def flags():
+        seen = asyncio.get_running_loop().create_future()
+
+        def connected(reader, writer):
+            accepted = writer.get_extra_info("socket")
+            seen.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = bind("127.0.0.1", 0)
+        async with await asyncio.start_server(connected, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await asyncio.wait_for(seen, 20)
+
+    assert asyncio.run(flags())
