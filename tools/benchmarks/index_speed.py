@@ -4,12 +4,15 @@
 
 Synthetic vectors in clusters (`benchmarks.synthetic_index`), queries made of rows with noise. Latencies are those of
 calls in this process, one after the other; recall is against the exact store, over all queries, of the first 10 and of
-the first 100.
+the first 100. Opening, with one search, is in a process of its own; the memory is what it holds beside the mapped
+vectors.
 """
 
 import argparse
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,10 +23,12 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.synthetic_index import fill
 from fastreid.index import Filter, Index, create_index, open_index
+from fastreid.index.faiss_index import AUTO
 from fastreid.index.recall import recall, sample_queries
 from fastreid.utils.command import at_least_one, entry_point
 from fastreid.utils.files import atomic_write
 
+ROOT = Path(__file__).resolve().parents[2]
 QUERIES = 256
 SINGLE = 40  # queries that are timed one by one
 BATCH = 32
@@ -38,16 +43,35 @@ FILTERS = {
 }
 
 
-def build(path: Path, backend: str, size: int, dim: int) -> float:
+def build(path: Path, backend: str, size: int, dim: int, **options: str) -> float:
     """Make an index unless it is there; return the seconds that it took."""
     note = path.with_suffix(".seconds")
     if note.exists():
         return float(note.read_text())
     shutil.rmtree(path, ignore_errors=True)  # what was not finished
-    with create_index(str(path), backend, dim=dim) as index:
+    with create_index(str(path), backend, dim=dim, **options) as index:
         seconds = fill(index, size) + timed(index.compact)
     note.write_text(str(seconds))
     return seconds
+
+
+def opened(path: Path) -> tuple[float, float]:
+    """Return the seconds that a fresh process takes to open an index and search it once, and its memory in MiB.
+
+    Memory is what the process holds for itself: without the vectors, which are mapped from their file.
+    """
+    code = (
+        "import sys, time, numpy as np; sys.path.insert(0, sys.argv[1])\n"
+        "from fastreid.index import open_index\n"
+        "own = lambda: int(next(x for x in open('/proc/self/smaps_rollup') if x.startswith('Anonymous')).split()[1])\n"
+        "before, start = own(), time.perf_counter()\n"
+        "with open_index(sys.argv[2]) as index:\n"
+        "    index.search(np.ones((1, index.info.dim), dtype=np.float32), 10)\n"
+        "    print(time.perf_counter() - start, (own() - before) / 1024)\n"
+    )
+    command = [sys.executable, "-c", code, str(ROOT), str(path)]
+    seconds, mebibytes = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return seconds, mebibytes
 
 
 def queries_of(index: Index, size: int) -> np.ndarray:
@@ -70,29 +94,37 @@ def speed(index: Index, queries: np.ndarray, filter: Filter | None) -> tuple[flo
     return float(np.median(single)) * 1000, len(batches) * BATCH / seconds
 
 
-def rows_of_size(work: Path, size: int, dim: int) -> tuple[list[list[str]], list[list[str]]]:
+def rows_of_size(work: Path, size: int, dim: int, factories: Sequence[str]) -> tuple[list[list[str]], list[list[str]]]:
     """Return the rows of both tables for one size: building, searching."""
-    paths = {backend: work / f"index-{backend}-{size}-{dim}" for backend in ("store", "faiss")}
+    kinds = [("store", {}), *(("faiss", {"factory": factory}) for factory in factories)]
     built, searched, wanted = [], [], {}
-    for backend, path in paths.items():
-        seconds = build(path, backend, size, dim)
+    for backend, options in kinds:
+        which = "-".join([backend, *(each.replace(",", "_") for each in options.values() if each != AUTO)])
+        path = work / f"index-{which}-{size}-{dim}"
+        seconds = build(path, backend, size, dim, **options)
+        opening, memory = opened(path)
         with open_index(str(path)) as index:
             queries, info = queries_of(index, size), index.info
             used = (index.snapshot.manifest.extra or {}).get("faiss", {})
             bytes_ = sum(file.stat().st_size for file in path.iterdir())
             told = f"{used['factory']}, width {used['width']}" if used else "exact"
             own = ", ".join(f"{name} {value}" for name, value in info.recall.items()) or "-"
-            built.append([f"{size:,}", backend, told, f"{seconds:.0f}", f"{bytes_ / 2**20:,.0f}", own])
+            built.append([f"{size:,}", backend, told, f"{seconds:.0f}", f"{bytes_ / 2**20:,.0f}"])
+            built[-1] += [f"{opening:.1f}", f"{memory:,.0f}", own]
             for name, filter in FILTERS.items():
                 share = index.count(filter).figures / size
                 found = index.search(queries, DEPTH, filter)
-                wanted.setdefault(name, found.rows)
+                wanted.setdefault(name, found.rows)  # of the store, which comes first
                 recalls = [f"{recall(found.rows[:, :k], wanted[name][:, :k]):.4f}" for k in (10, DEPTH)]
                 median, rate = speed(index, queries, filter)
-                row = [f"{size:,}", f"{name} ({share:.1%})", backend, "yes" if found.exact else "no"]
+                row = [f"{size:,}", f"{name} ({share:.1%})", used.get("factory", "exact"), _yes(found.exact)]
                 searched.append([*row, f"{median:.1f}", f"{rate:.0f}", *recalls])
                 print(*searched[-1], sep=" | ", flush=True)
     return built, searched
+
+
+def _yes(exact: bool) -> str:
+    return "yes" if exact else "no"
 
 
 def report(dim: int, load: float, built: list[list[str]], searched: list[list[str]]) -> str:
@@ -101,8 +133,9 @@ def report(dim: int, load: float, built: list[list[str]], searched: list[list[st
 
     _, command, *words = str(__doc__).strip().split("\n\n")
     table = partial(tabulate, tablefmt="github", disable_numparse=True)
-    build_headers = ["vectors", "backend", "kind", "build s", "MiB", "recall that it measured itself"]
-    headers = ["vectors", "filter (left)", "backend", "exact", "one query, p50 ms", f"queries/s in batches of {BATCH}"]
+    build_headers = ["vectors", "backend", "kind", "build s", "disk MiB", "open s", "memory MiB"]
+    build_headers.append("recall that it measured itself")
+    headers = ["vectors", "filter (left)", "index", "exact", "one query, p50 ms", f"queries/s in batches of {BATCH}"]
     parts = ["# Indexes: speed and recall", *words, f"```\n{command.strip()}\n```"]
     parts.append("| machine |  |\n| - | - |\n" + "\n".join(f"| {name} | {value} |" for name, value in describe("cpu")))
     threads = os.environ.get("OMP_NUM_THREADS", "as many as cores")
@@ -122,13 +155,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for indexes (5 GB for a million vectors)")
     parser.add_argument("--sizes", type=at_least_one, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--dim", type=at_least_one, default=512)
+    parser.add_argument("--factories", nargs="+", default=[AUTO], help="of faiss (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="Markdown file; default: the terminal")
     args = parser.parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
     built, searched = [], []
     for size in args.sizes:
-        parts = rows_of_size(args.work, size, args.dim)
+        parts = rows_of_size(args.work, size, args.dim, args.factories)
         built, searched = built + parts[0], searched + parts[1]
     text = report(args.dim, load, built, searched)
     if args.output:
