@@ -13,6 +13,7 @@ COMMANDS = {
     "draw-features": ("fastreid.engine.draw_features:main", "a map of embeddings and a grid of results as pictures"),
     "export": ("fastreid.engine.export:main", "write a model as ONNX, TorchScript or safetensors"),
     "check-submission": ("fastreid.evaluation.submission:main", "say what is wrong with a result.npy"),
+    "cache-images": ("fastreid.engine.cache_images:main", "decode the images of a config ahead, once"),
     "minipatent": ("fastreid.data.synthetic.generate:main", "draw the MiniPatent data set"),
     "render-designs": ("fastreid.data.synthetic.meshes:main", "draw 3D models as patents"),
     "prepare-deeppatent2": ("fastreid.data.ingest.deeppatent2:main", "lists and metadata from DeepPatent2"),

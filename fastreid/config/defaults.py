@@ -314,6 +314,11 @@ _C.DATALOADER.SUBCLASS_SHARE = 0.5  # (new) HierarchicalSampler: share of the pa
 _C.DATALOADER.NUM_WORKERS = 8  # processes per loader; 0: read in the main process
 _C.DATALOADER.SET_WEIGHT = []  # SetReWeightSampler: weight of each camera (data set)
 _C.DATALOADER.ON_BAD_IMAGE = "error"  # (new) "error": stop and name it; "skip": replace it, count it, report it
+# (new) Images that were decoded, cropped to their ink and resized once, as uint8 on a disk (docs/scaling.md). Batches
+# are then uint8 (B, 1 or 3, H, W), which the model expands and normalises.
+_C.DATALOADER.CACHE = CN()
+_C.DATALOADER.CACHE.DIR = ""  # folder, on a fast disk; several settings and data sets may share it. "": no cache
+_C.DATALOADER.CACHE.SCALE = 1.0  # side of training images kept, in sides of the input, >= 1; more for random crops
 
 # --------------------------------------------------------------------------------------------------- SOLVER
 _C.SOLVER = CN()

@@ -14,12 +14,14 @@ from fastreid.config import configurable
 from fastreid.data.cameras import require_embeddings, with_cameras_of_training
 from fastreid.data.common import CommDataset
 from fastreid.data.datasets import build_dataset
+from fastreid.data.image_cache import ImageCache, Preparation, open_image_cache
 from fastreid.data.images import read_image
 from fastreid.data.loader import ReidLoader, StreamBatches
 from fastreid.data.records import Record, as_record
 from fastreid.data.samplers import InferenceSampler, build_train_sampler
 from fastreid.data.text_bank import open_text_bank
 from fastreid.data.transforms import build_transforms
+from fastreid.data.transforms.bytes import ByteTransforms
 from fastreid.utils import comm
 from fastreid.utils.errors import require_choice
 from fastreid.utils.files import data_root
@@ -39,7 +41,6 @@ def _train_from_cfg(
 ) -> dict[str, Any]:  # fmt: skip
     batch, seed = cfg.SOLVER.IMS_PER_BATCH, cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if train_set is None:
-        transforms = transforms or build_transforms(cfg, is_train=True)
         train_set = _dataset(cfg, *_training_data(cfg, **kwargs), transforms, is_train=True)
         require_embeddings(cfg.MODEL.BACKBONE.NUM_CAMERAS, train_set.cams)
     if sampler is None:
@@ -95,7 +96,6 @@ def _test_from_cfg(
         _require_records(query, "query", dataset_name)
         if comm.is_main_process():
             data.show_test()
-        transforms = transforms or build_transforms(cfg, is_train=False)
         names, num_query = getattr(data, "attributes", ()), len(query)
         records = query + gallery
         if cfg.MODEL.BACKBONE.NUM_CAMERAS > 0:
@@ -134,6 +134,8 @@ def build_reid_test_loader(
 def build_file_loader(cfg, paths: Sequence[str | os.PathLike], batch_size: int | None = None) -> ReidLoader:
     """Build a loader of image files, read as a test loader reads them; this process gets all of them, in order.
 
+    ``DATALOADER.CACHE`` is not asked: such files are mostly read once.
+
     Args:
         batch_size: images per batch; default ``TEST.IMS_PER_BATCH``.
 
@@ -151,7 +153,7 @@ def build_file_loader(cfg, paths: Sequence[str | os.PathLike], batch_size: int |
         raise ValueError("paths is empty: at least one image file is needed")
     if cfg.MODEL.BACKBONE.NUM_CAMERAS > 0:
         logger.warning("MODEL.BACKBONE.NUM_CAMERAS: the cameras of these files are unknown; each counts as camera 0")
-    files = _dataset(cfg, records, (), build_transforms(cfg, is_train=False), is_train=False)
+    files = _dataset(cfg, records, (), None, is_train=False, cached=False)
     workers = cfg.DATALOADER.NUM_WORKERS if len(records) > batch_size else 0  # one batch is read faster than they start
     return ReidLoader(files, batch_size=batch_size, **_loader_options(workers, seed=0))
 
@@ -194,17 +196,31 @@ def _require_records(records: list, part: str, name: str) -> None:
 
 
 def _dataset(
-    cfg, records: list[Record], attributes: Sequence[str], transforms: Callable, is_train: bool
-) -> CommDataset:
+    cfg, records: list[Record], attributes: Sequence[str], transforms: Callable | None, is_train: bool,
+    cached: bool = True,
+) -> CommDataset:  # fmt: skip
     policy = cfg.DATALOADER.ON_BAD_IMAGE
     require_choice("DATALOADER.ON_BAD_IMAGE", policy, ("error", "skip"))
-    # grey images stay one plane until they are tensors, which is three times less work and the same result
-    channels = 1 if cfg.INPUT.CHANNELS == 1 else None
-    reader = functools.partial(read_image, grayscale=cfg.INPUT.GRAYSCALE, channels=channels)
-    if policy == "skip" and not is_train:
-        policy = "white"
     bank = open_text_bank(cfg) if is_train else None
-    return CommDataset(records, transforms, is_train, reader, policy, attributes, bank)
+    replacing = "white" if policy == "skip" and not is_train else policy
+    if cached and cfg.DATALOADER.CACHE.DIR and transforms is not None:
+        logger.warning("DATALOADER.CACHE does nothing here: it does not know what the given transforms begin with")
+    if cached and cfg.DATALOADER.CACHE.DIR and transforms is None:
+        reader, transforms = _cached(cfg, [record.path for record in records], is_train)
+    else:
+        # grey images stay one plane until they are tensors, which is three times less work and the same result
+        channels = 1 if cfg.INPUT.CHANNELS == 1 else None
+        reader = functools.partial(read_image, grayscale=cfg.INPUT.GRAYSCALE, channels=channels)
+        transforms = transforms or build_transforms(cfg, is_train)
+    return CommDataset(records, transforms, is_train, reader, replacing, attributes, bank)
+
+
+def _cached(cfg, paths: Sequence[str], is_train: bool) -> tuple[ImageCache, ByteTransforms]:
+    """Return reader and transforms of images that are read from the image cache; it is filled first."""
+    prepare = Preparation.of(cfg, is_train)
+    workers = cfg.DATALOADER.NUM_WORKERS * comm.get_local_size()  # as many as the loaders of this machine will have
+    cache = open_image_cache(cfg.DATALOADER.CACHE.DIR, prepare, paths, workers, cfg.DATALOADER.ON_BAD_IMAGE)
+    return cache, ByteTransforms(build_transforms(cfg, is_train, prepared=True), 1 if prepare.gray else 3)
 
 
 def per_process(total_batch_size: int) -> int:

@@ -53,7 +53,8 @@ class CommDataset(Dataset):
         relabel: targets and cameras count from 0 (training); otherwise integers stay as they are and strings are
             counted, so that targets are always integers. Identities count in sorted order, which is that of the classes
             in checkpoints; cameras in natural order (2 before 10), in which test sets number theirs.
-        reader: called as ``reader(path, source=...)``; returns a PIL image or raises ``BadImage``.
+        reader: called as ``reader(path, source=...)``; returns what ``transform`` takes, a PIL image, or raises
+            ``BadImage``.
         attributes: names of the records' attributes.
         text_bank: items then have ``text_features``, float32 (width,), of a text of the image, drawn at each reading.
         on_bad_image: "error", "skip" (training: another image of the same identity, or the next readable one) or
@@ -142,6 +143,17 @@ class CommDataset(Dataset):
                 return self._item(index.index)
         return self._item(index)
 
+    def __getitems__(self, indices: Sequence[int | StreamItem]) -> list[dict[str, Any]]:
+        """The items of a batch, as ``__getitem__`` gives them; the generators are saved and restored once for all."""
+        if not all(isinstance(index, StreamItem) for index in indices):
+            return [self[index] for index in indices]
+        with restored_generators():
+            items = []
+            for item in indices:
+                seed_generators(item.key)
+                items.append(self._item(item.index))
+            return items
+
     def _item(self, index: int) -> dict[str, Any]:
         index, image, bad = self._read(index)
         record = self.img_items[index]
@@ -208,14 +220,24 @@ def seeded(key: tuple[int, ...]) -> Iterator[None]:
 
     All three are set because transforms from outside use any of them.
     """
+    with restored_generators():
+        seed_generators(key)
+        yield
+
+
+@contextlib.contextmanager
+def restored_generators() -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
-    first, second = (int(word) for word in np.random.SeedSequence(key).generate_state(2, np.uint64))
-    random.seed(first)
-    np.random.seed(second % 2**32)
-    torch.default_generator.manual_seed(first % 2**63)
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.default_generator.set_state(states[2])
+
+
+def seed_generators(key: tuple[int, ...]) -> None:
+    first, second = (int(word) for word in np.random.SeedSequence(key).generate_state(2, np.uint64))
+    random.seed(first)
+    np.random.seed(second % 2**32)
+    torch.default_generator.manual_seed(first % 2**63)

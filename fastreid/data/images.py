@@ -1,11 +1,12 @@
 """Reading drawings and photographs of every kind that patent offices and cameras write."""
 
+import io
 import os
 import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of files in folders
 _GRAY_MODES = ("1", "L")
@@ -21,8 +22,9 @@ class BadImage(OSError):
 
 
 def read_image(
-    path: str | os.PathLike, grayscale: bool = False, channels: int | None = 3, source: str | None = None
-) -> Image.Image:
+    path: str | os.PathLike, grayscale: bool = False, channels: int | None = 3, source: str | None = None,
+    content: bytes | None = None,
+) -> Image.Image:  # fmt: skip
     """Read an image upright, 8 bits deep and opaque.
 
     1-bit, grey, palette, 16-bit (scaled to 8), CMYK and float images are converted; transparent ones lie on white, as
@@ -32,16 +34,19 @@ def read_image(
         grayscale: turn colours into grey (Rec. 601 luma); three channels are then three equal ones.
         channels: 3 gives mode RGB, 1 gives mode L, ``None`` gives L for grey images and RGB for coloured ones.
         source: list file and line that named the image, for the message.
+        content: the bytes of the file, where they are at hand; it is not opened then.
 
     Raises:
         BadImage: the file is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path if content is None else io.BytesIO(content)) as file:
             return as_page(file, grayscale, channels)
     except READ_ERRORS as error:
         listed = f" (listed in {source})" if source else ""
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        if content is not None and isinstance(error, UnidentifiedImageError):  # whose message names a buffer
+            reason = "UnidentifiedImageError: it begins like no kind of image"
         raise BadImage(f"Cannot read image {path}{listed}: {reason}") from error
 
 

@@ -122,6 +122,7 @@ CONDITIONS = {
         "MODEL.LOSSES.WEIGHTING is 'fixed'", lambda cfg: cfg.MODEL.LOSSES.WEIGHTING != "fixed"
     ),
     "DATASETS.TEXT_BANK": ("no loss of MODEL.LOSSES.NAME reads text_features", _reads_texts),
+    "DATALOADER.CACHE.SCALE": ("DATALOADER.CACHE.DIR is empty", lambda cfg: bool(cfg.DATALOADER.CACHE.DIR)),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }
 # keys that a head does not read, other than most heads, and why

@@ -18,7 +18,7 @@ SCRIPTS = [
     "train_net.py", "test.py", "check_submission.py", "make_minipatent.py", "quickstart.py", "demo.py", "export.py",
     "ablate.py", "evaluate.py", "render_designs.py", "visualize_result.py", "plot_roc.py", "deploy/onnx_export.py",
     "deploy/onnx_inference.py", "draw_features.py", "encode_text.py", "enrich_text.py",
-    "build_index.py", "search.py", "serve.py",
+    "build_index.py", "search.py", "serve.py", "cache_images.py",
 ]  # fmt: skip
 
 

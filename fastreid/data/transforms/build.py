@@ -1,7 +1,7 @@
 """The registry of transforms and the order in which they are applied."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastreid.utils.registry import Registry
 
@@ -33,8 +33,11 @@ class Compose:
         return f"Compose({', '.join(type(transform).__name__ for transform in self.transforms)})"
 
 
-def build_transforms(cfg, is_train: bool = True) -> Compose:
+def build_transforms(cfg, is_train: bool = True, prepared: bool = False) -> Compose:
     """Build the pipeline from PIL image (L or RGB) to float32 tensor (CHANNELS, height, width), values 0..255.
+
+    Args:
+        prepared: for images that went through ``build_preparation``; what it did is left out.
 
     Raises:
         ValueError: a setting of ``INPUT`` is out of range, naming it; or a transform of a plug-in has no switch.
@@ -42,8 +45,29 @@ def build_transforms(cfg, is_train: bool = True) -> Compose:
     size = list(cfg.INPUT.SIZE_TRAIN if is_train else cfg.INPUT.SIZE_TEST)
     steps: list[Callable] = []
     for name in TRAIN if is_train else TEST:
-        steps += _fixed(cfg, name, size, is_train) if name.isupper() else _switched(cfg, name, size)
+        if not (prepared and name in PREPARE):
+            steps += _fixed(cfg, name, size, is_train) if name.isupper() else _switched(cfg, name, size)
     return Compose(steps)
+
+
+def build_preparation(cfg, size: Sequence[int]) -> Compose:
+    """Build the part of the pipeline without chance, from PIL image to one of ``size``, that an image cache keeps.
+
+    The resizing of the whole pipeline leaves an image of the right size alone, so that both together do what the whole
+    pipeline does, where nothing random stands before the resizing.
+
+    Raises:
+        ValueError: as ``build_transforms``; or there is no size.
+    """
+    from fastreid.data.transforms.geometry import build_resize
+
+    size = list(size)
+    if not size or min(size) < 1:
+        raise ValueError(
+            f"DATALOADER.CACHE needs images of a fixed size: set INPUT.SIZE_TRAIN and SIZE_TEST; got {size}"
+        )
+    resize = build_resize(cfg, size, is_train=False, whole=cfg.INPUT.RANDOM_CROP.ENABLED)
+    return Compose([*(step for name in PREPARE for step in _switched(cfg, name, size)), resize])
 
 
 def _fixed(cfg, step: str, size: list[int], is_train: bool) -> list[Callable]:

@@ -51,11 +51,11 @@ class ResizeCrop:
     """Resize until the image just covers (height, width), at its own proportions, then cut off what is too much.
 
     For a square of n pixels the shorter side becomes n. No padding is ever needed. The cut is at the centre, or at a
-    ``random`` place.
+    ``random`` place; a ``whole`` image is not cut.
     """
 
-    def __init__(self, size: Sequence[int], random: bool = False):
-        self.size, self.random = two_sides(size), random
+    def __init__(self, size: Sequence[int], random: bool = False, whole: bool = False):
+        self.size, self.random, self.whole = two_sides(size), random, whole
 
     def __call__(self, image: Image.Image) -> Image.Image:
         height, width = self.size
@@ -63,13 +63,18 @@ class ResizeCrop:
         # rounded off, as torchvision does; 1e-9 against 383.99999 for a side that is to be 384
         image = _resized(image, *(max(least, int(factor * side + 1e-9))
                                   for least, side in zip((width, height), image.size, strict=True)))  # fmt: skip
+        if self.whole:
+            return image
         free = image.width - width, image.height - height
         left, top = (int(torch.randint(side + 1, ())) if self.random else round(side / 2) for side in free)
         return image.crop((left, top, left + width, top + height))
 
 
-def build_resize(cfg, size: Sequence[int], is_train: bool):
+def build_resize(cfg, size: Sequence[int], is_train: bool, whole: bool = False):
     """Return the step that ``INPUT.RESIZE.MODE`` names, for ``size`` (height, width), or one number; 0: ``None``.
+
+    Args:
+        whole: cut nothing off.
 
     Raises:
         ValueError: an unknown mode; a mode without a size; a size of neither one nor two numbers; or
@@ -88,7 +93,9 @@ def build_resize(cfg, size: Sequence[int], is_train: bool):
         raise ValueError(f"INPUT.RESIZE.MODE {mode!r} needs INPUT.SIZE_TRAIN and SIZE_TEST; got {list(size)}")
     if mode == "stretch":
         return Resize(size)
-    return Letterbox(size, cfg.INPUT.RESIZE.FILL) if mode == "letterbox" else ResizeCrop(size, random and is_train)
+    return (
+        Letterbox(size, cfg.INPUT.RESIZE.FILL) if mode == "letterbox" else ResizeCrop(size, random and is_train, whole)
+    )
 
 
 def _resized(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from fastreid.data.transforms.build import TRANSFORM_REGISTRY
-from fastreid.data.transforms.transforms import Maybe, uniform
+from fastreid.data.transforms.transforms import Maybe, is_byte, uniform
 
 
 @TRANSFORM_REGISTRY.register(node="INPUT.GRIDMASK")
@@ -44,6 +44,10 @@ class GridMask(Maybe):
             raise ValueError(f"INPUT.GRIDMASK.DEGREES must not be negative; got {degrees!r}")
         if not self.value:
             raise ValueError("INPUT.GRIDMASK.VALUE must hold a grey value, or one per channel; it is empty")
+
+    @property
+    def keeps_bytes(self) -> bool:
+        return is_byte(self.value)
 
     def apply(self, image: torch.Tensor) -> torch.Tensor:
         """Args: image: (C, H, W); it stays as it is."""

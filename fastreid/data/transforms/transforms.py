@@ -20,10 +20,21 @@ def uniform(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
 
 
+def is_byte(values: Sequence[float]) -> bool:
+    """Whether a fill of these values per channel is one whole grey value."""
+    return all(value == values[0] and value == int(value) and 0 <= value <= 255 for value in values)
+
+
 class Maybe:
-    """Base of transforms that apply ``self.apply`` with probability ``self.prob``."""
+    """Base of transforms that apply ``self.apply`` with probability ``self.prob``.
+
+    Attributes:
+        takes_arrays: images may be uint8 arrays, and are such afterwards.
+        keeps_bytes: tensors of whole numbers in 0..255, of one plane too, keep such.
+    """
 
     prob: float = 1.0
+    takes_arrays = keeps_bytes = False
 
     def apply(self, image):
         raise NotImplementedError
@@ -63,7 +74,11 @@ class PadCrop:
         mode: constant, edge, reflect or symmetric.
         size: padding in pixels.
         value: grey value of the constant border, 0..255.
+
+    Called with an image, or a uint8 array (H, W[, 3]) of it.
     """
+
+    takes_arrays = True
 
     def __init__(self, mode: str = "constant", size: int = 10, value: int = 0, *, target: int | Sequence[int]):
         from torchvision import transforms as T
@@ -71,18 +86,33 @@ class PadCrop:
         target = target if isinstance(target, int) or len(target) == 2 else target[0]
         self.pad, self.crop = T.Pad(size, fill=value, padding_mode=mode), T.RandomCrop(target)
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return self.crop(self.pad(image))
+    def __call__(self, image):
+        return self._of_array(image) if isinstance(image, np.ndarray) else self.crop(self.pad(image))
+
+    def _of_array(self, image: np.ndarray) -> np.ndarray:
+        """The same, with the same random draws."""
+        width, (tall, wide) = self.pad.padding, self.crop.size
+        fill = {"constant_values": self.pad.fill} if self.pad.padding_mode == "constant" else {}
+        image = np.pad(image, [(width, width)] * 2 + [(0, 0)] * (image.ndim - 2), self.pad.padding_mode, **fill)
+        free = image.shape[0] - tall, image.shape[1] - wide
+        if min(free) < 0:
+            return np.asarray(self.crop(Image.fromarray(image)))  # its error says what is wrong
+        top, left = (int(torch.randint(0, side + 1, (1,))) for side in free) if any(free) else (0, 0)
+        return image[top : top + tall, left : left + wide]
 
 
 @TRANSFORM_REGISTRY.register(node="INPUT.FLIP")
 class RandomFlip(Maybe):
-    """Mirror left-right with probability ``prob``."""
+    """Mirror an image, or an array (H, W[, 3]) of it, left-right with probability ``prob``."""
+
+    takes_arrays = True
 
     def __init__(self, prob: float = 0.5):
         self.prob = prob
 
-    def apply(self, image: Image.Image) -> Image.Image:
+    def apply(self, image):
+        if isinstance(image, np.ndarray):
+            return image[:, ::-1]
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
@@ -168,6 +198,7 @@ class RandomPatch(Maybe):
     AREA = (0.01, 0.5)  # share of the image that a piece covers
     MIN_ASPECT = 0.1  # smallest ratio of the sides of a piece
     POOL_SIZE = 256
+    keeps_bytes = True
     MIN_POOL_SIZE = 100  # pieces gathered before the first is pasted
 
     def __init__(self, prob: float = 0.5):

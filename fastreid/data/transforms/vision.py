@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fastreid.data.transforms.build import TRANSFORM_REGISTRY
-from fastreid.data.transforms.transforms import Maybe
+from fastreid.data.transforms.transforms import Maybe, is_byte
 
 
 @TRANSFORM_REGISTRY.register(node="INPUT.AUTOAUG")
@@ -125,6 +125,10 @@ class RandomErasing(Maybe):
             raise ValueError(f"INPUT.REA.SCALE must hold two shares, 0 < low <= high <= 1; got {list(scale)}")
         if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError(f"INPUT.REA.RATIO must hold two ratios, 0 < low <= high; got {list(ratio)}")
+
+    @property
+    def keeps_bytes(self) -> bool:
+        return is_byte(self.value)
 
     def apply(self, image: torch.Tensor) -> torch.Tensor:
         from torchvision import transforms as T
