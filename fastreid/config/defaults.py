@@ -365,6 +365,9 @@ _C.SOLVER.CLIP_GRADIENTS.NORM_TYPE = 2.0
 _C.TEST = CN()
 _C.TEST.EVAL_PERIOD = 20  # epochs; 0: no evaluation during training
 _C.TEST.IMS_PER_BATCH = 64
+# (new) Extract features in parts of so many images, each written and, after an interruption, kept; the file is the
+# same bit for bit with any number of processes. TEST.IMS_PER_BATCH then counts for each process. 0: in one piece
+_C.TEST.SHARD_SIZE = 0
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.THRES = 0.5  # (new, of FastAttr) an attribute counts as present from this probability on
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY

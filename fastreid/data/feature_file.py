@@ -8,15 +8,15 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from fastreid.data.npz_stream import map_array, write_npz
 from fastreid.utils.command import message_of
 from fastreid.utils.errors import require_whole
-from fastreid.utils.files import atomic_write
 from fastreid.utils.hashing import hash_weights
 
 FORMAT = 1
@@ -118,22 +118,16 @@ class FeatureFile:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a ``.npz`` file (atomically). Texts are kept as JSON, so no pickle is ever needed to read it."""
-        described = {
-            "format": FORMAT,
-            **{name: getattr(self, name) for name in DESCRIBED},
-            "texts": {name: self.columns[name].tolist() for name in TEXT_COLUMNS if name in self.columns},
-        }
-        numbers = {name: self.columns[name] for name in NUMBER_COLUMNS if name in self.columns}
-        text = json.dumps(described, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        with atomic_write(path) as file:
-            np.savez(file, features=self.features, description=np.frombuffer(text, np.uint8), **numbers)
+        fields = {name: getattr(self, name) for name in DESCRIBED}
+        write_features(path, self.features.shape, [self.features], lambda: (fields, self.columns))
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "FeatureFile":
+    def load(cls, path: str | os.PathLike, mapped: bool = False) -> "FeatureFile":
         """Read a file written by :meth:`save`; anything else raises ``ValueError`` naming the path.
 
-        The features are in memory once. (They are not mapped: that would take no less memory while they are in use,
-        and leave their checksum unread.)
+        Args:
+            mapped: leave the features on the disk and map them, so that the processes of a machine share one copy,
+                which may exceed its memory; their checksum is then not read.
         """
         try:
             if os.path.exists(path) and not zipfile.is_zipfile(path):
@@ -146,7 +140,7 @@ class FeatureFile:
                 columns = {name: stored[name] for name in NUMBER_COLUMNS if name in stored}
                 columns.update(described["texts"])
                 given = {name: described[name] for name in DESCRIBED}
-                features = stored["features"]
+                features = map_array(path, "features") if mapped else stored["features"]
         except StaleFeatures:
             raise
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -161,6 +155,26 @@ class FeatureFile:
         differences = compare(self.fingerprint, fingerprint)
         if differences:
             raise StaleFeatures("these features are stale: " + "; ".join(differences))
+
+
+def write_features(
+    path: str | os.PathLike, shape: tuple[int, int], blocks: Iterable[np.ndarray], description: Callable[[], tuple]
+) -> None:
+    """Write a feature file (atomically) from blocks of rows.
+
+    Args:
+        shape: (N, D) of all blocks together.
+        description: called after the last block; the fields ``DESCRIBED`` and the columns.
+    """
+
+    def others() -> dict[str, np.ndarray]:
+        fields, columns = description()
+        texts = {name: columns[name].tolist() for name in TEXT_COLUMNS if name in columns}
+        text = json.dumps({"format": FORMAT, **fields, "texts": texts}, ensure_ascii=False)
+        numbers = {name: columns[name] for name in NUMBER_COLUMNS if name in columns}
+        return {"description": np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8), **numbers}
+
+    write_npz(path, "features", shape, blocks, others)
 
 
 def compare(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

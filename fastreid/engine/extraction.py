@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fastreid.data.feature_file import FeatureFile, StaleFeatures, fingerprint_of
+from fastreid.engine.sharded_extraction import extract_in_shards
 from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.evaluator import inference_on_dataset
 from fastreid.evaluation.frequency import with_frequency
@@ -46,12 +47,12 @@ def extract_features(
     return features if isinstance(features, FeatureFile) else None
 
 
-def load_if_fresh(path: str | os.PathLike, fingerprint: dict) -> FeatureFile | None:
+def load_if_fresh(path: str | os.PathLike, fingerprint: dict, mapped: bool = False) -> FeatureFile | None:
     """Return the feature file at ``path`` when it has this fingerprint; otherwise say why not and return ``None``."""
     if not Path(path).exists():
         return None
     try:
-        features = FeatureFile.load(path)
+        features = FeatureFile.load(path, mapped)
         features.check(fingerprint)
     except StaleFeatures as error:
         logger.info("%s is not used: %s", path, error)
@@ -94,17 +95,23 @@ def cached_features(
     """As :func:`extract_features`, kept in ``output_dir/features`` and read from there while it is fresh.
 
     So a change of post-processing or metric needs no second pass over the images. ``None`` off the main process.
+    With ``TEST.SHARD_SIZE`` the features are extracted in parts and mapped from the file.
     """
     require_gallery(loader.dataset, num_query)
     path, flip = features_path(output_dir, dataset_name), cfg.TEST.FLIP.ENABLED
-    features = fingerprint = None
+    features, fingerprint, in_parts = None, None, cfg.TEST.SHARD_SIZE > 0
     if comm.is_main_process():
         fingerprint = fingerprint_of(cfg, model, loader.dataset.records, num_query, dataset_name, flip)
-        features = load_if_fresh(path, fingerprint)
+        features = load_if_fresh(path, fingerprint, mapped=in_parts)
         if features is not None:
             features = _completed(cfg, features, path)
     if any(comm.all_gather(features is not None)):
         return features
+    if in_parts:
+        fingerprint = comm.all_gather(fingerprint)[0]
+        size, batch = cfg.TEST.SHARD_SIZE, cfg.TEST.IMS_PER_BATCH
+        extract_in_shards(model, loader, path, num_query, fingerprint, size, batch, flip)
+        return _completed(cfg, FeatureFile.load(path, mapped=True), path) if comm.is_main_process() else None
     features = extract_features(model, loader, num_query, flip, fingerprint=fingerprint)
     if features is not None:
         features = with_frequency(cfg, features)

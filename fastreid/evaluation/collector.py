@@ -58,30 +58,34 @@ class FeatureCollector(DatasetEvaluator):
         shards = comm.gather((self._features, self._columns))
         if not comm.is_main_process():
             return None
-        blocks = [block for features, _ in shards for block in features]
-        if not blocks:
-            raise ValueError("no batch was processed: the test loader is empty")
         columns: dict[str, list] = {}
         for _, shard in shards:
             for name, values in shard.items():
                 columns.setdefault(name, []).extend(values)
+        return self._file([block for features, _ in shards for block in features], columns, self.records)
+
+    def _file(self, blocks: list[np.ndarray], columns: dict[str, list], records: list | None) -> FeatureFile:
+        """The features of the rows of ``records``."""
+        if not blocks:
+            raise ValueError("no batch was processed: the test loader is empty")
         features = np.concatenate(blocks)
         paths = columns.pop("paths", None) or [f"row {row}" for row in range(len(features))]
-        self._check_order(features, paths)
+        _check_order(features, paths, records)
         return FeatureFile(features, self.num_query, columns, paths, self.fingerprint or {}, self.relevance_known)
 
-    def _check_order(self, features: np.ndarray, paths: list[str]) -> None:
-        """Rows are meaningful by their order only, so a sampler that shuffles or pads must not pass."""
-        if self.records is None:
-            return
-        if len(features) != len(self.records):
-            raise ValueError(f"the test loader gave {len(features)} images for {len(self.records)} records")
-        expected = [str(record[0]) for record in self.records]
-        wrong = next((row for row, pair in enumerate(zip(paths, expected, strict=True)) if pair[0] != pair[1]), None)
-        if wrong is not None and not paths[wrong].startswith("row "):
-            raise ValueError(
-                f"the test loader is out of order: row {wrong} is {paths[wrong]}, the list has {expected[wrong]}"
-            )
+
+def _check_order(features: np.ndarray, paths: list[str], records: list | None) -> None:
+    """Rows are meaningful by their order only, so a sampler that shuffles or pads must not pass."""
+    if records is None:
+        return
+    if len(features) != len(records):
+        raise ValueError(f"the test loader gave {len(features)} images for {len(records)} records")
+    expected = [str(record[0]) for record in records]
+    wrong = next((row for row, pair in enumerate(zip(paths, expected, strict=True)) if pair[0] != pair[1]), None)
+    if wrong is not None and not paths[wrong].startswith("row "):
+        raise ValueError(
+            f"the test loader is out of order: row {wrong} is {paths[wrong]}, the list has {expected[wrong]}"
+        )
 
 
 def require_gallery(dataset: Any, num_query: int) -> None:
