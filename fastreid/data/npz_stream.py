@@ -43,7 +43,7 @@ def write_npz(
 
 
 def map_array(path: str | os.PathLike, name: str) -> np.ndarray:
-    """Return the array ``name`` of a file of ``np.savez``, mapped read-only: pages come from the disk when they are read.
+    """Return the array ``name`` of a file of ``np.savez``, mapped read-only: its pages are read when needed.
 
     The checksum of the archive is not read with them.
 

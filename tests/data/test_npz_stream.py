@@ -26,7 +26,8 @@ def test_mapped_arrays_are_those_of_the_file(tmp_path, name):
     arrays = {"rows": ROWS, **OTHERS, "none": np.zeros((0, 4))}
     np.savez(tmp_path / "a.npz", **arrays)
     mapped = map_array(tmp_path / "a.npz", name)
-    assert np.array_equal(mapped, arrays[name]) and mapped.dtype == arrays[name].dtype
+    assert np.array_equal(mapped, arrays[name])
+    assert mapped.dtype == arrays[name].dtype
     assert name == "none" or isinstance(mapped, np.memmap)
 
 
