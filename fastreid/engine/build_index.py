@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--backend", choices=BACKENDS, help="of a new index (default: store, or as the address says)")
     add.add_argument("--factory", metavar="STRING", help="of a new faiss index (default: by size)")
+    add.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of a new index on a server: ann=hnsw"
+    )
     add.add_argument("--metric", choices=("cosine", "euclidean"), help="of a new index (default: cosine)")
     add.add_argument("--replace", action="store_true", help="figures that are there already are made anew")
     add.add_argument("--batch", type=at_least_one, default=512, help="figures per commit (default: %(default)s)")

@@ -88,10 +88,15 @@ def _fitting(args: argparse.Namespace, index: "Index | None", stack: contextlib.
     if index is not None:
         _require_same(index.info, args, settings["dim"], settings["model"], settings["image_root"])
         return index
-    if args.factory:
-        settings["factory"] = args.factory
+    settings.update(_options(args))
     backend = args.backend or ("faiss" if args.factory else _backend_of(args.index))
-    return stack.enter_context(create_index(args.index, backend, metric=args.metric or "cosine", **settings))
+    try:
+        made = create_index(args.index, backend, metric=args.metric or "cosine", **settings)
+    except TypeError as error:
+        if not args.option:
+            raise
+        raise ValueError(f"--option: {error}") from error
+    return stack.enter_context(made)
 
 
 def _root(args: argparse.Namespace, index: "Index | None") -> str:
@@ -108,7 +113,8 @@ def _require_same(info: "IndexInfo", args: argparse.Namespace, dim: int, model: 
     if info.dim != dim:
         raise ValueError(f"the index holds vectors of {info.dim} numbers; these have {dim}")
     given = {"--backend": (args.backend, info.backend), "--metric": (args.metric, info.metric)}
-    given["--factory"] = args.factory, info.options.get("factory", "none")
+    for name, value in _options(args).items():
+        given[f"{'--' if name == 'factory' else '--option '}{name}"] = value, info.options.get(name, "none")
     for name, (new, old) in given.items():
         if new not in (None, old):
             raise ValueError(f"{name} is {old} in the index that is there already; got {new}")
@@ -117,6 +123,17 @@ def _require_same(info: "IndexInfo", args: argparse.Namespace, dim: int, model: 
             f"the index names its figures relative to {info.image_root}, these would be relative to {root}: "
             f"give --image-root {info.image_root}, or keep them in an index of their own"
         )
+
+
+def _options(args: argparse.Namespace) -> dict[str, str | int]:
+    """The options of the backend that were given."""
+    found: dict[str, str | int] = {"factory": args.factory} if args.factory else {}
+    for option in args.option:
+        name, sign, value = option.partition("=")
+        if not sign:
+            raise ValueError(f"--option must be NAME=VALUE; got '{option}'")
+        found[name] = int(value) if value.isdigit() else value
+    return found
 
 
 def _backend_of(uri: str) -> str:

@@ -51,10 +51,20 @@ class Milvus(ServerIndex):
         ann: "" for exact search, "hnsw" for an approximate index (on a cluster).
         exact_rows: permitted rows up to which search is exact all the same: they come here to be compared.
         m, ef_construction: of HNSW.
+        shards: into how many channels a cluster spreads what is written.
+        replicas: how often its query nodes hold the rows in memory, so that more searches go at the same time.
+        partition_key: "class_code" spreads the rows over ``partitions`` by their Locarno class; a search within classes
+            then reads the partitions of those alone. "" for none.
+        partitions: of the partition key.
     """
 
     name = "milvus"
-    OPTIONS: ClassVar[Mapping[str, Any]] = {"ann": "", "exact_rows": 10_000, "m": 16, "ef_construction": 128}
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "ann": "", "exact_rows": 10_000, "m": 16, "ef_construction": 128, "shards": 1, "replicas": 1,
+        "partition_key": "", "partitions": 32,
+    }  # fmt: skip
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {**ServerIndex.CHOICES, "partition_key": ("", "class_code")}
+    LEAST: ClassVar[Mapping[str, int]] = {**ServerIndex.LEAST, "shards": 1, "replicas": 1}
 
     def __init__(self, link: Link, manifest: Manifest | None, write: bool):
         super().__init__(link.where, manifest, write)
@@ -78,7 +88,9 @@ class Milvus(ServerIndex):
                     raise FileExistsError(f"There is an index at '{index.where}' already")
                 for name in (index._collection, f"{index._collection}_manifest"):
                     index._client.drop_collection(name)  # left by one who was killed while making them
-                make_collections(index._client, index._collection, dim, index._kind())
+                layout = {name: index._option(name) for name in ("shards", "partition_key", "partitions")}
+                make_collections(index._client, index._collection, dim, index._kind(), **layout)
+                index._load_rows()
                 index._save(manifest)
         except BaseException:
             index._let_go()
@@ -92,11 +104,11 @@ class Milvus(ServerIndex):
             with index._told():
                 if not index._is_made():
                     raise index._link.nothing_here()
-                index._client.load_collection(index._collection)
+                index._manifest = index._load()
+                index._load_rows()
                 if write:
                     index._lease()
-                index._manifest = index._load()
-                if write:
+                    index._manifest = index._load()
                     index._take_back()
         except BaseException:
             index._let_go()
@@ -110,6 +122,11 @@ class Milvus(ServerIndex):
             return False
         self._client.load_collection(name)
         return bool(self._entry(0))
+
+    def _load_rows(self) -> None:
+        """Have the rows loaded by query nodes. Milvus Lite, which has none, takes no number of replicas."""
+        replicas = {} if self._link.local else {"replica_number": self._option("replicas")}
+        self._client.load_collection(self._collection, **replicas)
 
     def _kind(self) -> dict[str, Any]:
         """The index of vectors, in Milvus' words."""
@@ -245,8 +262,8 @@ class Milvus(ServerIndex):
             self._client.flush(self._collection)
 
     def set_info(self, **changed: Any) -> int:
-        for name in ("ann", "m", "ef_construction"):
-            options = changed.get("options", self.info.options)
+        options = changed.get("options", self.info.options)
+        for name in self.OPTIONS.keys() - {"exact_rows"}:
             if options.get(name, self.OPTIONS[name]) != self._option(name):
                 raise ValueError(f"option {name} of a milvus index is chosen when it is made, {self._option(name)!r}")
         return super().set_info(**changed)

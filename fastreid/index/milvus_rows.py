@@ -55,7 +55,9 @@ def rows_of(figures: Figures, vectors: np.ndarray, first: int, version: int) -> 
     return rows
 
 
-def make_collections(client, collection: str, dim: int, index: dict[str, Any]) -> None:
+def make_collections(
+    client, collection: str, dim: int, index: dict[str, Any], *, shards: int, partition_key: str, partitions: int
+) -> None:
     """Make the collections of rows, with an index of vectors, and of the manifest."""
     from pymilvus import DataType
 
@@ -63,18 +65,23 @@ def make_collections(client, collection: str, dim: int, index: dict[str, Any]) -
     for name in NUMBERS:
         schema.add_field(name, DataType.INT64, is_primary=name == ROW)
     for name in (*TEXT_COLUMNS, *map(key_of, KEYS)):
-        schema.add_field(name, DataType.VARCHAR, max_length=LENGTH)
+        divides = {"is_partition_key": True} if partition_key and name == key_of(partition_key) else {}
+        schema.add_field(name, DataType.VARCHAR, max_length=LENGTH, **divides)
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
-    _make(client, collection, schema, {"field_name": VECTOR, **index})
+    layout = {"num_shards": shards, **({"num_partitions": partitions} if partition_key else {})}
+    _make(client, collection, schema, {"field_name": VECTOR, **index}, **layout)
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("content", DataType.VARCHAR, max_length=LENGTH)
     schema.add_field("unused", DataType.FLOAT_VECTOR, dim=2)  # Milvus wants a vector in every collection
     flat = {"field_name": "unused", "index_type": "FLAT", "metric_type": "L2"}
     _make(client, f"{collection}_manifest", schema, flat)
+    client.load_collection(f"{collection}_manifest")
 
 
-def _make(client, name: str, schema, index: dict[str, Any]) -> None:
+def _make(client, name: str, schema, index: dict[str, Any], **layout: int) -> None:
     params = client.prepare_index_params()
     params.add_index(**index)
-    client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
+    # without index_params, with which it would be loaded at once, in one replica
+    client.create_collection(name, schema=schema, consistency_level="Strong", **layout)
+    client.create_index(name, params)

@@ -56,6 +56,8 @@ class ServerIndex(Index):
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]]  # names and defaults of the backend's options
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"ann": ("", "hnsw")}  # of those that are texts
+    LEAST: ClassVar[Mapping[str, int]] = {"exact_rows": 0}  # of those that are numbers, where it is not 2
     PART: ClassVar[int] = 10_000  # values that one question to the server may name
 
     def __init__(self, where: str, manifest: Manifest, write: bool):
@@ -131,10 +133,10 @@ class ServerIndex(Index):
                 known = ", ".join(cls.OPTIONS)
                 hint = nearest(name, cls.OPTIONS)
                 raise TypeError(f"the backend '{cls.name}' has no option '{name}'; it has {known}.{hint}")
-            if name == "ann":
-                require_choice(f"option ann of the {cls.name} index", value, ("", "hnsw"))
+            if name in cls.CHOICES:
+                require_choice(f"option {name} of the {cls.name} index", value, cls.CHOICES[name])
             else:
-                require_whole(f"option {name} of the {cls.name} index", value, 0 if name == "exact_rows" else 2)
+                require_whole(f"option {name} of the {cls.name} index", value, cls.LEAST.get(name, 2))
         return dict(options)
 
     def _option(self, name: str) -> Any:

@@ -205,6 +205,19 @@ def test_a_new_index_has_the_backend_that_is_asked_for(tmp_path, drawings):
         )  # fmt: skip
 
 
+def test_options_of_a_backend(tmp_path, drawings, capsys):
+    pytest.importorskip("milvus_lite")
+    uri = f"milvus:{tmp_path / 'x.db'}"
+    start = ["add", "--index", uri, "--images", drawings]
+    assert "--option must be NAME=VALUE; got 'shards'" in fails(capsys, *start, "--option", "shards", *MODEL)
+    assert "has no option 'shard'" in fails(capsys, *start, "--option", "shard=2", *MODEL)
+    add(uri, drawings, "--option", "partition_key=class_code", "--option", "partitions=4")
+    with open_index(uri) as index:
+        assert index.info.options == {"partition_key": "class_code", "partitions": 4}
+    other = fails(capsys, *start, "--option", "partitions=8", *MODEL)
+    assert "--option partitions is 4 in the index that is there already; got 8" in other
+
+
 # -- killed ----------------------------------------------------------------------------------------------------------
 
 

@@ -296,3 +296,66 @@ def test_a_closed_index_says_so(index):
     index.close()
     with pytest.raises(ValueError, match="is closed"):
         index.search(np.ones((1, DIM)), 3)
+
+
+def test_rows_divided_by_class_are_found_like_undivided_ones(tmp_path, rng):
+    names = [f"f{number}" for number in range(60)]
+    figures, vectors = some_figures(rng, names), some_vectors(rng, 60, DIM)
+    queries = some_vectors(rng, 3, DIM)
+    indexes = [
+        create_index(f"milvus:{tmp_path}/{key or 'none'}.db", "milvus", dim=DIM, partition_key=key, partitions=4)
+        for key in ("", "class_code")
+    ]
+    for index in indexes:
+        index.add(figures, vectors)
+        index.update(figures.take(slice(0, 7)), vectors[7:14])
+        index.delete(["f20"])
+    whole, divided = indexes
+    found = 0
+    for filter in (None, Filter(locarno=("06",)), Filter(locarno=("06-01", "14")), Filter(before=20120101)):
+        wanted = whole.search(queries, 8, filter)
+        given = divided.search(queries, 8, filter)
+        np.testing.assert_array_equal(given.rows, wanted.rows)
+        np.testing.assert_array_equal(given.scores, wanted.scores)
+        assert divided.count(filter) == whole.count(filter)
+        found += np.count_nonzero(wanted.rows >= 0)
+    assert found > 40
+    for index in indexes:
+        index.close()
+    with open_index(f"milvus:{tmp_path}/class_code.db") as index:
+        assert index.info.options["partition_key"] == "class_code"
+
+
+def test_what_a_cluster_is_asked_for(uri, monkeypatch):
+    import pymilvus
+
+    asked = []
+
+    def note(method):
+        real = getattr(pymilvus.MilvusClient, method)
+
+        def noted(self, name, replica_number=None, **given):  # Milvus Lite has no replicas
+            asked.append((method, name, given if replica_number is None else {"replica_number": replica_number}))
+            return real(self, name, **given)
+
+        monkeypatch.setattr(pymilvus.MilvusClient, method, noted)
+
+    note("create_collection")
+    note("load_collection")
+    layout = {"shards": 3, "replicas": 2, "partition_key": "class_code", "partitions": 16}
+    with create_index(uri, "milvus", dim=DIM, **layout) as index:
+        rows, manifest = [given for what, _, given in asked if what == "create_collection"]
+        assert (rows["num_shards"], rows["num_partitions"]) == (3, 16)
+        assert not {"num_shards", "num_partitions"} & manifest.keys()
+        assert [f.name for f in rows["schema"].fields if f.is_partition_key] == ["class_code_key"]
+        assert ("load_collection", "c", {}) in asked
+        index._link.local = False
+        index._load_rows()
+        index._link.local = True
+        assert asked[-1] == ("load_collection", "c", {"replica_number": 2})
+        with pytest.raises(ValueError, match="option shards of a milvus index is chosen when it is made, 3"):
+            index.set_info(options={**layout, "shards": 4})
+    with pytest.raises(ValueError, match="option partition_key of the milvus index must be one of '', 'class_code'"):
+        create_index(uri + "2", "milvus", dim=DIM, partition_key="office")
+    with pytest.raises(ValueError, match="option replicas of the milvus index must be"):
+        create_index(uri + "2", "milvus", dim=DIM, replicas=0)
