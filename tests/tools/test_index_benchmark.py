@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from benchmarks import index_speed
+from benchmarks import index_speed, needs
 
 from fastreid.index import faiss_index
 
@@ -40,6 +40,21 @@ def test_tables_of_both_backends(tmp_path, monkeypatch):
             assert row[-2:] == ["1.0000", "1.0000"]
         assert float(row[-1]) > 0.9
     assert {row[3] for row in rows if row[2] != "exact"} == {"yes", "no"}
+    needs.main(["--index", str(tmp_path / "out.md"), "--images-per-second", "20", "--output", str(tmp_path / "n.md")])
+    [table] = needs.tables_of((tmp_path / "n.md").read_text())
+    needed = {row[""]: [row[name] for name in needs.NAMES] for row in table}
+    disk = float(built[2][4].replace(",", "")) / 1200 * 2**20
+    assert needed["index on disk, exact"] == [needs._bytes(disk * size) for size in needs.SIZES]
+    assert needed["features on one such machine"] == ["13.9 h", "5.79 days", "57.9 days", "579 days"]
+    assert needed["image cache, 256 x 256 grey"][0] == "61 GiB"
     first = [path.stat().st_mtime_ns for path in sorted((tmp_path / "work").glob("*/manifest.json"))]
     index_speed.main(args)  # indexes are made once
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "work").glob("*/manifest.json"))] == first
+
+
+def test_capacity_of_a_file_that_is_none(tmp_path, capsys):
+    (tmp_path / "x.md").write_text("| a | b |\n| - | - |\n| 1 | 2 |\n")
+    assert needs.main(["--index", str(tmp_path / "x.md"), "--images-per-second", "20"]) == 1
+    assert "x.md has no exact index: tools/benchmarks/index.py writes such a file" in capsys.readouterr().err
+    assert needs.main(["--index", str(tmp_path / "x.md"), "--images-per-second", "0"]) == 1
+    assert "--images-per-second must be above 0; got 0.0" in capsys.readouterr().err
