@@ -8,6 +8,8 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fastreid.data.tar_files import is_inside, read_member
+
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of files in folders
 _GRAY_MODES = ("1", "L")
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -25,7 +27,7 @@ def read_image(
     path: str | os.PathLike, grayscale: bool = False, channels: int | None = 3, source: str | None = None,
     content: bytes | None = None,
 ) -> Image.Image:  # fmt: skip
-    """Read an image upright, 8 bits deep and opaque.
+    """Read an image upright, 8 bits deep and opaque; also one in a tar archive, ``archive.tar!/name``.
 
     1-bit, grey, palette, 16-bit (scaled to 8), CMYK and float images are converted; transparent ones lie on white, as
     on paper. Of a TIFF with several pages the first is read. The EXIF orientation is applied.
@@ -40,6 +42,8 @@ def read_image(
         BadImage: the file is missing, truncated or no image.
     """
     try:
+        if content is None and isinstance(path, (str, os.PathLike)) and is_inside(path):
+            content = read_member(path)
         with Image.open(path if content is None else io.BytesIO(content)) as file:
             return as_page(file, grayscale, channels)
     except READ_ERRORS as error:

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from fastreid.data.image_store import digest
+from fastreid.data.tar_files import is_inside, member_state, read_member
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,10 @@ class FileState:
 
 
 def state_of(path: str) -> FileState | None:
-    """Return the state of an image file; ``None`` where there is none."""
+    """Return the state of an image file, also of one in a tar archive; ``None`` where there is none."""
     try:
+        if is_inside(path):
+            return FileState(path, *member_state(path))
         facts = os.stat(path)
     except OSError:
         return None
@@ -34,6 +37,8 @@ def state_of(path: str) -> FileState | None:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return the bytes of an image file; raises ``OSError``."""
+    """Return the bytes of an image file, also of one in a tar archive; raises ``OSError``."""
+    if is_inside(path):
+        return read_member(path)
     with open(path, "rb") as file:
         return file.read()

@@ -21,6 +21,7 @@ from fastreid.data.datasets.retrieval_sets import (
     PartialiLIDS,
     PartialREID,
 )
+from fastreid.data.datasets.tar_shards import TarShards
 from fastreid.data.datasets.training_sets import (
     GRID,
     LPW,

@@ -34,6 +34,7 @@ lower case matter. What is missing, or named otherwise, is an error that says so
 | --- | --- |
 | `MiniPatent` | nothing: it is drawn on first use (`tools/make_minipatent.py` does it ahead) |
 | `FileList` | anywhere: `DATASETS.FILELIST.ROOT` and its list files, lines `path identity` |
+| `TarShards` | anywhere: `DATASETS.TARSHARDS.ROOT` and its tar archives, or http(s) addresses of such |
 | `Patent` | `train_data/{patent_data/I20180220/...png, train_patent_trn.txt, val_query_patent.txt, \
 val_db_patent.txt}` |
 | `PatentTest` | `codalab_test_set/{queries/, database/, lists/test_queries.txt, lists/test_database.txt}`, also below \
