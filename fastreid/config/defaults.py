@@ -358,6 +358,9 @@ _C.SOLVER.WARMUP_METHOD = "linear"  # linear, constant or exp
 _C.SOLVER.FREEZE_ITERS = 0  # iterations during which MODEL.FREEZE_LAYERS stay fixed
 _C.SOLVER.CHECKPOINT_PERIOD = 20  # epochs
 _C.SOLVER.CHECKPOINT_KEEP = 0  # (new) how many periodic checkpoints stay; 0: all. The best and the final one always do
+# (new) Iterations after which model_latest.pth is written over the former one, within epochs too; 0: never. A resumed
+# training gives what one that was never stopped gives with the same number
+_C.SOLVER.CHECKPOINT_ITERS = 0
 _C.SOLVER.LOG_PERIOD = 20  # (new) iterations between two lines on the console and in metrics.json
 _C.SOLVER.IMS_PER_BATCH = 64  # over all processes
 _C.SOLVER.CLIP_GRADIENTS = CN()

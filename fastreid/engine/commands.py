@@ -41,8 +41,10 @@ def run_training(args: argparse.Namespace) -> dict | None:
     """One process of a training, or of an evaluation with ``--eval-only``; return the last results."""
     from fastreid.engine import DefaultTrainer
     from fastreid.engine.fitting import fit_model
+    from fastreid.engine.launcher import is_restart, may_restart
     from fastreid.modeling.meta_arch import FittedDescriptor, is_descriptor
 
+    args.resume = args.resume or is_restart()
     cfg = setup(args)
     if args.eval_only:
         return evaluate_only(cfg, DefaultTrainer)
@@ -51,6 +53,8 @@ def run_training(args: argparse.Namespace) -> dict | None:
             logger.warning("--resume does nothing: %s is fitted in one pass", cfg.MODEL.META_ARCHITECTURE)
         return fit_model(cfg, DefaultTrainer)
     trainer = DefaultTrainer(cfg)
+    if may_restart() and not args.resume:
+        trainer.checkpointer.forget_last()  # of an earlier training, which a restart must not go on with
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 

@@ -125,7 +125,7 @@ class DefaultTrainer(TrainerBase):
             **scaler,
             **getattr(model, "checkpointables", dict)(),  # what a model saves beside its weights
         )
-        self.start_epoch = 0
+        self.start_epoch = self.start_iter = 0
         self.max_epoch = cfg.SOLVER.MAX_EPOCH
         self.max_iter = self.max_epoch * self.iters_per_epoch
         self.warmup_iters = cfg.SOLVER.WARMUP_ITERS
@@ -154,8 +154,7 @@ class DefaultTrainer(TrainerBase):
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not resume:
             return
-        self.start_epoch = checkpoint.get("epoch", -1) + 1
-        done = self.start_epoch * self.iters_per_epoch
+        done = self._take_place(checkpoint)
         if "optimizer" in self.checkpointer.afresh:
             replay(self.optimizer, self.scheduler, start)
             skip_frozen_steps(self.optimizer, done)
@@ -164,15 +163,24 @@ class DefaultTrainer(TrainerBase):
         if changed:
             logger.warning("The first schedule goes on; settings changed since do nothing: %s", ", ".join(changed))
         self._resumed_events = checkpoint.get("events")
-        if checkpoint.get("iteration", done) != done:
-            logger.warning(
-                "The checkpoint was made after %d iterations, %d epochs are %d now: data set or batch size changed",
-                checkpoint["iteration"], self.start_epoch, done,
-            )  # fmt: skip
         for hook in self._hooks:
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.best_metric = checkpoint.get("best_metric", checkpoint.get("metric", hook.best_metric))
         self._skip_batches(done)
+
+    def _take_place(self, checkpoint: dict) -> int:
+        """Set where to go on, and return how many iterations that leaves out."""
+        self.start_epoch = checkpoint.get("epoch", -1) + 1
+        self.start_iter = self.start_epoch * self.iters_per_epoch
+        done = checkpoint.get("iteration", self.start_iter)
+        if checkpoint.get("iters_per_epoch") == self.iters_per_epoch:
+            self.start_iter = done
+        elif done != self.start_iter:
+            logger.warning(
+                "The checkpoint was made after %d iterations, %d epochs are %d now: data set or batch size changed",
+                done, self.start_epoch, self.start_iter,
+            )  # fmt: skip
+        return self.start_iter
 
     def _check_tests(self) -> None:
         """Raise now what the first evaluation would, hours later; what subclasses do in another way is left to them."""
@@ -207,20 +215,20 @@ class DefaultTrainer(TrainerBase):
 
     def build_hooks(self) -> list[HookBase | None]:
         """Return the hooks in the order of their calls."""
-        cfg = self.cfg
+        cfg, iters = self.cfg, self.cfg.SOLVER.CHECKPOINT_ITERS
         result: list[HookBase | None] = [
-            hooks.EpochSeed(max(cfg.SEED, 0)),
+            hooks.EpochSeed(max(cfg.SEED, 0), iters),
             hooks.IterationTimer(),
             hooks.LRScheduler(self.optimizer, self.scheduler),
             self._precise_bn(),
-            hooks.BufferAverage(unwrap(self.model)),  # after the former: one model is evaluated and saved
+            hooks.BufferAverage(unwrap(self.model), iters),  # after the former: one model is evaluated and saved
         ]
         if cfg.MODEL.FREEZE_LAYERS and cfg.SOLVER.FREEZE_ITERS > 0:
             result.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
         if comm.is_main_process():
             period, keep = cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.CHECKPOINT_KEEP
-            result.append(hooks.PeriodicCheckpointer(self.checkpointer, period, keep=keep))
+            result.append(hooks.PeriodicCheckpointer(self.checkpointer, period, keep=keep, iters=iters))
             # at the end of the list, as in fast-reid, whose users insert hooks with figures of their own before it
             result.append(hooks.PeriodicWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD))
         return result
@@ -263,7 +271,7 @@ class DefaultTrainer(TrainerBase):
         if self.start_epoch >= self.max_epoch:
             logger.info("Nothing left to train: %d of %d epochs are done", self.start_epoch, self.max_epoch)
             return None
-        super().train(self.start_epoch, self.max_epoch, self.iters_per_epoch)
+        super().train(self.start_epoch, self.max_epoch, self.iters_per_epoch, self.start_iter)
         comm.synchronize()  # process 0 has written its files
         results = getattr(self, "_last_eval_results", None)
         if results and comm.is_main_process():

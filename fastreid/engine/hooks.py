@@ -105,13 +105,20 @@ class PeriodicWriter(HookBase):
 
 
 class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
-    """Save after epochs, see ``fastreid.utils.checkpoint.PeriodicCheckpointer``.
+    """Save after epochs, see ``fastreid.utils.checkpoint.PeriodicCheckpointer``, and after iterations.
+
+    Args:
+        iters: write ``model_latest`` over the former one every so many iterations; 0: never.
 
     The metric is "metric" of an evaluation in the same epoch, or the mean of "<data set>/metric" over several. Figures
     are written before: a training killed between the two writes the epoch again, and loses no line.
     """
 
     last = True
+
+    def __init__(self, checkpointer, period: int, max_epoch: int | None = None, keep: int = 0, iters: int = 0):
+        super().__init__(checkpointer, period, max_epoch, keep)
+        self.iters = iters
 
     def before_train(self) -> None:
         self.max_epoch = self.trainer.max_epoch
@@ -124,7 +131,26 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
             if (name == "metric" or name.endswith("/metric")) and iteration == storage.iter
         ]
         metric = sum(fresh) / len(fresh) if fresh else None
-        self.step(self.trainer.epoch, metric=metric, iteration=self.trainer.iter, events=storage.state_dict())
+        saved = self.step(self.trainer.epoch, metric=metric, **self._place(self.trainer.iter))
+        if not saved and is_due(self.trainer.iter, self.iters):
+            self._save_latest(self.trainer.epoch, self.trainer.iter)
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if is_due(done, self.iters) and done % self.trainer.iters_per_epoch:  # what ends an epoch comes after it
+            self._save_latest(self.trainer.epoch - 1, done)
+
+    def _save_latest(self, epoch: int, done: int) -> None:
+        self.save("model_latest", epoch=epoch, best_metric=self.best_metric, **self._place(done))
+
+    def _place(self, done: int) -> dict[str, Any]:
+        events, length = self.trainer.storage.state_dict(), self.trainer.iters_per_epoch
+        return {"iteration": done, "iters_per_epoch": length, "events": events}
+
+
+def is_due(done: int, period: int) -> bool:
+    """Whether something is to be done after ``done`` iterations, every ``period`` (0: never)."""
+    return period > 0 and done % period == 0
 
 
 class LRScheduler(HookBase):
@@ -249,21 +275,39 @@ class EpochSeed(HookBase):
 
     What the model draws (dropout, stochastic depth) is then the same in a resumed training, with any number of
     processes, and no generator states need saving.
+
+    Args:
+        iters: seed also before every so many iterations, after which a checkpoint is written; 0: never.
     """
 
-    def __init__(self, seed: int):
-        self._seed = seed
+    def __init__(self, seed: int, iters: int = 0):
+        self._seed, self._iters = seed, iters
 
     def before_epoch(self) -> None:
+        self._set(self.trainer.epoch * 104_729)
+
+    def before_step(self) -> None:
+        if is_due(self.trainer.iter, self._iters):
+            self._set(self.trainer.iter * 15_485_863 + 1)
+
+    def _set(self, place: int) -> None:
         # numbers far apart for neighbouring (rank, epoch)
-        torch.manual_seed((self._seed * 1_000_003 + comm.get_rank() * 7_919 + self.trainer.epoch * 104_729) % 2**63)
+        torch.manual_seed((self._seed * 1_000_003 + comm.get_rank() * 7_919 + place) % 2**63)
 
 
 class BufferAverage(HookBase):
-    """At the end of each epoch, average running statistics over the processes: one model is evaluated and saved."""
+    """At the end of each epoch, average running statistics over the processes: one model is evaluated and saved.
 
-    def __init__(self, model: nn.Module):
-        self._model = model
+    Args:
+        iters: do so every so many iterations too, for what is saved then; 0: never.
+    """
+
+    def __init__(self, model: nn.Module, iters: int = 0):
+        self._model, self._iters = model, iters
+
+    def after_step(self) -> None:
+        if is_due(self.trainer.iter + 1, self._iters):
+            comm.average_buffers(self._model)
 
     def after_epoch(self) -> None:
         comm.average_buffers(self._model)

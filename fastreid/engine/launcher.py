@@ -1,5 +1,6 @@
 """Start the processes of a training, and end all of them when one fails."""
 
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.distributed.elastic.multiprocessing.errors import record
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_TIMEOUT = timedelta(minutes=30)
+STORE_OF_ITS_OWN = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # "1": torchrun gives each round of processes a new store
 GRACE_SECONDS = 3.0  # for processes to end by themselves, before they are told to and before they are made to
 
 
@@ -47,6 +51,11 @@ def launch(
         ChildProcessError: a process was killed or left without an error.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ:
+        if may_restart() and os.environ.get(STORE_OF_ITS_OWN) != "1":
+            logger.warning(
+                "--max-restarts without %s=1 in the environment of torchrun: after a restart, processes may find the "
+                "addresses of those that have gone", STORE_OF_ITS_OWN,
+            )  # fmt: skip
         return record(_run)(main_func, args, "env://", timeout)
     if not 0 <= machine_rank < num_machines:
         raise ValueError(f"--machine-rank is {machine_rank}, but --num-machines is {num_machines}, numbered from 0")
@@ -71,6 +80,16 @@ def launch(
             stopped = _end(processes)
         _raise_first_failure(processes, stopped, Path(folder))
     return None
+
+
+def is_restart() -> bool:
+    """Whether ``torchrun`` started this process after another one of the same job had failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def may_restart() -> bool:
+    """Whether ``torchrun`` will start the processes again when one fails (its ``--max-restarts``)."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
 
 
 def _free_port() -> int:

@@ -64,11 +64,15 @@ class TrainerBase:
                 hook.trainer = weakref.proxy(self)  # no circle: trainer -> hook -> trainer
                 self._hooks.append(hook)
 
-    def train(self, start_epoch: int, max_epoch: int, iters_per_epoch: int) -> None:
-        """Run the epochs ``start_epoch`` (from 0) to ``max_epoch - 1``."""
+    def train(self, start_epoch: int, max_epoch: int, iters_per_epoch: int, start_iter: int = 0) -> None:
+        """Run the epochs ``start_epoch`` (from 0) to ``max_epoch - 1``.
+
+        Args:
+            start_iter: the first iteration, over the whole training, where that is within ``start_epoch``.
+        """
         logger.info("Training from epoch %d to %d", start_epoch + 1, max_epoch)
         self.start_epoch, self.max_epoch, self.iters_per_epoch = start_epoch, max_epoch, iters_per_epoch
-        self.iter = self.start_iter = start_epoch * iters_per_epoch
+        self.iter = self.start_iter = max(start_iter, start_epoch * iters_per_epoch)
         self.max_iter = max_epoch * iters_per_epoch
         self.epoch = start_epoch
         with EventStorage(self.start_iter) as self.storage:
@@ -82,7 +86,7 @@ class TrainerBase:
 
     def _run_epoch(self) -> None:
         self.before_epoch()
-        for _ in range(self.iters_per_epoch):
+        while self.iter < (self.epoch + 1) * self.iters_per_epoch:
             self.storage.iter = self.iter
             self.before_step()
             self.run_step()

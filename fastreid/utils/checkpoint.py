@@ -140,6 +140,12 @@ class Checkpointer:
     def get_all_checkpoint_files(self) -> list[str]:
         return sorted(str(path) for path in Path(self.save_dir).glob("*.pth"))
 
+    def forget_last(self) -> None:
+        """Let nothing be resumed from ``save_dir`` until something is saved; the files stay."""
+        if self.save_to_disk and self.has_checkpoint():
+            logger.info("%s: the checkpoints of an earlier training will not be resumed", self.save_dir)
+            Path(self.save_dir, "last_checkpoint").unlink()
+
     def tag_last_checkpoint(self, file_name: str) -> None:
         with atomic_write(Path(self.save_dir, "last_checkpoint"), "w") as file:
             file.write(file_name)
@@ -163,8 +169,11 @@ class PeriodicCheckpointer:
         self.keep = keep
         self.best_metric = -float("inf")
 
-    def step(self, epoch: int, metric: float | None = None, **extra: Any) -> None:
-        """Save what is due after ``epoch`` (from 0); ``metric`` is that of an evaluation of just these weights."""
+    def step(self, epoch: int, metric: float | None = None, **extra: Any) -> bool:
+        """Save what is due after ``epoch`` (from 0), and return whether anything was.
+
+        ``metric`` is that of an evaluation of just these weights.
+        """
         state = {"epoch": int(epoch), **extra}
         is_best = metric is not None and metric > self.best_metric
         if is_best:
@@ -174,11 +183,14 @@ class PeriodicCheckpointer:
         state["best_metric"] = self.best_metric
         if is_best:
             self.checkpointer.save("model_best", **state)
-        if self.max_epoch is not None and epoch >= self.max_epoch - 1:
+        is_last = self.max_epoch is not None and epoch >= self.max_epoch - 1
+        is_due = self.period > 0 and (epoch + 1) % self.period == 0
+        if is_last:
             self.checkpointer.save("model_final", **state)
-        elif self.period > 0 and (epoch + 1) % self.period == 0:
+        elif is_due:
             self.checkpointer.save(f"model_{epoch:04d}", **state)
             self._delete_old()
+        return is_best or is_last or is_due
 
     def save(self, name: str, **extra: Any) -> None:
         self.checkpointer.save(name, **extra)
@@ -289,8 +301,11 @@ def load_weights(
     given = _modern_names({k: torch.as_tensor(v) for k, v in weights.items()}, own)
     fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
     # a model without classes (NUM_CLASSES 0) has nowhere to put class weights, and needs none
-    shapes = [f"{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} in the model"
-              for k, v in given.items() if k in own and k not in fitting and own[k].numel()]
+    shapes = [
+        f"{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} in the model"
+        for k, v in given.items()
+        if k in own and k not in fitting and own[k].numel()
+    ]
     if own and not fitting:
         raise ValueError(f"Nothing in {source} fits the model. {_explain_no_match(given, own, shapes)}")
     missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
@@ -327,8 +342,7 @@ def _require_fit(source: str, missing: list, shapes: list, unexpected: list, opt
         more = f"; and {count - len(shown)} more" if count > len(shown) else ""
         differ = "1 parameter differs" if count == 1 else f"{count} parameters differ"
         raise ValueError(
-            f"{source} does not fit the model, {differ}: {'; '.join(shown)}{more}. "
-            f"{_why_misfit(misshapen, count)}"
+            f"{source} does not fit the model, {differ}: {'; '.join(shown)}{more}. {_why_misfit(misshapen, count)}"
         )
 
 
