@@ -363,6 +363,9 @@ _C.SOLVER.CHECKPOINT_KEEP = 0  # (new) how many periodic checkpoints stay; 0: al
 _C.SOLVER.CHECKPOINT_ITERS = 0
 _C.SOLVER.LOG_PERIOD = 20  # (new) iterations between two lines on the console and in metrics.json
 _C.SOLVER.IMS_PER_BATCH = 64  # over all processes
+# (new) Parts in which a process computes its share of a batch, one after the other, before the one step of the
+# optimiser: less memory. Iterations, rates and batches stay what they are; batch norm and losses over pairs see a part
+_C.SOLVER.ACCUMULATE = 1
 _C.SOLVER.CLIP_GRADIENTS = CN()
 _C.SOLVER.CLIP_GRADIENTS.ENABLED = False
 _C.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"  # "norm" or "value", of each parameter tensor

@@ -33,6 +33,7 @@ from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer, unwrap
 from fastreid.utils.collect_env import collect_env_info
 from fastreid.utils.env import seed_all_rng
+from fastreid.utils.errors import require_whole
 from fastreid.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from fastreid.utils.files import atomic_write, require_writable
 from fastreid.utils.logger import setup_logger
@@ -114,6 +115,7 @@ class DefaultTrainer(TrainerBase):
             self._trainer = AMPTrainer(wrapped, data_loader, optimizer, param_wrapper, dtype=cfg.SOLVER.AMP.DTYPE)
         else:
             self._trainer = SimpleTrainer(wrapped, data_loader, optimizer, param_wrapper)
+        self._trainer.accumulate = _accumulated_parts(cfg, data_loader)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
         scaler = {"scaler": self.grad_scaler} if self.grad_scaler is not None else {}
         self.checkpointer = Checkpointer(
@@ -379,6 +381,20 @@ def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:
             "per epoch. Lower SOLVER.IMS_PER_BATCH"
         )
     return num_images // batch
+
+
+def _accumulated_parts(cfg: CfgNode, data_loader) -> int:
+    """SOLVER.ACCUMULATE, where that many equal parts hold whole identities."""
+    parts = require_whole("SOLVER.ACCUMULATE", cfg.SOLVER.ACCUMULATE, 1)
+    mine = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()
+    sampler = getattr(getattr(data_loader, "batch_sampler", None), "sampler", None)
+    images = getattr(sampler, "num_instance", 1)
+    if mine % parts or mine // parts % images:
+        whole = f" of whole identities, {images} images each" if images > 1 else ""
+        raise ValueError(
+            f"SOLVER.ACCUMULATE is {parts}; the {mine} images of a process must divide into so many parts{whole}"
+        )
+    return parts
 
 
 def _plan(schedulers: dict) -> dict:

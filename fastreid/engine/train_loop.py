@@ -1,11 +1,13 @@
 """The training loop, its hooks and one training step."""
 
+import contextlib
 import logging
 import math
 import time
 import weakref
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -130,9 +132,16 @@ class SimpleTrainer(TrainerBase):
         data_loader: endless.
         param_wrapper: kept as an attribute for fast-reid's subclasses, and not used.
 
+    Attributes:
+        accumulate: a batch is computed in so many parts, one after the other, and the gradients are averaged: the step
+            of the whole batch wherever its losses are means over images. What looks at other images of the batch
+            (batch norm, losses over pairs) sees those of a part.
+
     A subclass with a ``run_step`` of its own takes batches from ``next_batch()`` (or ``next(self._data_loader_iter)``)
     and records its losses with ``total_loss`` (or ``_write_metrics``); ``iter`` is that of the trainer around it.
     """
+
+    accumulate = 1
 
     def __init__(self, model: nn.Module, data_loader: Iterable, optimizer: torch.optim.Optimizer, param_wrapper=None):
         super().__init__()
@@ -158,10 +167,24 @@ class SimpleTrainer(TrainerBase):
     def run_step(self) -> None:
         assert self.model.training, "The model was left in evaluation mode; a hook must restore it"
         batch, data_time = self.next_batch()
-        losses = self.model(batch)
-        total = self.total_loss(losses, data_time)
         self.optimizer.zero_grad()
+        parts, found = split_batch(batch, self.accumulate), []
+        for number, part in enumerate(parts, start=1):
+            with _gradients_shared(self.model, number == len(parts)):
+                losses = self._forward(part)
+                self._backward(sum(losses.values()) / len(parts))
+            found.append({name: loss.detach() for name, loss in losses.items()})  # without what it was made of
+        means = {name: sum(losses[name] for losses in found) / len(found) for name in found[0]}
+        self._write_metrics(means, data_time)  # an error for a loss that is not finite comes before the step
+        self._update()
+
+    def _forward(self, batch: dict) -> dict[str, torch.Tensor]:
+        return _require_losses(self.model(batch))
+
+    def _backward(self, total: torch.Tensor) -> None:
         total.backward()
+
+    def _update(self) -> None:
         self.optimizer.step()
 
     def total_loss(self, losses: dict[str, torch.Tensor], data_time: float) -> torch.Tensor:
@@ -171,9 +194,7 @@ class SimpleTrainer(TrainerBase):
             ValueError: the model gives no loss.
             FloatingPointError: a loss is infinite or not a number.
         """
-        if not losses:
-            raise ValueError("The model gives no loss: MODEL.LOSSES.NAME must name at least one")
-        self._write_metrics(losses, data_time)
+        self._write_metrics(_require_losses(losses), data_time)
         return sum(losses.values())
 
     def _write_metrics(self, losses: dict[str, torch.Tensor], data_time: float) -> None:
@@ -217,17 +238,47 @@ class AMPTrainer(SimpleTrainer):
         if dtype == "float16":
             self.grad_scaler = grad_scaler or torch.amp.GradScaler(self.device_type)
 
-    def run_step(self) -> None:
-        assert self.model.training, "The model was left in evaluation mode; a hook must restore it"
-        batch, data_time = self.next_batch()
+    def _forward(self, batch: dict) -> dict[str, torch.Tensor]:
         with torch.autocast(self.device_type, self.dtype):
-            losses = self.model(batch)
-            total = self.total_loss(losses, data_time)
-        self.optimizer.zero_grad()
+            return super()._forward(batch)
+
+    def _backward(self, total: torch.Tensor) -> None:
+        (total if self.grad_scaler is None else self.grad_scaler.scale(total)).backward()
+
+    def _update(self) -> None:
         if self.grad_scaler is None:
-            total.backward()
             self.optimizer.step()
             return
-        self.grad_scaler.scale(total).backward()
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
+
+
+def split_batch(batch: dict, parts: int) -> list[dict]:
+    """Cut a batch table into ``parts`` tables of as many rows; values that have no rows are in each of them.
+
+    Raises:
+        ValueError: the rows do not divide.
+    """
+    if parts == 1:
+        return [batch]
+    rows = len(batch["images"])
+    size, rest = divmod(rows, parts)
+    if rest or not size:
+        raise ValueError(f"a batch of {rows} images cannot be cut into {parts} equal parts (SOLVER.ACCUMULATE)")
+
+    def cut(value, start: int):
+        has_rows = isinstance(value, (torch.Tensor, np.ndarray, list, tuple)) and len(value) == rows
+        return value[start : start + size] if has_rows else value
+
+    return [{name: cut(value, start) for name, value in batch.items()} for start in range(0, rows, size)]
+
+
+def _require_losses(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    if not losses:
+        raise ValueError("The model gives no loss: MODEL.LOSSES.NAME must name at least one")
+    return losses
+
+
+def _gradients_shared(model: nn.Module, now: bool) -> contextlib.AbstractContextManager:
+    """Let the processes average their gradients in the backward of the last part only, which is enough."""
+    return contextlib.nullcontext() if now or not hasattr(model, "no_sync") else model.no_sync()
