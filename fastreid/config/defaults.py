@@ -180,6 +180,8 @@ _C.INPUT.RESIZE = CN()
 # by its shorter side), the rest is cut off at the centre, or in training at a random place (RANDOM_CROP)
 _C.INPUT.RESIZE.MODE = "stretch"
 _C.INPUT.RESIZE.FILL = 255  # grey value of the bars
+# "bicubic"; "area": the mean of what becomes a pixel, several times faster for pages: they are reduced while decoded
+_C.INPUT.RESIZE.FILTER = "bicubic"
 _C.INPUT.RANDOM_CROP = CN()  # (new) for RESIZE.MODE "crop"
 _C.INPUT.RANDOM_CROP.ENABLED = False
 

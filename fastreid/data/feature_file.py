@@ -190,14 +190,11 @@ def identity_of(cfg, model, flip: bool = False) -> dict[str, Any]:
     Args:
         model: a torch module; the content of its state dict is hashed (float16 or float32 weights differ).
     """
-    return {
-        "weights": hash_weights(model.state_dict()),
-        "settings": {
-            **_plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT"),
-            **_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"),
-            "flip": bool(flip),
-        },
-    }
+    settings = _plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT")
+    if settings["INPUT.RESIZE.FILTER"] == "bicubic":
+        del settings["INPUT.RESIZE.FILTER"]  # so that what was made before there was a choice stays in use
+    settings |= {**_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"), "flip": bool(flip)}
+    return {"weights": hash_weights(model.state_dict()), "settings": settings}
 
 
 def identity_in(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

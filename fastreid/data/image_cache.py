@@ -18,10 +18,12 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from fastreid.data.area import decode_reduced
 from fastreid.data.image_store import DamagedImage, ImageStore, Lookup, digest, remove_unfinished, write_part
 from fastreid.data.images import BadImage, read_image
 from fastreid.data.sources import FileState, read_bytes, state_of
 from fastreid.data.transforms.build import PREPARE, TRANSFORM_REGISTRY, build_preparation
+from fastreid.data.transforms.geometry import Letterbox, Resize, ResizeCrop
 from fastreid.utils.files import atomic_write, expand, hold_lock
 
 logger = logging.getLogger(__name__)
@@ -40,12 +42,15 @@ class Preparation:
         settings: all that decides the result, as plain JSON values; another one is another folder.
         transform: PIL image to PIL image.
         gray: images have one plane; otherwise grey ones have one and coloured ones three.
+        grayscale: colours are turned into grey.
+        reduce: the resizing, where nothing stands before it and it may be done while an image is decoded.
     """
 
     settings: dict[str, Any]
     transform: Callable[[Image.Image], Image.Image]
     gray: bool
     grayscale: bool
+    reduce: Resize | Letterbox | ResizeCrop | None = None
 
     @classmethod
     def of(cls, cfg, is_train: bool = True) -> "Preparation":
@@ -61,7 +66,10 @@ class Preparation:
             "format": FORMAT, "size": size, "gray": gray, "resize": dict(cfg.INPUT.RESIZE), "whole": whole,
             **{node: dict(cfg.get_node(node)) for node in nodes.values() if cfg.get_node(node).ENABLED},
         }  # fmt: skip
-        return cls(settings, build_preparation(cfg, size), gray, cfg.INPUT.GRAYSCALE)
+        transform = build_preparation(cfg, size)
+        resize = transform.transforms[-1]
+        reduce = resize if resize.filter == "area" and len(transform.transforms) == 1 else None
+        return cls(settings, transform, gray, cfg.INPUT.GRAYSCALE, reduce)
 
     @property
     def name(self) -> str:
@@ -72,6 +80,8 @@ class Preparation:
 
     def __call__(self, path: str, source: str | None = None, content: bytes | None = None) -> Image.Image:
         """Read and prepare an image file; raises ``BadImage``."""
+        if content is not None and self.reduce and (image := decode_reduced(content, self.reduce.target_of)):
+            return self.transform(image)
         return self.transform(read_image(path, self.grayscale, 1 if self.gray else None, source, content))
 
 
