@@ -294,6 +294,7 @@ class SearchAnswer(BaseModel):
     time: str
     group: str
     offset: int
+    unknown_patents: list[str] = Field([], description="Patents of the filter that the index does not have")
     results: list[Result]
 
 

@@ -25,6 +25,7 @@ from fastreid.index.base import Count, Index
 from fastreid.index.errors import VersionGone
 from fastreid.index.figures import DATE_COLUMNS
 from fastreid.index.filters import Filter
+from fastreid.index.patent_numbers import in_index
 from fastreid.utils.locarno import read_locarno
 
 RECENT, RECENT_BYTES = 200, 400 << 20  # searches that can still be saved or exported, their images in all
@@ -90,6 +91,7 @@ class SearchService:
         """Counts of what a filter permits, and of the values of each facet."""
         if version is None:
             self.index.refresh()
+        filter = self.searcher.in_words_of_index(filter, version)
         count, facets = self.index.count(filter, version), self.index.facets(filter, version)
         return {
             "figures": count.figures,
@@ -108,6 +110,7 @@ class SearchService:
     def design(self, patent: str) -> dict[str, Any]:
         """All figures of a patent; of a figure_id, those of its patent."""
         self.index.refresh()
+        patent = in_index(self.index, [patent])[patent] or patent
         rows = self.index.rows_of(patents=[patent])
         if not len(rows):
             rows = self.index.rows_of([patent])

@@ -137,6 +137,8 @@ def _show(searcher: "Searcher", response: "SearchResponse") -> None:
     else:
         counts = searcher.without_each(response.request, response.version)
         print(nothing_words(response.request.filter, counts, searcher.index.count(as_of=response.version)))
+        if response.unknown:
+            print(f"The index has no patent {', '.join(response.unknown)}.")
         return
     print(searched_words(response, searcher.index.info))
 

@@ -1,5 +1,6 @@
 """Records of searches: what was asked, of which index by which model, and what came out, to be done again."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import fastreid
 from fastreid.data.feature_file import compare as compare_models
 from fastreid.engine.search_request import SearchRequest
+from fastreid.engine.search_words import count_words
+from fastreid.index.base import Count
 from fastreid.index.errors import OtherModel
 from fastreid.utils.files import atomic_write
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from fastreid.engine.searcher import Searcher, SearchResponse
 
 FORMAT = 1
+DIGEST = "sha256"  # one more field: of `FIELDS`, but for those that may be changed afterwards
+CHANGEABLE = ("name", "notes")
 SCORE_SLACK = 1e-5  # by which a score may differ on another machine
 FIELDS = {
     "format": int, "name": str, "notes": str, "time": str, "seconds": (int, float), "request": dict, "images": list,
@@ -45,12 +50,13 @@ def make_record(
     Returns:
         ``FIELDS``: among them ``request`` as JSON, with the version that was searched; ``model``, the identity of what
         made the vectors; ``index`` with ``uid``, ``version``, ``backend``, ``metric``, ``figures`` and ``designs``
-        (now, before any filter), ``exact`` and ``recall``; ``results`` as :meth:`Searcher.search` gives them.
+        (now, before any filter), ``exact`` and ``recall``; ``results`` as :meth:`Searcher.search` gives them. And
+        ``DIGEST``, by which a record that was changed since is noticed (it is no signature).
     """
     info, answer = searcher.index.info, response.as_json()
     uploads = {item.upload for item in response.request.query if item.upload}
     everything = searcher.index.count(as_of=response.version)
-    return {
+    record = {
         "format": FORMAT,
         "name": name,
         "notes": notes,
@@ -70,6 +76,24 @@ def make_record(
         "results": answer["results"],
         "fastreid": fastreid.__version__,
     }  # fmt: skip
+    return {**record, DIGEST: digest_of(record)}
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of the ``FIELDS`` of a record without its name and its notes.
+
+    Numbers count by their value, so that a program which writes 1.0 as 1 does not change it.
+    """
+    kept = {name: record[name] for name in FIELDS if name in record and name not in CHANGEABLE}
+    return hashlib.sha256(json.dumps(_plain(kept), sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def save_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
@@ -111,6 +135,8 @@ def check_record(record: Any) -> None:
     for place, result in enumerate(record["results"]):
         _check_types(result["figure"], {"figure_id": str}, f"the figure of results[{place}]")
     SearchRequest.from_json(record["request"])
+    if DIGEST in record and record[DIGEST] != digest_of(record):  # those of earlier versions have none
+        raise ValueError("it was changed after it was written: its checksum is wrong")
 
 
 def _check_types(given: Any, types: Mapping[str, Any], what: str) -> None:
@@ -179,7 +205,13 @@ def replay(record: Mapping[str, Any], searcher: "Searcher", images: Mapping[str,
         version = info.version
         notes.append(f"the index no longer has version {recorded['version']}; version {version} was searched")
     response = searcher.search(replace(request, version=version), images)
-    return Replay(response, recorded["version"], tuple(compare(record["results"], response.results)), tuple(notes))
+    found, differences = response.as_json(), compare(record["results"], response.results)
+    if found["searched"] != record["searched"]:
+        then, now = (count_words(Count(**each)) for each in (record["searched"], found["searched"]))
+        words = f"{now} were searched; in the record it is {then}"
+        # another version may hold other figures; the same one cannot
+        (notes if notes else differences).append(words)
+    return Replay(response, recorded["version"], tuple(differences), tuple(notes))
 
 
 def _model_of(searcher: "Searcher") -> Mapping[str, Any]:

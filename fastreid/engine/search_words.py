@@ -85,9 +85,10 @@ def searched_words(response: "SearchResponse", info: IndexInfo) -> str:
         if "all" in info.recall:
             how += f" (recall@{info.recall.get('k', '')} {info.recall['all']:.3f} measured)"
     conditions = ", ".join(condition_words(response.request.filter).values())
+    unknown = f" The index has no patent {_any(response.unknown)}." if response.unknown else ""
     return (
         f"Searched {count_words(response.searched)} (version {response.version}), {how}"
-        f"{': ' if conditions else ''}{conditions}."
+        f"{': ' if conditions else ''}{conditions}.{unknown}"
     )
 
 

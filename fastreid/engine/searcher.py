@@ -19,6 +19,7 @@ from fastreid.index.designs import DesignHit, Match, QueryFigure, search_designs
 from fastreid.index.errors import VersionGone
 from fastreid.index.figures import Figures
 from fastreid.index.filters import Filter
+from fastreid.index.patent_numbers import in_index
 from fastreid.utils.errors import nearest
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class SearchResponse:
         seconds: that it took, the model's part included.
         time: when it was made, UTC, ISO 8601.
         results: plain values, see :meth:`Searcher.search`.
+        unknown: patents of the filter that the index does not have, in any form of their numbers.
     """
 
     search: str
@@ -57,6 +59,7 @@ class SearchResponse:
     seconds: float
     time: str
     results: tuple[dict[str, Any], ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -75,6 +78,7 @@ class SearchResponse:
             "time": self.time,
             "group": self.request.group,
             "offset": self.request.offset,
+            "unknown_patents": list(self.unknown),
             "results": list(self.results),
         }
 
@@ -139,15 +143,31 @@ class Searcher:
             results = self._figures(found.matches[request.offset :], request.offset)
         seconds = round(time.perf_counter() - start, 4)
         name = uuid.uuid4().hex
-        return SearchResponse(name, request, version, found.exact, found.count, seconds, now, tuple(results))
+        unknown = self.unknown_patents(request.filter, version)
+        return SearchResponse(name, request, version, found.exact, found.count, seconds, now, tuple(results), unknown)
 
     def filter(self, request: SearchRequest, version: int) -> Filter:
         """Return the filter of a request, with the patents of its own figures left out where it says so."""
+        filter = self.in_words_of_index(request.filter, version)
         names = [item.figure for item in request.query if item.figure]
         if not request.exclude_own or not names:
-            return request.filter
+            return filter
         own = self.index.figures(self.index.rows_of(names, as_of=version))["patent"].tolist()
-        return replace(request.filter, not_patents=(*request.filter.not_patents, *own))
+        return replace(filter, not_patents=(*filter.not_patents, *own))
+
+    def in_words_of_index(self, filter: Filter, version: int | None = None) -> Filter:
+        """Return a filter whose patents are written as the index writes them: "US D359,000" as "USD0359000"."""
+        known = in_index(self.index, (*filter.patents, *filter.not_patents), version)
+        return replace(
+            filter,
+            patents=tuple(known[name] or name for name in filter.patents),
+            not_patents=tuple(known[name] or name for name in filter.not_patents),
+        )
+
+    def unknown_patents(self, filter: Filter, version: int | None = None) -> tuple[str, ...]:
+        """Return those patents of a filter that the index does not have."""
+        known = in_index(self.index, (*filter.patents, *filter.not_patents), version)
+        return tuple(name for name, found in known.items() if not found)
 
     def without_each(self, request: SearchRequest, version: int) -> dict[str, Count]:
         """Return what would be permitted without each condition that is set, by its name in the filter or request.
@@ -159,8 +179,9 @@ class Searcher:
             if name != "date_field":
                 loose = replace(request, filter=replace(request.filter, **{name: getattr(Filter(), name)}))
                 counts[name] = self.index.count(self.filter(loose, version), version)
-        if self.filter(request, version) != request.filter:
-            counts["exclude_own"] = self.index.count(request.filter, version)
+        without_own = replace(request, exclude_own=False)
+        if self.filter(request, version) != (filter := self.filter(without_own, version)):
+            counts["exclude_own"] = self.index.count(filter, version)
         return counts
 
     def queries(self, request: SearchRequest, images: Mapping[str, "Image"], version: int) -> list[QueryFigure]:
@@ -198,10 +219,12 @@ class Searcher:
     def _row_of(self, figure_id: str, version: int | None = None) -> np.ndarray:
         rows = self.index.rows_of([figure_id], as_of=version)
         if not len(rows):
-            of_patent = self.index.rows_of(patents=[figure_id], as_of=version)[:QUERY_HINTS]
-            hint = f"; a patent of this name has {', '.join(self.index.figures(of_patent)['figure_id'])}"
+            patent = in_index(self.index, [figure_id], version)[figure_id]
+            of_patent = self.index.rows_of(patents=[patent], as_of=version)[:QUERY_HINTS] if patent else ()
+            names = ", ".join(self.index.figures(of_patent)["figure_id"]) if len(of_patent) else ""
+            hint = f"; a patent of this name has {names}" if names else ""
             earlier = "" if version in (None, self.index.info.version) else f" in version {version}"
-            raise KeyError(f"the index has no figure '{figure_id}'{earlier}{hint if len(of_patent) else ''}")
+            raise KeyError(f"the index has no figure '{figure_id}'{earlier}{hint}")
         return rows
 
     def image_of_item(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None = None) -> "Image":

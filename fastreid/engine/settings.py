@@ -83,12 +83,11 @@ CONDITIONS = {
         "MODEL.LOSSES.HIERARCHICAL.SCORES weigh pairs of one patent alone",
         lambda cfg: any(cfg.MODEL.LOSSES.HIERARCHICAL.SCORES[1:]),
     ),
-    "INPUT.RESIZE.FILL": (
-        "INPUT.RESIZE.MODE is not 'letterbox'", lambda cfg: cfg.INPUT.RESIZE.MODE == "letterbox"
-    ),
+    "INPUT.RESIZE.FILL": ("INPUT.RESIZE.MODE is not 'letterbox'", lambda cfg: cfg.INPUT.RESIZE.MODE == "letterbox"),
     **{
         f"INPUT.INK_CROP.{key}": (
-            "INPUT.INK_CROP.METHOD is 'notebook'", lambda cfg: cfg.INPUT.INK_CROP.METHOD != "notebook"
+            "INPUT.INK_CROP.METHOD is 'notebook'",
+            lambda cfg: cfg.INPUT.INK_CROP.METHOD != "notebook",
         )
         for key in ("SPECK", "FRAMES", "LABELS")
     },
@@ -119,7 +118,8 @@ CONDITIONS = {
         lambda cfg: cfg.MODEL.HEADS.NAME == "ProjectionHead" and cfg.MODEL.HEADS.LEARN_TEMPERATURE,
     ),
     "SOLVER.WEIGHTING_LR_FACTOR": (
-        "MODEL.LOSSES.WEIGHTING is 'fixed'", lambda cfg: cfg.MODEL.LOSSES.WEIGHTING != "fixed"
+        "MODEL.LOSSES.WEIGHTING is 'fixed'",
+        lambda cfg: cfg.MODEL.LOSSES.WEIGHTING != "fixed",
     ),
     "DATASETS.TEXT_BANK": ("no loss of MODEL.LOSSES.NAME reads text_features", _reads_texts),
     "DATALOADER.CACHE.SCALE": ("DATALOADER.CACHE.DIR is empty", lambda cfg: bool(cfg.DATALOADER.CACHE.DIR)),
@@ -137,8 +137,7 @@ UNREAD_BY_HEAD = {
     ),
 }
 # keys of fast-reid that nothing reads yet: vision transformers
-UNREAD = (
-)
+UNREAD = ()
 
 
 # nodes that one command alone reads; DATASETS.TEXT_BANK names what encode-text made

@@ -13,6 +13,7 @@ import pytest
 
 from fastreid.app.problems import Problem
 from fastreid.app.state import State
+from fastreid.engine.search_record import digest_of
 from fastreid.index import open_index
 from tests.app.conftest import error
 from tests.engine.search_cases import draw, figures_of
@@ -130,6 +131,8 @@ def test_a_replay_with_another_model(client):
     record = json.loads(path.read_text())
     record["model"]["weights"] = "1234"
     path.write_text(json.dumps(record))
+    assert "its checksum is wrong" in error(client.post(f"/api/searches/{name}/replay"), 409, "damaged")
+    path.write_text(json.dumps(record | {"sha256": digest_of(record)}))
     assert "another model" in error(client.post(f"/api/searches/{name}/replay"), 409, "other_model")
 
 

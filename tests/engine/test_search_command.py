@@ -15,6 +15,7 @@ from fastreid.engine import search_words
 from fastreid.engine.query_encoder import QueryEncoder
 from fastreid.engine.query_image import prepare
 from fastreid.engine.search import find_images, main
+from fastreid.engine.search_record import digest_of, save_record
 from fastreid.engine.search_request import QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher
 from fastreid.index import Filter, open_index
@@ -196,9 +197,13 @@ def test_a_replay_with_other_results_says_so_and_fails(search, folder, tmp_path)
     (tmp_path / "record.json").write_text(json.dumps(record))
     status, shown = search("--replay", tmp_path / "record.json")
     assert status == 1
+    assert "is not the record of a search: it was changed after it was written: its checksum is wrong" in shown
+    save_record(tmp_path / "record.json", record | {"sha256": digest_of(record)})
+    status, shown = search("--replay", tmp_path / "record.json")
+    assert status == 1
     assert re.search(rf"^Different: {patent} scored 0.\d+ and scores 0.\d+\.$", shown, re.MULTILINE)
     record["index"]["uid"] = "00"
-    (tmp_path / "record.json").write_text(json.dumps(record))
+    save_record(tmp_path / "record.json", record | {"sha256": digest_of(record)})
     _, shown = search("--replay", tmp_path / "record.json")
     assert "Note: this is another index than the one of the record; its version 2 was searched." in shown
 

@@ -7,7 +7,15 @@ import pytest
 from search_cases import PixelEncoder, draw, figures_of, make_index
 
 import fastreid
-from fastreid.engine.search_record import check_record, compare, load_record, make_record, replay, save_record
+from fastreid.engine.search_record import (
+    check_record,
+    compare,
+    digest_of,
+    load_record,
+    make_record,
+    replay,
+    save_record,
+)
 from fastreid.engine.search_request import QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher
 from fastreid.index import Filter, OtherModel
@@ -176,3 +184,34 @@ def test_a_file_of_anything_else_is_refused(tmp_path, content):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_record(tmp_path / "none.json")
+
+
+def test_a_changed_record_is_noticed_whoever_wrote_its_numbers(record):
+    check_record(record)
+    check_record({**record, "name": "Another", "notes": "More"})
+    check_record(json.loads(json.dumps(record)))
+    whole = json.loads(
+        json.dumps(record), parse_float=lambda text: int(float(text)) if float(text) % 1 == 0 else float(text)
+    )
+    check_record(whole)  # as JavaScript writes 1.0
+    for change in ({"total": 6}, {"searched": {"figures": 14, "designs": 5}}, {"results": record["results"][:3]}):
+        with pytest.raises(ValueError, match="changed after it was written"):
+            check_record({**record, **change})
+    earlier = {name: value for name, value in record.items() if name != "sha256"}
+    check_record(earlier)
+    assert digest_of(earlier) == record["sha256"]
+
+
+def test_a_replay_that_searched_something_else_is_not_the_same(searcher, record):
+    record["searched"] = {"figures": 14, "designs": 5}
+    again = replay(record, searcher, IMAGES)
+    assert not again.same
+    assert again.differences == ("15 figures of 5 designs were searched; in the record it is 14 figures of 5 designs",)
+
+
+def test_after_a_compaction_other_counts_are_told(searcher, record):
+    searcher.index.delete(["D0-front"])
+    searcher.index.compact()
+    again = replay(record, searcher, IMAGES)
+    assert again.same
+    assert again.notes[1] == "14 figures of 5 designs were searched; in the record it is 15 figures of 5 designs"

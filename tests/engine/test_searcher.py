@@ -52,7 +52,7 @@ def test_a_response_is_that_of_the_service(searcher):
     assert answer.pop("time").endswith("+00:00")
     assert answer == {
         "version": 2, "exact": True, "searched": {"figures": 24, "designs": 8}, "total": 8, "group": "design",
-        "offset": 0,
+        "offset": 0, "unknown_patents": [],
     }  # fmt: skip
     best = results[0]
     assert set(best) == {"rank", "patent", "score", "figure", "evidence", "others", "figures"}
@@ -358,3 +358,21 @@ def test_readers_see_what_a_writer_adds_once_they_refresh(tmp_path):
         reader.refresh()
         assert "D3" not in patents(search(searcher, text="D3"))
         assert search(searcher, text="D3", version=before.version).results == before.results
+
+
+@pytest.mark.parametrize("written", ["D3", "US D3", "USD0000003", "D3 S", "us d 0000003 s1", "3"])
+def test_patents_are_known_however_their_number_is_written(searcher, written):
+    item = QueryItem("mine")
+    out = search(searcher, item, images={"mine": draw(3, "rear")}, filter=Filter(not_patents=(written,)))
+    assert "D3" not in [result["patent"] for result in out.results]
+    assert (out.searched.designs, out.unknown) == (7, ())
+    only = search(searcher, item, images={"mine": draw(3, "rear")}, filter=Filter(patents=(written, "D4")))
+    assert [result["patent"] for result in only.results] == ["D3", "D4"]
+
+
+def test_patents_that_the_index_does_not_have_are_told(searcher):
+    filter = Filter(not_patents=("D3", "D999", "EP 12"))
+    out = search(searcher, QueryItem("mine"), images={"mine": draw(3, "rear")}, filter=filter)
+    assert out.unknown == ("D999", "EP 12")
+    assert out.as_json()["unknown_patents"] == ["D999", "EP 12"]
+    assert out.request.filter == filter
