@@ -77,7 +77,7 @@ def _of_patent(patent: Mapping[str, Any], path: str | os.PathLike) -> dict[str, 
     found["locarno"] = patent.get("taxonomy") or patent.get("locarno") or ""
     for name in ("date", "filed"):
         found[name] = date_number(patent.get(name)) or 0
-        if found[name] and not _is_date(found[name]):
+        if patent.get(name) and not _is_date(found[name]):
             raise ValueError(f"{path}: {name} of patent '{found['patent']}' is no date: {patent[name]!r}")
     return found
 

@@ -152,6 +152,12 @@ def _add_images(args: argparse.Namespace, index: "Index | None", metadata, summa
     root, found = images_of(args.images, _root(args, index))
     cfg = _config(args)
     encoder = QueryEncoder(cfg)
+    random = not (encoder.weights_path or cfg.MODEL.BACKBONE.PRETRAIN)
+    if random and any(True for _ in encoder.model.parameters()):
+        raise ValueError(
+            "MODEL.WEIGHTS is empty: nobody could search an index of a network that is random, and another one at each "
+            "start; give --config-file FILE and MODEL.WEIGHTS FILE.pth"
+        )
     index = _fitting(
         args, index, stack, dim=encoder.dim, model=encoder.identity, config=cfg.dump(),
         weights_path=encoder.weights_path, image_root=root,

@@ -453,3 +453,12 @@ def test_values_of_settings_may_follow_several_paths(tmp_path):
     assert build_index._settings_behind(args, args.metadata) == ["m.jsonl"]
     assert args.opts == ["MODEL.WEIGHTS", "w.pth", "PLUGINS", "p"]
     assert build_index._settings_behind(args, ["a", "b"]) == ["a", "b"]
+
+
+def test_a_random_network_makes_no_index(tmp_path, drawings, capsys):
+    random = ["MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.PRETRAIN", "False", "INPUT.SIZE_TEST", "[32,32]"]
+    start = ["add", "--index", tmp_path / "index", "--images", drawings, *random, *MODEL[2:6]]
+    assert "error: MODEL.WEIGHTS is empty: nobody could search an index of a network that is random" in fails(
+        capsys, *start
+    )
+    assert not (tmp_path / "index").exists()

@@ -80,8 +80,9 @@ def test_a_date_in_the_file_name_counts_where_metadata_tell_none(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["date", "filed"])
-def test_a_date_that_is_none_is_told_with_file_and_patent(tmp_path, name):
+@pytest.mark.parametrize("date", ["2018-02-30", "2018-13-10-16", "yesterday"])
+def test_a_date_that_is_none_is_told_with_file_and_patent(tmp_path, name, date):
     path = tmp_path / "metadata.jsonl"
-    path.write_text(json.dumps({"patent_id": "USD1", name: "2018-02-30", "figures": [{"file": "a.png"}]}))
-    with pytest.raises(ValueError, match=f"metadata.jsonl: {name} of patent 'USD1' is no date: '2018-02-30'"):
+    path.write_text(json.dumps({"patent_id": "USD1", name: date, "figures": [{"file": "a.png"}]}))
+    with pytest.raises(ValueError, match=f"metadata.jsonl: {name} of patent 'USD1' is no date: '{date}'"):
         FigureMetadata([path])
