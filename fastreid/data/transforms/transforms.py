@@ -91,14 +91,18 @@ class PadCrop:
 
     def _of_array(self, image: np.ndarray) -> np.ndarray:
         """The same, with the same random draws."""
-        width, (tall, wide) = self.pad.padding, self.crop.size
-        fill = {"constant_values": self.pad.fill} if self.pad.padding_mode == "constant" else {}
-        image = np.pad(image, [(width, width)] * 2 + [(0, 0)] * (image.ndim - 2), self.pad.padding_mode, **fill)
-        free = image.shape[0] - tall, image.shape[1] - wide
-        if min(free) < 0:
-            return np.asarray(self.crop(Image.fromarray(image)))  # its error says what is wrong
-        top, left = (int(torch.randint(0, side + 1, (1,))) for side in free) if any(free) else (0, 0)
-        return image[top : top + tall, left : left + wide]
+        pad, size = self.pad.padding, self.crop.size
+        free = [side + 2 * pad - new for side, new in zip(image.shape, size, strict=False)]
+        if self.pad.padding_mode != "constant" or min(free) < 0:
+            return np.asarray(self(Image.fromarray(image)))
+        corner = [int(torch.randint(0, side + 1, (1,))) - pad for side in free] if any(free) else [-pad, -pad]
+        cropped = np.full((*size, *image.shape[2:]), self.pad.fill, np.uint8)
+        # what of the image lies in the crop, and where there
+        part = tuple(slice(max(0, at), max(0, at + new)) for at, new in zip(corner, size, strict=True))
+        kept = image[part]
+        place = tuple(slice(max(0, -at), max(0, -at) + side) for at, side in zip(corner, kept.shape, strict=False))
+        cropped[place] = kept
+        return cropped
 
 
 @TRANSFORM_REGISTRY.register(node="INPUT.FLIP")
