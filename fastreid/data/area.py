@@ -1,7 +1,8 @@
 """Reducing an image so that each pixel is the mean of its part of the image: ``INPUT.RESIZE.FILTER`` "area".
 
-Pages of 1 bit in TIFF (Group 4) and grey PNG are reduced while they are decoded: of the former no bitmap is ever made,
-of the latter no page. The results are those of decoding first, bit for bit.
+Pages of 1 bit in TIFF (Group 4) and grey PNG are reduced while they are decoded: the former from the run lengths of
+their code, without a bitmap, the latter while each row is still in the processor's cache. The results are those of
+decoding first, bit for bit.
 """
 
 import io
