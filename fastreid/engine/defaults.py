@@ -16,6 +16,7 @@ from fastreid import __version__
 from fastreid.config import CfgNode
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from fastreid.engine import hooks
+from fastreid.engine.acceleration import accelerated
 from fastreid.engine.arguments import default_argument_parser
 from fastreid.engine.predictor import DefaultPredictor
 from fastreid.engine.settings import settings_without_effect
@@ -331,7 +332,8 @@ class DefaultTrainer(TrainerBase):
             if reuse_features and type(evaluator) is ReidEvaluator:
                 metrics = _test_from_features(cfg, model, loader, evaluator, name)
             else:
-                metrics = inference_on_dataset(model, loader, evaluator, flip_test=cfg.TEST.FLIP.ENABLED)
+                fast = accelerated(model, cfg)
+                metrics = inference_on_dataset(fast, loader, evaluator, flip_test=cfg.TEST.FLIP.ENABLED)
             if comm.is_main_process():
                 results[name] = metrics
         # a ReidEvaluator has shown its own data set already

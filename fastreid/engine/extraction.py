@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fastreid.data.feature_file import FeatureFile, StaleFeatures, fingerprint_of
+from fastreid.engine.acceleration import accelerated
 from fastreid.engine.sharded_extraction import extract_in_shards
 from fastreid.evaluation.collector import FeatureCollector, require_gallery
 from fastreid.evaluation.evaluator import inference_on_dataset
@@ -107,6 +108,7 @@ def cached_features(
             features = _completed(cfg, features, path)
     if any(comm.all_gather(features is not None)):
         return features
+    model = accelerated(model, cfg)
     if in_parts:
         fingerprint = comm.all_gather(fingerprint)[0]
         size, batch = cfg.TEST.SHARD_SIZE, cfg.TEST.IMS_PER_BATCH

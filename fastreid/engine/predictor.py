@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from fastreid.config import CfgNode
 from fastreid.config.plugins import load_plugin
 from fastreid.data.build import build_file_loader
+from fastreid.engine.acceleration import accelerated
 from fastreid.engine.commands import load_model
 from fastreid.evaluation.evaluator import forward
 
@@ -21,7 +22,7 @@ _POLL_SECONDS = 0.5  # how often a wait looks whether the workers are still aliv
 
 
 class DefaultPredictor:
-    """Features of image files, or of image batches, from ``MODEL.WEIGHTS``.
+    """Features of image files, or of image batches, from ``MODEL.WEIGHTS``, computed as ``TEST.INFERENCE`` says.
 
     >>> predictor = DefaultPredictor(cfg)
     >>> features = predictor.from_files(["front.png", "rear.png"])  # (2, D)
@@ -32,7 +33,7 @@ class DefaultPredictor:
         from fastreid.engine.defaults import DefaultTrainer  # which offers this class under its old path
 
         self.cfg = cfg.clone()
-        self.model = load_model(cfg, DefaultTrainer).eval()
+        self.model = accelerated(load_model(cfg, DefaultTrainer).eval(), cfg)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the features (B, D), on the CPU and not normalised, of images that are prepared already.

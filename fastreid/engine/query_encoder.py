@@ -16,6 +16,7 @@ from fastreid.config import CfgNode, get_cfg
 from fastreid.data.feature_file import identity_of
 from fastreid.data.images import as_page
 from fastreid.data.transforms import build_transforms
+from fastreid.engine.acceleration import accelerated
 from fastreid.engine.commands import load_model
 from fastreid.engine.feature_maps import FeatureMaps, enlarged
 from fastreid.engine.text_side import TextSide
@@ -41,7 +42,8 @@ class QueryEncoder:
     It may be used by several threads; the model runs for one of them at a time.
 
     Args:
-        cfg: the model, ``MODEL.WEIGHTS`` (or what a training left in ``OUTPUT_DIR``), ``INPUT`` and ``TEST.FLIP``.
+        cfg: the model, ``MODEL.WEIGHTS`` (or what a training left in ``OUTPUT_DIR``), ``INPUT``, ``TEST.FLIP`` and
+            ``TEST.INFERENCE``.
 
     Attributes:
         identity: what made the vectors, see :func:`fastreid.data.feature_file.identity_of`.
@@ -58,15 +60,16 @@ class QueryEncoder:
 
         self.cfg = cfg.clone()
         self.cfg.freeze()
-        self.model = load_model(self.cfg, DefaultTrainer).eval()
-        source = getattr(self.model, "weights_source", "")
+        model = load_model(self.cfg, DefaultTrainer).eval()
+        self.model = accelerated(model, self.cfg)
+        source = getattr(model, "weights_source", "")
         self.weights_path = str(Path(source).absolute()) if source and "://" not in source else source
         self._transforms = build_transforms(self.cfg, is_train=False)
         self._flip, self._lock = self.cfg.TEST.FLIP.ENABLED, threading.Lock()
         self.identity = identity_of(self.cfg, self.model, self._flip)
         self.name = name_of(self.cfg)
         self.dim = self._features(self._tensor(_lines())).shape[1]
-        self._maps = FeatureMaps.of(self.model, self.cfg, self._page(_lines()))
+        self._maps = FeatureMaps.of(model, self.cfg, self._page(_lines()))
 
     @classmethod
     def of_index(cls, info: "IndexInfo", opts: Sequence[str] = ()) -> "QueryEncoder":

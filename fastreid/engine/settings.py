@@ -91,6 +91,12 @@ CONDITIONS = {
         )
         for key in ("SPECK", "FRAMES", "LABELS")
     },
+    **{
+        f"TEST.INFERENCE.{key}": (
+            "OpenVINO sees to it by itself", lambda cfg: cfg.TEST.INFERENCE.BACKEND != "openvino"
+        )
+        for key in ("CHANNELS_LAST", "FOLD_BN")
+    },
     "TEST.TEXTS_PER_IMAGE": ("TEST.TEXT_BANK is empty", lambda cfg: bool(cfg.TEST.TEXT_BANK)),
     "TEST.THRES": ("the head gives no attributes", lambda cfg: task_of(cfg) == "attributes"),
     **{key: ("nothing is retrieved with this head", lambda cfg: task_of(cfg) == "retrieval") for key in RETRIEVAL},

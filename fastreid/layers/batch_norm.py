@@ -196,4 +196,8 @@ class IBN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         instance, batch = x[:, : self.half], x[:, self.half :]
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            # one group per channel is the same norm, and PyTorch's instance norm would change the layout
+            norm = F.group_norm(instance, self.half, self.IN.weight, self.IN.bias, self.IN.eps)
+            return torch.cat((norm, self.BN(batch)), dim=1)
         return torch.cat((self.IN(instance.contiguous()), self.BN(batch.contiguous())), dim=1)

@@ -33,4 +33,4 @@ class Non_local(nn.Module):
         # (g phi^T) theta needs I x I numbers where g (phi^T theta) needs HW x HW; divided first to stay in 16-bit range
         context = (g / g.shape[2]) @ phi.transpose(1, 2)
         y = (context @ theta).unflatten(2, x.shape[2:])
-        return self.W(y) + x
+        return x + self.W(y)  # in this order the sum has the memory layout of x
