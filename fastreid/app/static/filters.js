@@ -1,18 +1,19 @@
 // The conditions on results, each value with the number of designs that it leaves.
 
 import { api } from "./api.js";
-import { h, icon, later, redraw } from "./dom.js";
+import { dateField } from "./dates.js";
+import { fill, h, icon, later, redraw } from "./dom.js";
 import { change, filterJson, state, subscribe } from "./state.js";
 import { indexOf } from "./status.js";
 import { years } from "./years.js";
-import { className, count, dated, fromInput, number, patentName, toInput } from "./words.js";
+import { className, count, dated, number, patentName } from "./words.js";
 
 const FEW = 7; // values of a condition that are shown before "Show all"
 const LISTS = ["locarno", "office", "view", "applicant"];
 
 let counts = null;
 let asking = null;
-const opened = new Set(["class", "view", "year", "title"]);
+const opened = new Set(["class", "view", "title"]);
 const everything = new Set(); // lists shown in full
 const unfolded = new Set(); // classes whose subclasses are shown
 const searched = {}; // what is looked for within a long list
@@ -104,8 +105,10 @@ const plain = (name) => list(name, name, valuesOf(name), (each) => option(name, 
 
 function group(key, title, active, ...content) {
   return h("details", { open: opened.has(key), ontoggle: (event) => (event.target.open ? opened.add(key) : opened.delete(key)) },
-    h("summary", { "data-key": `group-${key}` }, title, active ? h("span", { class: "dot", title: "A condition is set" }) : null, icon("down")), content);
+    h("summary", { "data-key": `group-${key}` }, heading(title, active)), content);
 }
+
+const heading = (title, active) => [title, active ? h("span", { class: "dot", title: "A condition is set" }) : null, icon("down")];
 
 const title = h("input", { type: "search", id: "title-words", placeholder: "round table", autocomplete: "off", "data-key": "title-words",
   oninput: later(() => change({ title: title.value }, "replace"), 350) });
@@ -115,23 +118,30 @@ const exclude = h("form", { class: "with-button", onsubmit: (event) => {
   exclude.elements[0].value = "";
   if (given.length) change({ not_patents: [...new Set([...state.not_patents, ...given])] });
 } }, h("input", { type: "text", "aria-label": "Patent to leave out", placeholder: "USD0510000", autocomplete: "off", "data-key": "exclude" }), h("button", { type: "submit" }, "Leave out"));
-const since = h("input", { type: "date", id: "since", "data-key": "since", max: "9999-12-31", onchange: () => change({ since: fromInput(since.value) }) });
+const since = dateField("since", (day) => (day ? `Still from ${day} on.` : "No such day is in force."));
+
+// a field in which somebody types stays where it is: drawn again, it would lose the part that the keyboard is on
+const above = h("div", {});
+const below = h("div", {});
+const bars = h("div", {});
+const yearHead = h("summary", { "data-key": "group-year" });
+const yearGroup = h("details", { open: true, hidden: true }, yearHead, bars,
+  h("div", { class: "row" }, h("label", { for: "since" }, "Not before"), since.field), since.problem);
+body.append(above, yearGroup, below);
 
 function draw() {
   if (!counts) return;
   total.textContent = `${count(counts.designs, "design")}, ${count(counts.figures, "figure")} remain`;
   filterSection.querySelector(".clear").hidden = !filtered();
   if (document.activeElement !== title) title.value = state.title;
-  if (since.dataset.shown !== String(state.since)) { // counts that come must not undo a date half typed
-    since.value = toInput(state.since);
-    since.dataset.shown = String(state.since);
-  }
   const many = (facet) => (indexOf().facets?.[facet] ?? counts.facets[facet] ?? []).some(({ value }) => value);
-  redraw(body,
+  redraw(above,
     many("class") ? group("class", "Locarno class", state.locarno.length, classes()) : null,
-    many("view") ? group("view", "View", state.view.length, plain("view")) : null,
-    many("year") ? group("year", `Year ${dated(state.date_field)}`, state.since, years(yearValues(), unit()),
-      h("div", { class: "row" }, h("label", { for: "since" }, "Not before"), since)) : null,
+    many("view") ? group("view", "View", state.view.length, plain("view")) : null);
+  yearGroup.hidden = !many("year");
+  fill(yearHead, heading(`Year ${dated(state.date_field)}`, state.since));
+  if (!yearGroup.hidden) redraw(bars, years(yearValues(), unit()));
+  redraw(below,
     group("title", "Words of the title", state.title, h("label", { class: "visually-hidden", for: "title-words" }, "All these words occur in the title"), title),
     many("office") ? group("office", "Office", state.office.length, plain("office")) : null,
     many("applicant") ? group("applicant", "Applicant", state.applicant.length, plain("applicant")) : null,

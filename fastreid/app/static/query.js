@@ -1,5 +1,6 @@
 // The left side, above the filters: cut-off date, drawings, words, and how they are compared.
 
+import { dateField } from "./dates.js";
 import { choice, fill, h, icon, later, redraw } from "./dom.js";
 import { sameBox } from "./geometry.js";
 import { known } from "./known.js";
@@ -7,7 +8,7 @@ import { showThumb } from "./pictures.js";
 import { showStage, stage } from "./stage.js";
 import { change, item, state, subscribe } from "./state.js";
 import { addFiles, limits, notice, onPending, removeItems, room } from "./uploads.js";
-import { count, dated, fromInput, letter, longDay, toInput } from "./words.js";
+import { count, dated, letter, longDay } from "./words.js";
 
 let pending = 0;
 
@@ -17,14 +18,12 @@ export const chooseFile = () => file.click();
 
 // -- the cut-off date ----------------------------------------------------------------------------------------------------
 
-const before = h("input", { type: "date", id: "before", "aria-describedby": "before-means", max: "9999-12-31",
-  onchange: () => change({ before: fromInput(before.value) }) });
+const before = dateField("before", (day) => (day ? `The cut-off is still ${day}.` : "No cut-off is in force."), "before-means");
 const beforeMeans = h("p", { class: "hint", id: "before-means" });
 const beforeField = h("div", {});
 const anyDay = h("button", { type: "button", class: "link", onclick: () => change({ before: 0 }) }, "No cut-off");
 
 function drawCutOff() {
-  before.value = toInput(state.before);
   const how = dated(state.date_field);
   redraw(beforeField, choice("Which date counts", { date: "Published", filed: "Filed" }, state.date_field, (value) => change({ date_field: value })));
   anyDay.hidden = !state.before;
@@ -35,7 +34,7 @@ function drawCutOff() {
 
 const cutOff = h("section", { class: "cut-off", "aria-label": "Cut-off date" },
   h("div", { class: "row" }, h("label", { for: "before" }, "Cut-off date"), anyDay),
-  h("div", { class: "row" }, before, beforeField), beforeMeans);
+  h("div", { class: "row" }, before.field, beforeField), before.problem, beforeMeans);
 
 // -- drawings ------------------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,16 @@ export const moment = (iso) => (iso ? MOMENT.format(new Date(iso)) : "");
 export const toInput = (value) =>
   value ? `${String(value).slice(0, 4)}-${String(value).slice(4, 6)}-${String(value).slice(6)}` : "";
 
-export const fromInput = (text) => (/^\d{4}-\d\d-\d\d$/.test(text) && text >= "1000" ? Number(text.replaceAll("-", "")) : 0);
+/** Designs are not older: an earlier year is one that is half typed. */
+export const FIRST_YEAR = 1700;
+
+/** A day that is written "2018-10-16" or "20181016"; 0 for anything else, such as 31 February. */
+export function fromInput(text) {
+  const [, year, month, day] = (/^(\d{4})(-?)(\d\d)\2(\d\d)$/.exec(text) ?? []).filter((_, place) => place !== 2).map(Number);
+  const value = year * 10000 + month * 100 + day;
+  const date = value ? dayOf(value) : null;
+  return date && year >= FIRST_YEAR && date.getUTCMonth() + 1 === month && date.getUTCDate() === day ? value : 0;
+}
 
 /** "USD0510000": "US D0510000"; other forms stay as they are. */
 export const patentName = (patent) => patent.replace(/^([A-Z]{2})([A-Z]{0,2}\d+.*)$/, "$1 $2");
