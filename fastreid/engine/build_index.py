@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastreid.index import Index
 
 BACKENDS = ("store", "faiss", "milvus", "pgvector")
+EMBEDDED = ("store", "faiss")
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")  # of a setting
 EXAMPLES = """
 examples:
@@ -66,7 +67,11 @@ def parser() -> argparse.ArgumentParser:
     delete = command("delete", "Remove figures, or all figures of patents.")
     delete.add_argument("--figure", nargs="+", default=[], metavar="FIGURE_ID")
     delete.add_argument("--patent", nargs="+", default=[], metavar="PATENT")
-    command("compact", "Drop what was removed, with all earlier versions, and bring the rest into its quickest form.")
+    compacted = command(
+        "compact", "Drop what was removed, with all earlier versions, and bring the rest into its quickest form."
+    )
+    compacted.add_argument("--backend", choices=EMBEDDED, help="that an index in a folder is to have from now on")
+    compacted.add_argument("--factory", metavar="STRING", help="of faiss (default: by size)")
     info = command("info", "Say what is in the index.")
     info.add_argument("--json", action="store_true", help="as JSON")
     command("verify", "Compare all files with their checksums.")
@@ -120,9 +125,24 @@ def compact(args: argparse.Namespace) -> None:
     """Compact the index and say what it has become."""
     from fastreid.index import open_index
 
+    if args.backend or args.factory:
+        _take_over(args.index, args.backend or "faiss", args.factory)
     with open_index(args.index, write=True) as index:
         index.compact()
         print(_told(index, args.index))
+
+
+def _take_over(uri: str, backend: str, factory: str | None) -> None:
+    """Give an index in a folder another backend."""
+    from fastreid.index.open import backend_of, get_backend
+    from fastreid.index.store import Store
+
+    old, new = backend_of(uri), get_backend(backend)
+    if not issubclass(old, Store):
+        raise ValueError(f"--backend is of an index in a folder; this one is in {old.name}")
+    if factory and backend != "faiss":
+        raise ValueError(f"--factory is of the backend faiss, not of {backend}")
+    new.take_over(uri, **({"factory": factory} if factory else {}))
 
 
 def info(args: argparse.Namespace) -> None:

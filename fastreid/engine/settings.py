@@ -92,9 +92,7 @@ CONDITIONS = {
         for key in ("SPECK", "FRAMES", "LABELS")
     },
     **{
-        f"TEST.INFERENCE.{key}": (
-            "OpenVINO sees to it by itself", lambda cfg: cfg.TEST.INFERENCE.BACKEND != "openvino"
-        )
+        f"TEST.INFERENCE.{key}": ("OpenVINO sees to it by itself", lambda cfg: cfg.TEST.INFERENCE.BACKEND != "openvino")
         for key in ("CHANNELS_LAST", "FOLD_BN")
     },
     "TEST.TEXTS_PER_IMAGE": ("TEST.TEXT_BANK is empty", lambda cfg: bool(cfg.TEST.TEXT_BANK)),

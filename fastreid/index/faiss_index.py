@@ -69,6 +69,14 @@ class FaissIndex(Store):
         return super().create(uri, dim=dim, metric=metric, factory=factory, **settings)
 
     @classmethod
+    def take_over(cls, uri: str, **options: Any) -> None:
+        """See :meth:`Store.take_over`; ``ValueError`` for a factory that does not suit the index."""
+        info, factory = Manifest.read(Path(uri)).info, options.get("factory", AUTO)
+        if factory != AUTO:
+            new_index(factory, info.dim, info.metric)
+        super().take_over(uri, **options)
+
+    @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         super().check_options({name: value for name, value in options.items() if name != "factory"})
 
@@ -85,7 +93,7 @@ class FaissIndex(Store):
                 again = f"`tools/build_index.py compact --index {uri}` makes it anew, nothing else is lost"
                 raise IndexCorrupt(f"{Path(uri, entry['name'])} is damaged or missing: {again}") from error
         logger.warning("%s is damaged: all is scanned until the index is compacted", Path(uri, entry["name"]))
-        cls.drop_extra(uri)
+        cls.take_over(uri, **Manifest.read(Path(uri)).info.options)
         return super().open(uri, write)
 
     def set_info(self, **changed: Any) -> int:

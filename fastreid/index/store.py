@@ -104,12 +104,19 @@ class Store(Index):
             raise
 
     @classmethod
-    def drop_extra(cls, uri: str) -> None:
-        """Commit a version without the files of the backend that builds on this one, when they cannot be opened."""
+    def take_over(cls, uri: str, **options: Any) -> None:
+        """Commit a version in which the index in a folder is one of this backend; `compact` brings it into its form.
+
+        What the backend before kept beside the vectors is dropped.
+        """
+        cls.check_options(options)
         folder = Path(uri)
         with _locked(folder):
             manifest = Manifest.read(folder)
-            info = replace(manifest.info, version=manifest.info.version + 1, changed=now(), recall={})
+            version = manifest.info.version + 1
+            info = replace(
+                manifest.info, backend=cls.name, options=options, version=version, changed=now(), recall={}
+            )  # fmt: skip
             replace(manifest, info=info, extra={}).put(folder)
 
     def close(self) -> None:

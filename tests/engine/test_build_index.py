@@ -462,3 +462,28 @@ def test_a_random_network_makes_no_index(tmp_path, drawings, capsys):
         capsys, *start
     )
     assert not (tmp_path / "index").exists()
+
+
+def test_an_index_that_has_grown_gets_another_backend(tmp_path, drawings, capsys):
+    path = tmp_path / "index"
+    add(path, drawings)
+    before = contents(path)
+    wrong = fails(capsys, "compact", "--index", path, "--backend", "faiss", "--factory", "IVF4,SQ9")
+    assert "factory of a faiss index: 'IVF4,SQ9' is none" in wrong
+    assert "--factory is of the backend faiss, not of store" in fails(
+        capsys, "compact", "--index", path, "--backend", "store", "--factory", "Flat"
+    )
+    with open_index(str(path)) as index:
+        assert (index.info.backend, index.info.version) == ("store", 2)
+    run("compact", "--index", path, "--factory", "IVF2,SQ8")
+    with open_index(str(path)) as index:
+        assert (index.info.backend, index.info.options) == ("faiss", {"factory": "IVF2,SQ8"})
+        assert index.info.recall["all"] >= 0.99
+    after = contents(path)
+    assert after.keys() == before.keys()
+    for name, (_, vector) in before.items():
+        np.testing.assert_array_equal(after[name][1], vector)
+    run("compact", "--index", path, "--backend", "store")
+    with open_index(str(path)) as index:
+        assert (index.info.backend, index.info.options, index.info.recall, index.info.exact) == ("store", {}, {}, True)
+    assert not list(path.glob("extra-*"))
