@@ -165,8 +165,8 @@ def report(dim: int, load: float, built: list[list[str]], searched: list[list[st
     threads = os.environ.get("OMP_NUM_THREADS", "as many as cores")
     parts.append(
         f"Threads of BLAS and faiss: {threads}. Load of the machine before: {load:.1f}; other work beside it makes all "
-        "times longer, most of all with several threads. The seconds of building are those of when an index was made; those of faiss come after those of the "
-        "exact index, from which it is made."
+        "times longer, most of all with several threads. The seconds of building are those of when an index was made; "
+        "those of faiss come after those of the exact index, from which it is made."
     )
     parts += [f"## Building, {dim} numbers a vector", table(built, build_headers)]
     parts += [f"## Searching, {PAGE} results", table(searched, [*headers, "recall@10", f"recall@{DEPTH}"])]
