@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fastreid import __version__
 from fastreid.config import CfgNode
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
+from fastreid.data.feature_file import FeatureFile
 from fastreid.engine import hooks
 from fastreid.engine.acceleration import accelerated
 from fastreid.engine.arguments import default_argument_parser
@@ -363,14 +364,17 @@ class DefaultTrainer(TrainerBase):
 
 def _test_from_features(cfg: CfgNode, model: nn.Module, loader, evaluator: ReidEvaluator, name: str) -> dict:
     from fastreid.engine.extraction import cached_features
-    from fastreid.evaluation.results import evaluate, headline
+    from fastreid.evaluation.results import evaluate, features_path, headline
 
     evaluator.check(loader.dataset)  # before the extraction
     features = cached_features(cfg, model, loader, evaluator.num_query, name, cfg.OUTPUT_DIR)
-    if features is None:
-        return {}
+    shared = comm.get_world_size() > 1
+    if shared:
+        comm.synchronize()  # the file is written
+        features = features or FeatureFile.load(features_path(cfg.OUTPUT_DIR, name), mapped=True)
     weights = getattr(model, "weights_source", "")  # set by load_model
-    return headline(evaluate(cfg, features, name, cfg.OUTPUT_DIR, weights))
+    evaluation = evaluate(cfg, features, name, cfg.OUTPUT_DIR, weights, shared)
+    return headline(evaluation) if evaluation else {}
 
 
 def _iterations_per_epoch(cfg: CfgNode, num_images: int) -> int:

@@ -16,6 +16,7 @@ examples:
   as a paper does:              %(prog)s --features FILE.npz --protocol lo2024 --output logs/lo2024
   with one setting of its own:  %(prog)s --features FILE.npz --protocol lo2024 TEST.RELEVANCE class
   by texts:                     %(prog)s --features FILE.npz --text-bank datasets/minipatent/texts.bank
+  queries shared by processes:  torchrun --nproc-per-node 8 %(prog)s --features FILE.npz
   query by query:               %(prog)s --features FILE.npz --per-query queries.jsonl
 """
 
@@ -34,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--texts-per-image", default="", metavar="N", help="of the bank, the first N of each image (default: all)")
     add("--output", default="", metavar="DIR", help="folder of results.json and report (default: OUTPUT_DIR)")
     add("--per-query", default="", metavar="FILE", help="write list and metrics of each query as JSON lines")
-    run(parser.parse_args(argv))
+    from fastreid.engine.launcher import launch
+
+    launch(run, 1, args=(parser.parse_args(argv),))  # under torchrun the processes share the work
 
 
 def run(args: argparse.Namespace) -> None:
@@ -44,17 +47,21 @@ def run(args: argparse.Namespace) -> None:
     from fastreid.evaluation.frequency import with_frequency
     from fastreid.evaluation.per_query import write_queries
     from fastreid.evaluation.results import check_settings, evaluate
+    from fastreid.utils import comm
     from fastreid.utils.files import require_writable
 
     started = time.perf_counter()
     cfg = read_config(args, *_settings(args))
     protocol = check_settings(cfg)
-    features = load_features(args.features)
+    shared = comm.get_world_size() > 1
+    features = load_features(args.features, mapped=shared)
     if args.config_file and "frequency" not in features.columns:  # the config knows the training set
         features = with_frequency(cfg, features)
     require_writable(cfg.OUTPUT_DIR, "--output" if args.output else "OUTPUT_DIR")
     name = features.fingerprint.get("dataset") or Path(args.features).stem
-    evaluation = evaluate(cfg, features, name, cfg.OUTPUT_DIR)
+    evaluation = evaluate(cfg, features, name, cfg.OUTPUT_DIR, shared=shared)
+    if evaluation is None:
+        return
     if args.per_query:
         write_queries(protocol, features, evaluation, args.per_query)
         logger.info("Lists and metrics of %d queries: %s", features.num_query, args.per_query)

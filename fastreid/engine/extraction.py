@@ -65,7 +65,7 @@ def load_if_fresh(path: str | os.PathLike, fingerprint: dict, mapped: bool = Fal
     return features
 
 
-def load_features(path: str | os.PathLike) -> FeatureFile:
+def load_features(path: str | os.PathLike, mapped: bool = False) -> FeatureFile:
     """Read a feature file as it is, and say whose features these are: without model and images nothing checks that.
 
     Raises:
@@ -74,7 +74,7 @@ def load_features(path: str | os.PathLike) -> FeatureFile:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"No such feature file: '{path}'")
-    features = FeatureFile.load(path)
+    features = FeatureFile.load(path, mapped)
     if not 0 < features.num_query < len(features):
         missing, all_are = ("gallery images", "queries") if features.num_query else ("queries", "gallery images")
         raise ValueError(f"{path} has no {missing}: its {len(features)} rows are all {all_are}")

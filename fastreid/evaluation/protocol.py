@@ -9,6 +9,7 @@ import numpy as np
 
 from fastreid.data.feature_file import FeatureFile
 from fastreid.evaluation.columns import FREQUENCIES, Columns, with_derived
+from fastreid.evaluation.shared import among_processes
 from fastreid.evaluation.stages import Evaluation, Stage, by_group, level_metric
 from fastreid.retrieval import (
     POSTPROCESSOR_REGISTRY,
@@ -21,13 +22,15 @@ from fastreid.retrieval import (
 )
 from fastreid.retrieval.cuhk03 import single_shot_cmc
 from fastreid.retrieval.graded import GAINS
+from fastreid.retrieval.measured import here
 from fastreid.retrieval.metrics import parse_metric
 from fastreid.retrieval.postprocess import ORDER
-from fastreid.retrieval.rank import GRADED_ITEMS
+from fastreid.retrieval.rank import GRADED_ITEMS, Over
 from fastreid.retrieval.results import SHOWN_RANKS
 from fastreid.retrieval.roc import tpr_at_fpr
 from fastreid.retrieval.rules import parts_of
 from fastreid.retrieval.search import check_columns
+from fastreid.utils import comm
 from fastreid.utils.errors import require_choice, require_members, require_whole
 
 logger = logging.getLogger(__name__)
@@ -218,36 +221,51 @@ class Protocol:
             search = component.apply(search)
             yield f"+{name} (non-causal)" if self._leaks(component) else f"+{name}", search
 
-    def evaluate(self, features: FeatureFile) -> Evaluation:
+    def evaluate(self, features: FeatureFile, shared: bool = False) -> Evaluation | None:
         """Measure the ranking at every stage and keep the first items of the last one.
+
+        Args:
+            shared: every process calls this with the same features; each ranks the gallery for its part of the
+                queries. What looks at all features at once (post-processors, and the stages after them, ROC,
+                single-shot galleries) is the main process's alone.
+
+        Returns:
+            ``None`` in processes other than the main one, where it is shared.
 
         Raises:
             ValueError: no query has a permitted match.
         """
         stages, judged, last = [], self.judges(features.relevance_known), None
+        elsewhere = shared and not comm.is_main_process()
+        if elsewhere and not judged:
+            return None
         for number, (name, last) in enumerate(self.searches(features)):
-            metrics, lists = self._judge(last, judged, listed=number == len(self.postprocessors))
-            stages.append(self._stage(name, metrics, last))
+            over = among_processes if shared and name == PLAIN else here
+            metrics, lists = self._judge(last, judged, number == len(self.postprocessors), over)
+            levels = {level: self._level(last, level, metrics, over) for level in self.levels} if judged else {}
+            if elsewhere:
+                return None
+            stages.append(self._stage(name, metrics, last, levels))
         rates = tpr_at_fpr(last, relevance=self.relevance) if self.roc and judged else {}
         roc = {f"TPR@FPR={rate:.0e}": 100 * share for rate, share in rates.items()}
         labels = (last.q_columns[self.relevance], last.g_columns[self.relevance]) if judged else None
         return Evaluation(tuple(stages), *lists, self.settings, roc, labels)
 
-    def _judge(self, search: Search, judged: bool, listed: bool):
+    def _judge(self, search: Search, judged: bool, listed: bool, over: Over):
         """Metrics, if ``judged``, and the first items of each query, if ``listed``: both out of one pass."""
         if not judged:
             return None, topk_search(search, self.topk) if listed else ()
         ties = any(parse_metric(name).ties for name in self.metrics)
-        options = {"relevance": self.relevance, "ties": ties, "gains": self.gains if self._graded else None}
+        gains = self.gains if self._graded else None
+        options = {"relevance": self.relevance, "ties": ties, "gains": gains, "over": over}
         if not listed:
             return evaluate_search(search, **options), ()
         metrics, *lists = evaluate_topk(search, self.topk, **options)
         return metrics, lists
 
-    def _stage(self, name: str, metrics: RetrievalMetrics | None, search: Search) -> Stage:
+    def _stage(self, name: str, metrics: RetrievalMetrics | None, search: Search, levels: Mapping) -> Stage:
         if metrics is None:
             return Stage(name, None)
-        levels = {level: self._level(search, level, metrics) for level in self.levels}
         extra = {level_metric(level): 100 * found.mAP for level, found in levels.items()}
         extra |= {name: 100 * metrics.mean(name) for name in self.metrics}
         if self.single_shot:
@@ -257,12 +275,12 @@ class Protocol:
         groups = {name: by_group(metrics, names, search.q_columns[name]) for name in self.group_by}
         return Stage(name, metrics, extra, groups, levels)
 
-    def _level(self, search: Search, level: str, metrics: RetrievalMetrics) -> RetrievalMetrics:
+    def _level(self, search: Search, level: str, metrics: RetrievalMetrics | None, over: Over):
         """Metrics where ``level`` makes the match; those at hand where that is the relevance anyway."""
         if level == self.relevance:
             return metrics
         try:
-            return evaluate_search(search, relevance=level)
+            return evaluate_search(search, relevance=level, over=over)
         except ValueError as error:
             raise ValueError(f"TEST.LEVELS: {error}") from error
 

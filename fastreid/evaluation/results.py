@@ -25,18 +25,26 @@ COUNTS = ("queries", "dropped queries")
 
 
 def evaluate(
-    cfg, feature_file: FeatureFile, dataset_name: str, output_dir: str | os.PathLike | None, weights: str = ""
-) -> Evaluation:
+    cfg,
+    feature_file: FeatureFile,
+    dataset_name: str,
+    output_dir: str | os.PathLike | None,
+    weights: str = "",
+    shared: bool = False,
+) -> Evaluation | None:
     """Evaluate under the protocol of ``cfg``, log the table and, with ``output_dir``, write results and report.
 
     Args:
         weights: where those of the model came from, for the report; "" when they are in no file, as in a training
             (whose ``MODEL.WEIGHTS`` are those it started from).
+        shared: all processes call this and share the work, see :meth:`Protocol.evaluate`.
 
     Returns:
-        the evaluation; without labels it holds a ranking but no metrics.
+        the evaluation; without labels it holds a ranking but no metrics. ``None`` where another process has it.
     """
-    evaluation = judge(cfg, feature_file)
+    evaluation = judge(cfg, feature_file, shared)
+    if evaluation is None:
+        return None
     if evaluation.metrics is not None and evaluation.metrics.dropped:
         dropped, total = evaluation.metrics.dropped, evaluation.metrics.num_queries
         logger.warning("%d of %d queries have no permitted match and do not count", dropped, total)
@@ -67,10 +75,12 @@ def check_settings(cfg) -> Protocol:
     return Protocol.from_config(cfg)
 
 
-def judge(cfg, features: FeatureFile) -> Evaluation:
+def judge(cfg, features: FeatureFile, shared: bool = False) -> Evaluation | None:
     """Evaluate under the ``TEST`` node of ``cfg``, with what it asks for beside the ranking of images."""
     protocol, bank = Protocol.from_config(cfg), open_named(cfg.TEST.TEXT_BANK, "TEST.TEXT_BANK")
-    evaluation = protocol.evaluate(features)
+    evaluation = protocol.evaluate(features, shared)
+    if evaluation is None:
+        return None
     settings = dict(evaluation.settings)
     if cfg.TEST.PROTOCOL:
         changed = differences(cfg)

@@ -4,21 +4,21 @@ A match is a permitted gallery item with the query's label; the rule removes ite
 query without a match is dropped (and counted).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
-from fastreid.retrieval.candidates import Candidates, Columns, EqualRows, Rule, get_rule
-from fastreid.retrieval.counting import Ranks, count_ranks, in_query_order
+from fastreid.retrieval.candidates import Candidates, Columns, Rule, get_rule
 from fastreid.retrieval.distance import as_features, check_finite, query_blocks
 from fastreid.retrieval.graded import check_gains, grade, is_known
+from fastreid.retrieval.measured import Measured, Work, here, matching_rows, measure, measure_blocks
 from fastreid.retrieval.results import RetrievalMetrics
 from fastreid.retrieval.rules import parts_of
 from fastreid.retrieval.search import BLOCK_MIB, Search, check_columns
-from fastreid.retrieval.tables import nearest_rows, rank_rows
-from fastreid.retrieval.topk import as_distances
 from fastreid.utils.errors import require_whole
 
+Over = Callable[[Work, Search], Measured | None]
 GRADED_ITEMS = 100  # length of the lists that nDCG is computed from
 
 
@@ -60,9 +60,14 @@ def evaluate_search(
     relevance: str = "pids",
     ties: bool = False,
     gains: Mapping[str, float] | None = None,
+    over: Over = here,
 ) -> RetrievalMetrics:
-    """As `evaluate`, for a `Search` (which may be re-ranked)."""
-    return _evaluate_and_list(search, 0, max_rank, relevance, ties, gains)[0]
+    """As `evaluate`, for a `Search` (which may be re-ranked).
+
+    Args:
+        over: who does the work, see `fastreid.retrieval.measured.here`.
+    """
+    return _evaluate_and_list(search, 0, max_rank, relevance, ties, gains, over)[0]
 
 
 def evaluate_topk(
@@ -73,24 +78,23 @@ def evaluate_topk(
     relevance: str = "pids",
     ties: bool = False,
     gains: Mapping[str, float] | None = None,
+    over: Over = here,
 ) -> tuple[RetrievalMetrics, np.ndarray, np.ndarray]:
     """Results of `evaluate_search` and of `topk_search` (indices, distances) out of one pass over the scores."""
     k = require_whole("k of a top-k search", k, 1)
-    return _evaluate_and_list(search, k, max_rank, relevance, ties, gains)
+    return _evaluate_and_list(search, k, max_rank, relevance, ties, gains, over)
 
 
-def _evaluate_and_list(search: Search, k: int, max_rank: int, relevance: str, ties: bool, gains):
+def _evaluate_and_list(search: Search, k: int, max_rank: int, relevance: str, ties: bool, gains, over: Over):
     columns = search.q_columns, search.g_columns
-    equal, graded = _plan(*columns, max_rank, relevance, gains)
+    graded = _graded_items(*columns, max_rank, relevance, gains)
     k = min(k, len(search.gallery))
-    if search.rescore is None:
-        ranks, (items, scores) = count_ranks(search.scan(), equal, ties, max(k, graded))
-        distances = as_distances(scores, search.metric)
-    else:
-        ranks, (items, distances) = _rank_tables(search.blocks(), equal, search.candidates, ties, max(k, graded))
-    shared = equal, search.candidates, columns, search.rule, max_rank, relevance, gains
-    metrics = _measure(ranks, items[:, :graded], *shared)
-    return metrics, np.ascontiguousarray(items[:, :k]), np.ascontiguousarray(distances[:, :k], dtype=np.float32)
+    found = over(partial(measure, relevance=relevance, ties=ties, top=max(k, graded)), search)
+    if found is None:
+        return None, None, None
+    metrics = _metrics(found, graded, search.candidates, columns, search.rule, max_rank, relevance, gains)
+    distances = np.ascontiguousarray(found.distances[:, :k], dtype=np.float32)
+    return metrics, np.ascontiguousarray(found.items[:, :k]), distances
 
 
 def evaluate_distances(
@@ -113,10 +117,11 @@ def evaluate_distances(
         check_columns(q_columns, distances.shape[0], rule, "queries"),
         check_columns(g_columns, distances.shape[1], rule, "gallery"),
     )
-    equal, top = _plan(*columns, max_rank, relevance, gains)
+    top = _graded_items(*columns, max_rank, relevance, gains)
+    equal = matching_rows(columns[0][relevance], columns[1][relevance])
     candidates = Candidates(rule, *columns, *distances.shape)
-    ranks, (best, _) = _rank_tables(_blocks_of(distances, block_mib), equal, candidates, ties, top)
-    return _measure(ranks, best, equal, candidates, columns, rule, max_rank, relevance, gains)
+    found = measure_blocks(_blocks_of(distances, block_mib), equal, candidates, ties, top)
+    return _metrics(found, top, candidates, columns, rule, max_rank, relevance, gains)
 
 
 def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice, np.ndarray]]:
@@ -126,19 +131,8 @@ def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice,
         yield rows, block
 
 
-def _rank_tables(blocks, equal: EqualRows, candidates: Candidates, ties: bool, top: int):
-    """As `count_ranks`, from blocks of distances, and with distances beside the items (float32, padded with +inf)."""
-    shape, results = (candidates.num_queries, top), []
-    items, nearest = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf, dtype=np.float32)
-    for rows, distances in blocks:
-        results.append((np.arange(rows.start, rows.stop), rank_rows(distances, rows, equal, candidates, ties)))
-        if top:
-            items[rows], nearest[rows] = nearest_rows(distances, rows, top, candidates)
-    return in_query_order(results, candidates.num_queries), (items, nearest)
-
-
-def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str, gains) -> tuple[EqualRows, int]:
-    """Check what evaluation needs beyond search; return who matches whom, and how many items nDCG needs."""
+def _graded_items(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str, gains) -> int:
+    """Check what evaluation needs beyond search; return how many items nDCG needs."""
     for side, columns in (("queries", q_columns), ("gallery", g_columns)):
         if relevance not in columns:
             given = ", ".join(columns) or "none"
@@ -148,36 +142,29 @@ def _plan(q_columns: Columns, g_columns: Columns, max_rank: int, relevance: str,
     require_whole("max_rank, the length of the CMC curve,", max_rank, 1)
     if gains:
         check_gains(gains, q_columns, g_columns)
-    top = min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
-    return matching_rows(q_columns[relevance], g_columns[relevance]), top
+    return min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
 
 
-def matching_rows(q_values: np.ndarray, g_values: np.ndarray) -> EqualRows:
-    """The gallery rows whose value equals that of a query; none for an unknown value ("" or -1)."""
-    equal = EqualRows(q_values, g_values)
-    equal.counts = np.where(is_known(q_values), equal.counts, 0)
-    return equal
-
-
-def _measure(
-    ranks: Ranks, best, equal: EqualRows, candidates: Candidates, columns, rule: Rule, max_rank: int, relevance, gains
+def _metrics(
+    found: Measured, top: int, candidates: Candidates, columns, rule: Rule, max_rank: int, relevance: str, gains
 ) -> RetrievalMetrics:
     q_labels, g_labels = (column[relevance] for column in columns)
+    ranks = found.ranks
     if not len(ranks.ranks):
-        raise ValueError(_why_no_match(q_labels, g_labels, equal, rule, relevance))
+        raise ValueError(_why_no_match(q_labels, g_labels, found.same, rule, relevance))
     return RetrievalMetrics.from_ranks(
         ranks.counts,
         ranks.ranks,
         min(max_rank, len(g_labels)),
         optimistic=ranks.optimistic,
         pessimistic=ranks.pessimistic,
-        max_bin_count=int(equal.counts.max()),
-        graded=grade(best, candidates, *columns, gains) if gains else None,
+        max_bin_count=int(found.same.max()),
+        graded=grade(found.items[:, :top], candidates, *columns, gains) if gains else None,
     )
 
 
-def _why_no_match(q_labels: np.ndarray, g_labels: np.ndarray, equal: EqualRows, rule: Rule, relevance: str) -> str:
-    what, matched = "id" if relevance == "pids" else f"value of '{relevance}'", int((equal.counts > 0).sum())
+def _why_no_match(q_labels: np.ndarray, g_labels: np.ndarray, same: np.ndarray, rule: Rule, relevance: str) -> str:
+    what, matched = "id" if relevance == "pids" else f"value of '{relevance}'", int((same > 0).sum())
     if not is_known(q_labels).any():
         cause = f"none of them has a known {what} (-1 and '' mean unknown)"
     elif not matched:

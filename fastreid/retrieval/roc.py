@@ -8,8 +8,8 @@ from fastreid.retrieval.backends import backend_of
 from fastreid.retrieval.candidates import Columns, join_lists
 from fastreid.retrieval.counting import in_scan_order
 from fastreid.retrieval.graded import agrees, is_known
+from fastreid.retrieval.measured import matching_rows
 from fastreid.retrieval.order_statistics import Chunk, Histogram, order_statistics
-from fastreid.retrieval.rank import matching_rows
 from fastreid.retrieval.scan import Tile
 from fastreid.retrieval.search import Search
 from fastreid.retrieval.sides import UNIT_FLOAT32
