@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from fastreid.config import get_cfg
 from fastreid.engine import DefaultTrainer, commands, default_argument_parser, launch
 from fastreid.engine.launcher import STORE_OF_ITS_OWN
 
@@ -159,11 +162,50 @@ def test_a_killed_process_is_started_again_and_the_training_goes_on(repo, option
     same_end(whole, broken)
 
 
+STAND_INS = {  # of SLURM's commands: two nodes on this machine
+    "scontrol": "echo 127.0.0.1",
+    "srun": '"$@" & first=$!; "$@"; wait $first',
+}
+
+
 @pytest.mark.slow
-def test_two_nodes_train_as_two_processes_of_one(repo, options, whole, tmp_path):
-    endpoint = f"127.0.0.1:{free_port()}"
-    ended_well(*(node(repo, options, tmp_path / "nodes", endpoint) for _ in range(2)))
+def test_two_nodes_train_as_two_processes_of_one_by_the_recipe_for_slurm(repo, options, whole, tmp_path):
+    for name, line in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\nset -e\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    surroundings = {
+        **os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(repo),
+        "OMP_NUM_THREADS": "1", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "7",
+        "PROCESSES_PER_NODE": "1", "RENDEZVOUS_PORT": str(free_port()),
+    }  # fmt: skip
+    command = ["bash", str(repo / "docs/cluster/slurm.sbatch"), *options, "OUTPUT_DIR", str(tmp_path / "nodes")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    ended_well(subprocess.Popen(command, env=surroundings, cwd=repo, **pipes))
     same_end(whole, tmp_path / "nodes")
+
+
+def test_the_recipe_for_kubernetes_is_that_for_slurm(repo):
+    script = (repo / "docs/cluster/slurm.sbatch").read_text()
+    service, job = yaml.safe_load_all((repo / "docs/cluster/kubernetes.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    command = [*container["command"], *container["args"]]
+    started = shlex.split(script[script.index("srun ") :].replace("\\\n", " "))[1:]
+    rank_0 = f"{job['metadata']['name']}-0.{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    values = {"$SLURM_JOB_NUM_NODES": str(job["spec"]["completions"]), "${PROCESSES_PER_NODE:-gpu}": "gpu",
+              "$first:${RENDEZVOUS_PORT:-29512}": rank_0, "$SLURM_JOB_ID": "fastreid"}  # fmt: skip
+    expected = [values.get(word, word) for word in started[:-1]]
+    assert command[: len(expected)] == expected
+    assert expected[-2:] == ["tools/train_net.py", "--resume"]
+    assert job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert {"name": STORE_OF_ITS_OWN, "value": "1"} in container["env"]
+    args = default_argument_parser().parse_args(command[len(expected) - 1 :])
+    cfg = get_cfg()
+    cfg.merge_from_file(str(repo / args.config_file))
+    cfg.merge_from_list(args.opts)
+    assert cfg.SOLVER.CHECKPOINT_ITERS > 0
 
 
 def node(repo: Path, options: list[str], out: Path, endpoint: str, *more: str, **surroundings) -> subprocess.Popen:
