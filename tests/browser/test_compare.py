@@ -127,3 +127,86 @@ def test_more_like_this_from_the_comparison(walk):
     assert "figure" in walk.requests[-1]["query"][0]
     assert walk.requests[-1] != figure
     assert not walk.page.locator("dialog[open]").count()
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_back_closes_the_comparison_and_not_the_search_beneath(visit, drawings, phone):
+    walk = visit(width=390, height=844, touch=True) if phone else visit()
+    walk.upload(of_patent(drawings, 4)[0]["path"])
+    with walk.searched():  # a step of the search that Back must not take
+        walk.page.fill("#before", "2019-12-24")
+    shown, asked = walk.patents(), len(walk.requests)
+    for close in ("back", "Escape", "back"):
+        walk.page.click(".card .sheet >> nth=1")
+        walk.page.wait_for_selector("dialog.compare[open]")
+        walk.page.go_back() if close == "back" else walk.page.keyboard.press(close)
+        walk.until("!document.querySelector('dialog[open]') && !history.state.over")
+        walk.until("document.activeElement.closest('.card')?.dataset.place === '1'")
+    walk.page.wait_for_timeout(300)
+    assert len(walk.requests) == asked
+    assert walk.patents() == shown
+    assert walk.page.input_value("#before") == "2019-12-24"
+    with walk.searched():  # the next one does, with no entry left over in between
+        walk.page.go_back()
+    assert walk.requests[-1]["filter"] == {}
+
+
+def test_back_after_pages_were_turned_while_comparing(walk):
+    walk.page.keyboard.press("Escape")
+    walk.page.click(".card >> nth=23 >> .sheet")
+    with walk.searched():
+        walk.page.keyboard.press("ArrowRight")
+    walk.page.wait_for_selector(".place >> text=25 of 36")
+    second, asked = walk.patents(), len(walk.requests)
+    walk.page.go_back()
+    walk.until("!document.querySelector('dialog[open]')")
+    walk.page.wait_for_timeout(300)
+    assert walk.patents() == second
+    assert len(walk.requests) == asked
+    with walk.searched():
+        walk.page.go_back()
+    assert "1 – 24 of 36" in walk.text(".pager")
+
+
+def test_back_from_more_like_this_is_the_search_that_was_compared(walk):
+    shown = walk.patents()
+    with walk.searched():
+        walk.page.keyboard.press("l")
+    with walk.searched():
+        walk.page.go_back()
+    assert walk.patents() == shown
+    assert not walk.page.locator("dialog[open]").count()
+
+
+def similarity(walk):
+    return walk.page.locator(".title-block div", has_text="Similarity").locator("dd").inner_text()
+
+
+def test_the_number_of_the_card_and_that_of_the_figure_are_told_apart(walk, drawings):
+    place = 3  # a figure that both parts of the query match best
+    result = walk.answers[-1].json()["results"][place]
+    card = walk.page.locator(f".card[data-place='{place}'] .score").text_content()
+    walk.page.keyboard.press("Escape")
+    walk.page.click(f".card .sheet >> nth={place}")
+    walk.page.wait_for_selector(".pane.result .picture canvas")
+    first = next(each for each in result["evidence"] if each["figure"]["row"] == result["figure"]["row"])
+    assert card == f"{result['score']:.3f}"
+    assert similarity(walk) == (
+        f"query {'AB'[first['query']]} with this figure {first['score']:.3f} · design {card}, the mean over the query"
+    )
+    walk.shot("compare-similarity")
+    both = {each["query"]: each for each in result["evidence"] if each["figure"]["row"] == result["figure"]["row"]}
+    assert set(both) == {0, 1}  # the figure is the best one for each part
+    walk.page.keyboard.press("q")
+    assert similarity(walk).startswith(f"query B with this figure {both[1]['score']:.3f} · design {card}")
+
+
+def test_one_query_figure_has_one_number(visit, drawings):
+    walk = visit()
+    answer = walk.upload(of_patent(drawings, 4)[0]["path"])
+    walk.page.click(".card .sheet >> nth=2")
+    walk.page.wait_for_selector(".pane.result .picture canvas")
+    card = walk.page.locator(".card[data-place='2'] .score").text_content()
+    assert similarity(walk) == card == f"{answer['results'][2]['score']:.3f}"
+    walk.page.keyboard.press("ArrowDown")  # another view of it
+    assert similarity(walk).endswith(f"design {card}")

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
 
@@ -223,3 +224,68 @@ def test_an_export_shows_its_progress_and_is_cancelled(walk):
     with walk.page.expect_request(lambda each: "/api/jobs/" in each.url and each.method == "DELETE"):
         walk.page.click(".toast >> text=Cancel")
     say(walk, "cancelled")
+
+
+@pytest.fixture
+def damaged(walk):
+    """Two saved searches and a set, of which one each is damaged on the disk."""
+    state = walk.server.log.parent
+    for name in ("whole", "broken"):
+        save(walk, name)
+    walk.page.focus(".card .sheet >> nth=0")
+    walk.page.keyboard.press("m")
+    say(walk, "Marked designs")
+    kept = {each["name"]: each["id"] for each in walk.server.call("GET", "/api/searches")}
+    spoilt = [state / "searches" / kept["broken"] / "record.json", *(state / "sets").glob("*.json")]
+    assert len(spoilt) == 2
+    for path in spoilt:
+        path.write_bytes(path.read_bytes()[:60])
+    yield walk
+    for path in spoilt:
+        shutil.rmtree(path.parent) if path.name == "record.json" else path.unlink()
+
+
+def test_what_is_damaged_is_told(damaged):
+    walk = damaged
+    walk.page.reload()
+    walk.page.keyboard.press("o")
+    walk.page.wait_for_selector(".saved-list >> text=whole")
+    assert "1 saved search is damaged and cannot be shown." in walk.text("dialog[open] .notice")
+    assert "The server's log names it" in walk.text("dialog[open] .notice")
+    assert "“searches”" in walk.text("dialog[open] .notice")
+    walk.shot("damaged-searches")
+    walk.page.click("dialog[open] [aria-label=Delete]")
+    walk.page.click("dialog[open] .danger")
+    walk.until("!document.querySelector('dialog[open] .saved-list')")
+    assert walk.page.locator("dialog[open] .notice").is_visible()
+    assert not walk.page.locator("text=No saved searches yet").count()
+    log = walk.server.log.read_text()
+    walk.page.keyboard.press("Escape")
+    walk.page.keyboard.press("b")
+    walk.page.wait_for_selector("dialog[open] .notice >> text=1 record set is damaged and cannot be shown.")
+    assert not walk.page.locator("text=Nothing marked yet").count()
+    walk.shot("damaged-sets")
+    for path in [*(walk.server.log.parent / "sets").glob("*.json")]:
+        assert path.stem in log
+
+
+def test_lists_that_cannot_be_loaded_are_not_called_empty(visit, serve):
+    server = serve("--no-model")
+    walk = visit(server=server)
+    walk.refused = {0}
+    walk.page.wait_for_selector(".sample")
+    server.stop()
+    for key, empty, told in (
+        ("o", "No saved searches yet", "The saved searches cannot be loaded."),
+        ("b", "Nothing marked yet", "The record sets cannot be loaded."),
+    ):
+        walk.page.keyboard.press(key)
+        walk.page.wait_for_selector(f"dialog[open] .notice >> text={told}")
+        assert "does not answer" in walk.text("dialog[open] .notice")
+        walk.shot(f"not-loaded-{key}")
+        assert not walk.page.locator(f"dialog[open] >> text={empty}").count()
+        walk.page.keyboard.press("Escape")
+    server.start()
+    walk.page.keyboard.press("o")
+    walk.page.wait_for_selector("dialog[open] >> text=No saved searches yet")
+    assert not walk.page.locator("dialog[open] .notice").count()

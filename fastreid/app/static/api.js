@@ -59,6 +59,12 @@ async function json(method, path, options) {
   return response.status === 204 ? null : response.json().catch(() => null);
 }
 
+/** A list of kept things: `{found, damaged}`, how many cannot be read and are left out. */
+async function list(path) {
+  const response = await call("GET", path);
+  return { found: await response.json(), damaged: Number(response.headers.get("Fastreid-Damaged") ?? 0) };
+}
+
 /** Ask again, after a while, where the server says that it is busy; `waiting(milliseconds)` is told before each wait. */
 export async function patient(run, { signal, waiting = () => {} } = {}) {
   for (let tries = 0; ; tries++) {
@@ -98,13 +104,13 @@ export const api = {
   figureSize: (row) => json("GET", `/api/figures/${row}/size`),
   design: (patent, signal) => json("GET", `/api/designs?patent=${id(patent)}`, { signal }),
   explain: async (body, signal) => (await call("POST", "/api/explain", { body, signal })).blob(),
-  searches: () => json("GET", "/api/searches"),
+  searches: () => list("/api/searches"),
   record: (name) => json("GET", `/api/searches/${id(name)}`),
   saveSearch: (body) => json("POST", "/api/searches", { body }),
   editSearch: (name, body) => json("PATCH", `/api/searches/${id(name)}`, { body }),
   deleteSearch: (name) => json("DELETE", `/api/searches/${id(name)}`),
   replay: (name) => json("POST", `/api/searches/${id(name)}/replay`),
-  sets: () => json("GET", "/api/sets"),
+  sets: () => list("/api/sets"),
   newSet: (name) => json("POST", "/api/sets", { body: { name } }),
   set: (name) => json("GET", `/api/sets/${id(name)}`),
   editSet: (name, body) => json("PATCH", `/api/sets/${id(name)}`, { body }),

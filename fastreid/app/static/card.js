@@ -73,7 +73,7 @@ export function card(result, place, { metric, parts, filed, open }) {
     h("div", { class: "block" },
       h("div", { class: "name-row" },
         h("h3", { title: figure.title }, figure.title || "Untitled"),
-        h("span", { class: "score", title: metric === "cosine" ? "Cosine of the vectors, 1 is the same" : "Minus the squared distance, 0 is the same" }, likeness)),
+        h("span", { class: "score", title: parts.several && result.evidence ? "How alike the design is to the whole query; a comparison tells each part" : metric === "cosine" ? "Cosine of the vectors, 1 is the same" : "Minus the squared distance, 0 is the same" }, likeness)),
       metric === "cosine" ? gauge(result.score) : null,
       cells(figure, filed)),
     views.length > 1 ? smallViews(result, views.slice(1), place, parts, open) : null);

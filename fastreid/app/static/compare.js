@@ -7,9 +7,10 @@ import { moreLike } from "./known.js";
 import { currentSet, isMarked, mark, noteFor, onSets } from "./marks.js";
 import { Panel } from "./panels.js";
 import { figureCanvas, FULL, prepared, showThumb, trimmed } from "./pictures.js";
-import { turnPage } from "./results.js";
+import { hasPage, turnPage } from "./results.js";
 import { current } from "./search.js";
 import { modelOf, indexOf } from "./status.js";
+import { enter, leave } from "./steps.js";
 import { altText, className, day, figureName, letter, number, patentName, score } from "./words.js";
 import { Zoom } from "./zoom.js";
 
@@ -19,6 +20,7 @@ let view = 0;
 let queryPlace = 0;
 let mode = "beside";
 let asking = null; // for the picture of matching parts
+let turning = false; // a page, over the edge of this one
 let waiting = 0; // of which result all views are asked for
 
 const zoom = new Zoom({ swiped: (by) => step(by), changed: (scale) => (level.textContent = `${Math.round(scale * 100)} %`) });
@@ -40,6 +42,7 @@ export function openCompare(at, row) {
   show(at, row);
   panel.show();
   drawPanes();
+  enter(() => panel.close());
 }
 
 function show(at, row) {
@@ -75,9 +78,16 @@ async function completeViews() {
 export async function step(by) {
   const next = place + by;
   if (next >= 0 && next < current.response.results.length) return show(next);
-  if (!turnPage(by)) return undefined;
+  if (turning || !hasPage(by)) return undefined;
+  turning = true;
   const before = current;
-  for (let tries = 0; tries < 100 && current === before; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+  await leave(); // the history has the pages of results in their order, and this dialog over the last one
+  if (panel.open) {
+    turnPage(by);
+    enter(() => panel.close());
+  }
+  for (let tries = 0; tries < 100 && panel.open && current === before; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+  turning = false;
   return current && current !== before && panel.open ? show(by > 0 ? 0 : current.response.results.length - 1) : undefined;
 }
 
@@ -118,9 +128,11 @@ function note() {
   if (isMarked(figure.figure_id)) noteFor(currentSet().id, figure);
 }
 
-function like() {
+async function like() {
   const { figure } = shown();
+  const gone = leave();
   panel.close();
+  await gone;
   moreLike(figure);
 }
 
@@ -131,13 +143,28 @@ function setMode(to) {
 }
 
 function drawFacts() {
-  const { figure, score: value, variant } = shown();
+  const { figure } = shown();
   const cell = (name, text, wide) => (text ? h("div", { class: wide ? "wide" : null }, h("dt", {}, name), h("dd", {}, text)) : null);
   fill(facts,
     cell("Patent", patentName(figure.patent)), cell("Published", figure.date && day(figure.date)), cell("Filed", figure.filed && day(figure.filed)),
     cell("Class", figure.locarno && [figure.locarno, className(figure.locarno)].filter(Boolean).join(" ")), cell("Applicant", figure.applicant),
-    cell("Similarity", value === undefined ? "" : `${score(value, indexOf().metric)}${variantWords(variant) ? `, ${variantWords(variant)}` : ""}`),
+    cell("Similarity", similarity()),
     cell("Caption", figure.caption, true));
+}
+
+/** How alike query and figure are, and next to it the number of the design, by which results are ranked: the card's. */
+function similarity() {
+  const { figure } = shown();
+  const matches = result().evidence?.filter((each) => each.figure.row === figure.row) ?? [];
+  const { score: value, query, variant } = matches.find((each) => each.query === queryPlace) ?? shown();
+  const { metric } = indexOf();
+  const { drawings, several } = partsOf(current.request);
+  const whole = result().evidence ? score(result().score, metric) : "";
+  const part = query >= drawings ? "the words" : `query ${letter(query)}`;
+  const own = value === undefined ? "" : `${several ? `${part} with this figure ` : ""}${score(value, metric)}${variantWords(variant) ? `, ${variantWords(variant)}` : ""}`;
+  if (!whole || (!several && value !== undefined && score(value, metric) === whole)) return own;
+  const how = several ? (current.request.fusion === "max" ? ", the best of the query" : ", the mean over the query") : "";
+  return [several || !own ? own : `this figure ${own}`, `design ${whole}${how}`].filter(Boolean).join(" · ");
 }
 
 // -- the two sheets ------------------------------------------------------------------------------------------------------
@@ -210,6 +237,7 @@ function matchPane() {
 }
 
 function closed() {
+  leave();
   asking?.abort();
   const card = document.querySelector(`.card[data-place="${place}"] .sheet`);
   if (!card) return;

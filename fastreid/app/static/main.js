@@ -72,8 +72,8 @@ async function start() {
 }
 
 async function takeOver() {
-  scrollLater(history.state?.scroll ?? null);
-  const figures = restore();
+  const { figures, changed } = restore();
+  if (changed) scrollLater(history.state?.scroll ?? null);
   if (figures.length) await lookUp(figures);
 }
 

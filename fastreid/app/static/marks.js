@@ -8,6 +8,8 @@ import { current } from "./search.js";
 const KEY = "current-set";
 let sets = [];
 let chosen = read();
+/** How the list of sets came: `{known, damaged, failed}`; `failed` is what went wrong the last time, or "". */
+export let listed = { known: false, damaged: 0, failed: "" };
 const listeners = new Set();
 
 function read() {
@@ -43,9 +45,16 @@ function changed() {
 
 /** Ask the service for the sets. */
 export async function loadSets() {
-  const listed = await api.sets();
-  sets = await Promise.all(listed.map((each) => (Array.isArray(each.items) ? each : api.set(each.id))));
-  changed();
+  try {
+    const { found, damaged } = await api.sets();
+    sets = await Promise.all(found.map((each) => (Array.isArray(each.items) ? each : api.set(each.id))));
+    listed = { known: true, damaged, failed: "" };
+  } catch (error) {
+    listed = { ...listed, failed: error.message };
+    throw error;
+  } finally {
+    changed();
+  }
 }
 
 /** Bring the buttons of all results up to date. */
@@ -81,6 +90,7 @@ export async function guarded(run) {
 /** Put a figure into the current set, making one where there is none; a marked figure is taken out again. */
 export async function mark(figure, note = "") {
   return guarded(async () => {
+    if (!listed.known) await loadSets(); // no second set because the first one was not heard of
     let set = currentSet();
     if (!set) {
       set = await api.newSet("Marked designs");

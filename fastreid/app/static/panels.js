@@ -1,6 +1,6 @@
 // What lies over the page: dialogs, drawers and short messages.
 
-import { fill, h, iconButton } from "./dom.js";
+import { fill, h, icon, iconButton } from "./dom.js";
 
 const toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
 document.body.append(toasts);
@@ -65,6 +65,18 @@ Panel.count = 0;
 function outside(event, element) {
   const { left, right, top, bottom } = element.getBoundingClientRect();
   return event.clientX < left || event.clientX > right || event.clientY < top || event.clientY > bottom;
+}
+
+/**
+ * What is wrong with a list of kept things: that it could not be loaded (`failed`, a sentence), and how many of them are
+ * `damaged`. `names` are [one of them, several, their folder]; `again()` loads the list once more.
+ */
+export function troubles({ failed, damaged }, [one, many, folder], again) {
+  const line = (...content) => h("div", { class: "notice", role: "alert" }, icon("warn"), content);
+  const [what, them] = damaged === 1 ? [`1 ${one} is`, "it lies"] : [`${damaged} ${many} are`, "they lie"];
+  return [
+    failed ? line(h("p", {}, h("strong", {}, `The ${many} cannot be loaded.`), " ", failed), h("button", { type: "button", class: "link", "data-key": "load-again", onclick: again }, "Try again")) : null,
+    damaged ? line(h("p", {}, h("strong", {}, `${what} damaged`), ` and cannot be shown. The server's log names ${damaged === 1 ? "it" : "them"}; ${them} untouched in the folder “${folder}” of its --state folder.`)) : null];
 }
 
 /** Ask for a few lines of text; resolves with {name: value}, or null where nothing was given. */

@@ -80,14 +80,18 @@ function drawPager({ total, offset, results }, replay) {
     h("button", { type: "button", disabled: state.page >= last, onclick: () => turnPage(1) }, "Next", icon("right")));
 }
 
-/** Show another page of results; resolves to whether there is one. */
-export function turnPage(by) {
+/** Whether there is a next (1) or an earlier (-1) page of results. */
+export function hasPage(by) {
   const page = state.page + by;
-  if (!current || current.replay || page < 0 || page * PAGE >= current.response.total) return false;
+  return Boolean(current) && !current.replay && page >= 0 && page * PAGE < current.response.total;
+}
+
+/** Show another page of results, where there is one. */
+export function turnPage(by) {
+  if (!hasPage(by)) return;
   rememberScroll(scroller().scrollTop);
   goTo = matchMedia("(max-width: 860px)").matches ? resultSection.offsetTop - 60 : 0;
-  change({ page });
-  return true;
+  change({ page: state.page + by });
 }
 
 // on a small screen the page scrolls, on a large one the results do

@@ -4,13 +4,15 @@ import { api } from "./api.js";
 import { h, icon, iconButton, redraw } from "./dom.js";
 import { exportMenu } from "./exports.js";
 import { guarded } from "./marks.js";
-import { ask, confirmed, Panel, say } from "./panels.js";
+import { ask, confirmed, Panel, say, troubles } from "./panels.js";
 import { current, showAnswer } from "./search.js";
 import { change, fresh, item } from "./state.js";
 import { altText, count, day, moment } from "./words.js";
 
 const panel = new Panel("drawer", "Saved searches");
-let saved = null;
+const NAMES = ["saved search", "saved searches", "searches"];
+let saved = null; // null: not known yet
+let trouble = { failed: "", damaged: 0 };
 
 /** Ask for a name and keep the search that is shown. */
 export async function saveCurrent() {
@@ -40,14 +42,22 @@ export async function openSaved() {
 }
 
 async function refresh() {
-  saved = (await guarded(() => api.searches())) ?? saved ?? [];
+  try {
+    const { found, damaged } = await api.searches();
+    saved = found;
+    trouble = { failed: "", damaged };
+  } catch (error) {
+    trouble = { ...trouble, failed: error.message };
+  }
   draw();
 }
 
 function draw() {
   redraw(panel.actions, h("button", { type: "button", class: "text-button", "data-key": "save", disabled: !current, onclick: async () => { await saveCurrent(); refresh(); } }, icon("save"), "Save this one"));
-  if (!saved) return redraw(panel.body, h("p", { class: "hint" }, "Loading…"));
-  return redraw(panel.body, saved.length ? h("ol", { class: "saved-list" }, [...saved].sort((a, b) => String(b.time).localeCompare(String(a.time))).map(entry)) : nothing());
+  if (!saved && !trouble.failed) return redraw(panel.body, h("p", { class: "hint" }, "Loading…"));
+  const newest = [...(saved ?? [])].sort((a, b) => String(b.time).localeCompare(String(a.time)));
+  const none = saved && !trouble.failed && !trouble.damaged;
+  return redraw(panel.body, troubles(trouble, NAMES, refresh), newest.length ? h("ol", { class: "saved-list" }, newest.map(entry)) : none ? nothing() : null);
 }
 
 const nothing = () =>

@@ -5,17 +5,18 @@ import { h, icon, iconButton, later, redraw } from "./dom.js";
 import { api } from "./api.js";
 import { exportMenu } from "./exports.js";
 import { moreLike } from "./known.js";
-import { allSets, chooseSet, currentSet, guarded, loadSets, newSet, onSets, put, unmark } from "./marks.js";
-import { ask, confirmed, Panel, say } from "./panels.js";
+import { allSets, chooseSet, currentSet, guarded, listed, loadSets, newSet, onSets, put, unmark } from "./marks.js";
+import { ask, confirmed, Panel, say, troubles } from "./panels.js";
 import { altText, count, day, figureName, patentName } from "./words.js";
 
+const NAMES = ["record set", "record sets", "sets"];
 const panel = new Panel("drawer", "Record sets");
 export const setsCount = h("span", { class: "badge", hidden: true });
 
 export async function openSets() {
   panel.show();
   draw();
-  await guarded(loadSets);
+  await loadSets().catch(() => {}); // told in the drawer
 }
 
 function draw() {
@@ -26,7 +27,9 @@ function draw() {
   if (!panel.open) return;
   const chosen = currentSet();
   redraw(panel.actions, h("button", { type: "button", class: "text-button", "data-key": "new", onclick: () => newSet() }, icon("plus"), "New set"));
-  redraw(panel.body, chosen ? [setChooser(sets, chosen), setHead(chosen), items(chosen)] : nothing());
+  const { known, failed, damaged } = listed;
+  redraw(panel.body, troubles(listed, NAMES, openSets),
+    chosen ? [setChooser(sets, chosen), setHead(chosen), items(chosen)] : !known && !failed ? h("p", { class: "hint" }, "Loading…") : !failed && !damaged ? nothing() : null);
 }
 
 const nothing = () =>

@@ -101,14 +101,17 @@ export function rememberScroll(scroll) {
   history.replaceState({ ...(history.state ?? { search: snapshot() }), scroll }, "");
 }
 
-/** Take over the search of the current entry, or of the address where the entry is new. Returns figures to look up. */
+/**
+ * Take over the search of the current entry, or of the address where the entry is new. Returns {figures, changed}: those
+ * to look up, and whether the search is another one now.
+ */
 export function restore() {
   const kept = history.state?.search;
   const { search, figures } = kept ? { search: kept, figures: [] } : decode(location.hash.slice(1));
   next = Math.max(next, ...(search.query ?? []).map((each) => each.id + 1));
   const before = JSON.stringify(snapshot());
   Object.assign(state, fresh(), search, { selected: 0 });
-  const changed = new Set([...Object.keys(fresh())]);
-  if (before !== JSON.stringify(snapshot()) || figures.length) for (const listener of listeners) listener(changed);
-  return figures;
+  const changed = before !== JSON.stringify(snapshot()) || figures.length > 0;
+  if (changed) for (const listener of listeners) listener(new Set(Object.keys(fresh())));
+  return { figures, changed };
 }
