@@ -15,6 +15,7 @@ MAX_PIXELS = 64_000_000  # an A4 sheet at 600 dpi has 35 million
 LONGEST = 2  # times the square root of the pixels allowed: an ink crop fills up to a square of the longer side
 ROTATIONS = (0, 90, 180, 270)
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF
+PDF, PDF_WITHIN = b"%PDF-", 1024  # bytes from the start in which it may stand
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 
@@ -55,9 +56,15 @@ def open_query_image(source: bytes | str | os.PathLike, max_pixels: int = MAX_PI
             return as_page(image, channels=None)
     except TooManyPixels:
         raise
-    except BOMBS as error:  # Pillow's own limit
-        raise TooManyPixels(f"the image is too large: {error}") from error
+    except BOMBS as error:  # Pillow's own limit, which knows only how many there are
+        limit = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)
+        raise TooManyPixels(f"the image has more pixels than the {limit:,} that are allowed") from error
     except Image.UnidentifiedImageError as error:
+        if PDF in source[:PDF_WITHIN]:
+            raise NoImage(
+                "this is a PDF; save its pages as PNG and use those that are wanted, for example with: pdftoppm -r 200 "
+                "-png file.pdf page"
+            ) from error
         raise NoImage(f"this is no image of an allowed type ({', '.join(FORMATS)})") from error
     except Exception as error:  # a decoder may raise anything over bytes that somebody bent
         raise NoImage(f"the image is damaged: {error or type(error).__name__}") from error
@@ -67,14 +74,14 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
     """Raise :class:`TooManyPixels` for an image, opened and not yet decoded."""
     width, height = image.size
     if width * height > max_pixels:
-        raise TooManyPixels(f"the image has {width} x {height} pixels; at most {max_pixels} are allowed")
+        raise TooManyPixels(f"the image has {width} x {height} pixels; at most {max_pixels:,} are allowed")
     longest = LONGEST * isqrt(max_pixels)
     if max(width, height) > longest:
-        raise TooManyPixels(f"the image has {width} x {height} pixels; no side may have more than {longest}")
+        raise TooManyPixels(f"the image has {width} x {height} pixels; no side may have more than {longest:,}")
     tags = getattr(image, "tag_v2", {})  # a tile is decoded whole, however small the image is
     tile = [value for value in (tags.get(TILE_WIDTH), tags.get(TILE_LENGTH)) if isinstance(value, int)]
     if len(tile) == 2 and tile[0] * tile[1] > max_pixels:
-        raise TooManyPixels(f"the image has tiles of {tile[0]} x {tile[1]} pixels; at most {max_pixels} are allowed")
+        raise TooManyPixels(f"the image has tiles of {tile[0]} x {tile[1]} pixels; at most {max_pixels:,} are allowed")
 
 
 def prepare(image: Image.Image, box: Sequence[int] | None = None, rotate: int = 0, mirror: bool = False) -> Image.Image:

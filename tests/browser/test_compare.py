@@ -97,6 +97,7 @@ def test_matching_parts_are_shown_as_a_picture(walk):
     assert asked["variant"] == "as given"
     walk.page.wait_for_selector(".pane.match img")
     assert walk.page.evaluate("document.querySelector('.pane.match img').naturalWidth") >= 400
+    assert "1 is the best match" in walk.text(".pane.match .hint")
     assert "Parts of query figure" in walk.page.locator(".pane.match img").get_attribute("alt")
     walk.shot("compare-match")
     with walk.page.expect_response("**/api/explain") as found:

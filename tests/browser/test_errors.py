@@ -1,6 +1,7 @@
 """What the page says, and does, when something is wrong."""
 
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -30,6 +31,72 @@ def test_a_file_that_is_no_image_is_refused_and_the_rest_goes_on(visit, own):
     answer = walk.upload(own["path"])
     assert answer["results"][0]["patent"] == own["patent"]
     assert not walk.page.locator(".notice").is_visible()
+
+
+def file(name, content):
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def test_each_file_that_cannot_be_used_is_named_where_it_is_seen(visit, own):
+    walk = visit()
+    walk.refused = {415}
+    walk.upload(own["path"])  # a drawing fills the panel
+    walk.page.set_input_files(
+        "#file",
+        [file("notes.txt", b"some text"), file("broken.png", png(own["path"])[:300]), file("a.pdf", b"%PDF-1.4")],
+    )
+    walk.page.wait_for_selector(".notice >> text=a.pdf")
+    refused = walk.page.locator(".notice p").all_inner_texts()
+    assert [name in text for name, text in zip(("notes.txt", "broken.png", "a.pdf"), refused, strict=True)] == [
+        True
+    ] * 3
+    assert refused[0].count("PNG") == 1  # the types are listed once
+    assert "pdftoppm -r 200 -png file.pdf page" in refused[2]
+    _, top, _, height = walk.place(".notice")
+    assert top >= 52
+    assert top + height <= 800 - 30
+    walk.shot("files-refused")
+    walk.like(own["figure_id"])
+    assert not walk.page.locator(".notice").is_visible()
+
+
+def test_more_pixels_than_can_be_read_are_told_with_one_limit(visit):
+    walk = visit()
+    walk.refused = {413}
+    content = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(content, "PNG")
+    walk.page.set_input_files("#file", [file("huge.png", content.getvalue())])
+    walk.page.wait_for_selector(".notice >> text=huge.png")
+    told = walk.text(".notice p")
+    assert "more pixels than the 64,000,000 that are allowed" in told
+    assert len(re.findall(r"\d[\d,]*", told)) == 1
+    assert "bomb" not in told
+
+
+def test_drawings_of_the_next_case_are_not_mixed_in_unseen(visit, drawings, own):
+    walk = visit()
+    other = of_patent(drawings, 7)[0]
+    walk.send("drop", "chair.png", "image/png", png(own["path"]))
+    walk.page.wait_for_selector(".card .score")
+    assert not walk.page.locator(".toast").count()  # there was none
+    with walk.searched():
+        walk.send("drop", "next.png", "image/png", png(other["path"]))
+    walk.page.wait_for_selector(".toast >> text=Added to the drawing already there.")
+    assert len(walk.requests[-1]["query"]) == 2
+    walk.shot("added")
+    with walk.searched() as answer:
+        walk.page.click(".toast >> text=Start anew with these")
+    assert len(walk.requests[-1]["query"]) == 1
+    assert answer[0]["results"][0]["patent"] == other["patent"]
+    assert walk.page.locator(".thumb canvas").count() == 1
+    with walk.searched():
+        walk.page.set_input_files("#file", [row["path"] for row in drawings[:7]])
+        walk.page.wait_for_selector(".toast >> text=Added to")
+    walk.send("drop", "chair.png", "image/png", png(own["path"]))  # the query is full
+    with walk.searched() as answer:
+        walk.page.click(".notice >> text=Start anew with these")
+    assert len(walk.requests[-1]["query"]) == 1
+    assert answer[0]["results"][0]["patent"] == own["patent"]
 
 
 def test_what_is_too_large_is_refused(visit):
@@ -164,4 +231,4 @@ def test_a_blank_drawing_is_told(visit):
         "#file", [{"name": "blank.png", "mimeType": "image/png", "buffer": png(Image.new("L", (200, 200), 255))}]
     )
     walk.page.wait_for_selector(".problem-box")
-    assert "blank" in walk.text(".problem-box").lower()
+    assert "Query figure A is blank" in walk.text(".problem-box")

@@ -202,3 +202,38 @@ def test_the_place_among_results_is_kept(walk):
     with walk.searched():
         walk.page.go_back()
     assert walk.page.evaluate("document.querySelector('#results').scrollTop") == pytest.approx(900, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "date"),
+    [("20181124", 20181124), ("2018-11-24", 20181124), ("20181399", 0), ("2018-02-31", 0), ("00181106", 0)],
+)
+def test_a_date_in_the_address_is_read_or_refused_by_panel_and_search_alike(visit, drawings, given, date):
+    walk = visit(fragment=f"#before={given}")
+    walk.page.wait_for_selector(".sample img")
+    walk.upload(of_patent(drawings, 4)[0]["path"])
+    assert walk.requests[-1]["filter"] == ({"before": date} if date else {})
+    assert walk.page.input_value("#before") == ("2018-11-24" if date else "")
+    assert ("before=20181124" in walk.page.url) if date else ("before" not in walk.page.url)
+    told = walk.page.locator(".toast", has_text=f"“before={given}”: the condition is not set")
+    assert told.count() == (0 if date else 1)
+
+
+def test_a_date_that_no_figure_has_cannot_be_chosen(visit):
+    walk = visit()
+    filed = ".cut-off >> text=Filed"
+    assert walk.page.is_enabled(filed)
+
+    def without(route):
+        answer = route.fetch().json()
+        answer["index"]["dates"]["filed"] = [0, 0]
+        route.fulfill(json=answer)
+
+    walk.page.route("**/api/status", without)
+    walk.page.reload()
+    walk.page.wait_for_selector(".sample img")
+    assert walk.page.is_disabled(filed)
+    assert walk.page.get_attribute(filed, "title") == "This index has no filing dates."
+    assert "This index has no filing dates." in walk.text("#before-means")
+    assert walk.page.is_enabled(".cut-off >> text=Published")
+    walk.shot("no-filing-dates")

@@ -129,6 +129,7 @@ def test_a_phone(visit, own, clean):
     walk.page.wait_for_selector(".sample img")
     assert walk.page.evaluate(WIDER) == 0
     walk.shot("phone-start")
+    assert walk.text(".start .lead").startswith("A drawing is compared with 181 figures")
     walk.upload(own["path"])
     assert walk.page.evaluate(WIDER) == 0
     walk.shot("phone-query")

@@ -233,7 +233,8 @@ function matchPane() {
     holder.classList.remove("waiting");
     fill(holder, image);
   }, (error) => error.name !== "AbortError" && fill(holder, h("p", {}, error.message)));
-  return pane("match", `Matching parts: query ${items().length > 1 ? letter(queryPlace) : ""} and ${figureName(figure).toLowerCase()}`, holder, null);
+  return pane("match", `Matching parts: query ${items().length > 1 ? letter(queryPlace) : ""} and ${figureName(figure).toLowerCase()}`, holder,
+    h("p", { class: "hint" }, "The same number marks two parts that match; 1 is the best match."));
 }
 
 function closed() {

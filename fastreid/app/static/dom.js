@@ -90,12 +90,12 @@ export function iconButton(name, label, onclick, more = {}) {
   return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...more }, icon(name));
 }
 
-/** A row of choices of which one holds. */
-export function choice(label, options, current, choose) {
+/** A row of choices of which one holds; `refused` are {value: reason} of those that cannot be chosen. */
+export function choice(label, options, current, choose, refused = {}) {
   return h("div", { class: "choice", role: "group", "aria-label": label },
     Object.entries(options).map(([value, text]) =>
       h("button", { type: "button", "aria-pressed": String(value === current), "data-key": `${label}-${value}`,
-        onclick: () => choose(value) }, text)));
+        title: refused[value], disabled: Boolean(refused[value]) && value !== current, onclick: () => choose(value) }, text)));
 }
 
 /** Call `run` once, `wait` milliseconds after the last call; `.stop()` takes a pending call back. */

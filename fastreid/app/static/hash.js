@@ -1,5 +1,7 @@
 // The address of a search: all of it but uploaded drawings, which may be confidential and are not for ever.
 
+import { fromInput } from "./words.js";
+
 const LISTS = { locarno: "class", office: "office", view: "view", applicant: "applicant", not_patents: "not" };
 const TEXTS = { text: "text", title: "title" };
 const DATES = { before: "before", since: "since" };
@@ -21,13 +23,20 @@ export function encode(search) {
   return String(address);
 }
 
-/** Return `{search, figures}` of an address; `figures` are to be looked up: {patent, figure_id, box, rotate, mirror}. */
+/**
+ * Return `{search, figures, refused}` of an address; `figures` are to be looked up: {patent, figure_id, box, rotate,
+ * mirror}; `refused` are the parts "before=20181399" with a day that there is not.
+ */
 export function decode(text) {
   const address = new URLSearchParams(text);
   const search = {};
+  const refused = [];
   for (const [name, short] of Object.entries(DATES)) {
-    const value = Number(address.get(short) ?? 0);
-    if (/^\d{8}$/.test(String(value))) search[name] = value;
+    const given = address.get(short);
+    if (!given) continue;
+    const value = fromInput(given);
+    if (value) search[name] = value;
+    else refused.push(`${short}=${given}`);
   }
   for (const [name, short] of Object.entries(LISTS)) search[name] = address.getAll(short);
   for (const [name, short] of Object.entries(TEXTS)) search[name] = address.get(short) ?? "";
@@ -37,7 +46,7 @@ export function decode(text) {
   search.rotations = address.has("rotations");
   search.mirror = address.has("mirror");
   search.page = Math.max(0, Math.trunc(Number(address.get("page") ?? 1)) - 1 || 0);
-  return { search, figures: address.getAll("like").map(readLike).filter(Boolean) };
+  return { search, refused, figures: address.getAll("like").map(readLike).filter(Boolean) };
 }
 
 function readLike(text) {

@@ -4,7 +4,7 @@ import { api, figureImage } from "./api.js";
 import { fill, h } from "./dom.js";
 import { say } from "./panels.js";
 import { change, item, state } from "./state.js";
-import { room } from "./uploads.js";
+import { quiet, room } from "./uploads.js";
 import { altText, count, figureName, patentName } from "./words.js";
 
 const input = h("input", { type: "search", id: "known", placeholder: "US D0510000", autocomplete: "off", spellcheck: "false",
@@ -61,11 +61,13 @@ function offer({ patent, figures }, text) {
 function addFigure(figure) {
   if (state.query.some((each) => each.figure?.figure_id === figure.figure_id)) return say("This figure is in the query already.");
   if (room() <= 0) return say("The query is full; remove a figure first.");
+  quiet();
   change({ query: [...state.query, item({ figure, name: altText(figure) })], selected: state.query.length });
 }
 
 /** Search for what is like a figure of the index; the conditions stay. */
 export function moreLike(figure) {
+  quiet();
   change({ query: [item({ figure, name: altText(figure) })], selected: 0, text: "" });
   say(`Searching for designs like ${altText(figure)}. Its own patent is left out.`, { "Go back": () => history.back() });
 }

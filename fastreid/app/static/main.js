@@ -8,7 +8,8 @@ import { listenToKeys, openHelp } from "./keys.js";
 import { lookUp } from "./known.js";
 import { enter } from "./login.js";
 import { loadSets } from "./marks.js";
-import { buildQuery, setText } from "./query.js";
+import { say } from "./panels.js";
+import { buildQuery, drawCutOff, setText } from "./query.js";
 import { buildResults, resultSection, scrollLater } from "./results.js";
 import { openSaved } from "./saved.js";
 import { failedNow, search, searchSoon } from "./search.js";
@@ -59,6 +60,7 @@ async function start() {
     status = await api.status();
   }
   showStatus(status);
+  drawCutOff();
   setLimits(status.limits);
   setText(Boolean(status.model?.text));
   learnClasses(status.index.facets);
@@ -72,7 +74,8 @@ async function start() {
 }
 
 async function takeOver() {
-  const { figures, changed } = restore();
+  const { figures, changed, refused } = restore();
+  if (refused.length) say(`This address has something else than a date in ${refused.map((each) => `“${each}”`).join(" and ")}: the condition is not set.`, {}, { stay: 0 });
   if (changed) scrollLater(history.state?.scroll ?? null);
   if (figures.length) await lookUp(figures);
 }

@@ -7,6 +7,7 @@ import { known } from "./known.js";
 import { showThumb } from "./pictures.js";
 import { showStage, stage } from "./stage.js";
 import { change, item, state, subscribe } from "./state.js";
+import { indexOf } from "./status.js";
 import { addFiles, limits, notice, onPending, removeItems, room } from "./uploads.js";
 import { count, dated, letter, longDay } from "./words.js";
 
@@ -23,13 +24,22 @@ const beforeMeans = h("p", { class: "hint", id: "before-means" });
 const beforeField = h("div", {});
 const anyDay = h("button", { type: "button", class: "link", onclick: () => change({ before: 0 }) }, "No cut-off");
 
-function drawCutOff() {
+/** Which of the two dates no figure of the index has, with the reason. */
+function withoutDates() {
+  const names = { date: "dates of publication", filed: "filing dates" };
+  const missing = Object.entries(indexOf().dates ?? {}).filter(([, [from]]) => !from);
+  return Object.fromEntries(missing.map(([name]) => [name, `This index has no ${names[name]}.`]));
+}
+
+export function drawCutOff() {
   const how = dated(state.date_field);
-  redraw(beforeField, choice("Which date counts", { date: "Published", filed: "Filed" }, state.date_field, (value) => change({ date_field: value })));
+  const without = withoutDates();
+  redraw(beforeField, choice("Which date counts", { date: "Published", filed: "Filed" }, state.date_field, (value) => change({ date_field: value }), without));
   anyDay.hidden = !state.before;
-  beforeMeans.textContent = state.before
+  const means = state.before
     ? `Only designs ${how} before ${longDay(state.before)}. That day itself and designs without a date are left out.`
     : `Set a day to see only designs ${how} before it: prior art for a filing of that day.`;
+  beforeMeans.textContent = [means, ...Object.values(without)].join(" ");
 }
 
 const cutOff = h("section", { class: "cut-off", "aria-label": "Cut-off date" },
@@ -121,7 +131,7 @@ export const firstField = () => (words.hidden ? document.getElementById("known")
 export function buildQuery(panel) {
   panel.append(cutOff,
     h("section", { class: "drawings", "aria-label": "Drawings to search for" }, h("div", { class: "row" }, title, clear),
-      zone, thumbs, picker, stage, notice, how, words, known, file));
+      notice, zone, thumbs, picker, stage, how, words, known, file));
   onPending((now) => { pending = now; drawThumbs(); });
   subscribe((changed) => {
     if (changed.has("before") || changed.has("date_field")) drawCutOff();

@@ -44,7 +44,7 @@ export function emptyState() {
   const samples = h("div", { class: "samples" });
   offerExamples(samples);
   const { figures, designs } = indexOf();
-  const told = figures ? `It is compared with ${count(figures, "figure")} of ${count(designs, "design")}. A page with several figures is taken apart; up to eight figures make one query.`
+  const told = figures ? `A drawing is compared with ${count(figures, "figure")} of ${count(designs, "design")}. A page with several figures is taken apart; up to eight figures make one query.`
     : "The index is empty. Add figures with tools/build_index.py, then reload this page.";
   return h("div", { class: "start" },
     h("button", { type: "button", class: "start-sheet", "aria-label": "Choose a drawing to search with", onclick: chooseFile },

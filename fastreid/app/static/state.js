@@ -102,16 +102,17 @@ export function rememberScroll(scroll) {
 }
 
 /**
- * Take over the search of the current entry, or of the address where the entry is new. Returns {figures, changed}: those
- * to look up, and whether the search is another one now.
+ * Take over the search of the current entry, or of the address where the entry is new. Returns {figures, changed,
+ * refused}: those to look up, whether the search is another one now, and what of the address cannot be read.
  */
 export function restore() {
   const kept = history.state?.search;
-  const { search, figures } = kept ? { search: kept, figures: [] } : decode(location.hash.slice(1));
+  const { search, figures, refused } = kept ? { search: kept, figures: [], refused: [] } : decode(location.hash.slice(1));
   next = Math.max(next, ...(search.query ?? []).map((each) => each.id + 1));
   const before = JSON.stringify(snapshot());
   Object.assign(state, fresh(), search, { selected: 0 });
   const changed = before !== JSON.stringify(snapshot()) || figures.length > 0;
   if (changed) for (const listener of listeners) listener(new Set(Object.keys(fresh())));
-  return { figures, changed };
+  if (refused.length && !figures.length) remember("replace"); // the address says what is searched for
+  return { figures, changed, refused };
 }

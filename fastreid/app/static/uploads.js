@@ -6,7 +6,7 @@ import { sameBox } from "./geometry.js";
 import { say } from "./panels.js";
 import { onLost } from "./pictures.js";
 import { change, item, state } from "./state.js";
-import { bytes, count, number } from "./words.js";
+import { bytes, count } from "./words.js";
 
 const files = new Map(); // sha256: File, to send it again
 const sending = new Map(); // sha256: promise, so that a lost upload is sent once
@@ -25,32 +25,42 @@ export function onPending(show) {
 
 export const room = () => limits.query_figures - state.query.length;
 
-/** Where the last refusal is told, beside the drop zone. */
+/** Where refusals are told, above the drawings: those of the files that came last. */
 export const notice = h("div", { class: "notice", role: "alert", hidden: true });
+const refusals = h("div", {});
 
-function complain(title, text) {
+/** Add a refusal; `actions` are {text: function}. */
+function complain(title, text, actions = {}) {
+  refusals.append(h("p", {}, h("strong", {}, title), " ", text));
+  fill(notice, icon("warn"), refusals, h("div", {}, Object.entries({ ...actions, Dismiss: quiet }).map(([name, act]) =>
+    h("button", { type: "button", class: "link", onclick: act }, name))));
   notice.hidden = false;
-  fill(notice, icon("warn"), h("p", {}, h("strong", {}, title), " ", text),
-    h("button", { type: "button", class: "link", onclick: quiet }, "Dismiss"));
+  notice.scrollIntoView({ block: "nearest" });
 }
 
 export function quiet() {
   notice.hidden = true;
-  fill(notice);
+  fill(refusals);
 }
 
 /** Send files and make query figures of them; what cannot be used is told, the rest goes on. */
 export async function addFiles(given) {
   const list = [...given];
+  const there = state.query.map((each) => each.id);
+  const said = [];
   quiet();
   if (!list.length) return complain("No image there.", "Drop or paste a PNG, JPEG, GIF, TIFF, BMP or WebP file.");
-  if (room() <= 0) return complain("The query is full.", `It has ${limits.query_figures} figures; remove one first.`);
+  const anew = (act) => ({ "Start anew with these": () => { removeItems(there); act?.(); } });
+  if (room() <= 0) return complain("The query is full.", `It has ${limits.query_figures} figures; remove one first.`, anew(() => addFiles(list)));
   for (const file of list) {
-    if (room() <= 0) return complain("The query is full.", `Only the first ${limits.query_figures} figures are used.`);
+    if (room() <= 0) {
+      complain("The query is full.", `Only the first ${limits.query_figures} figures are used.`);
+      break;
+    }
     pending += 1;
     showPending(pending);
     try {
-      use(await send(file), file);
+      said.push(use(await send(file), file));
     } catch (error) {
       refuse(file, error);
     } finally {
@@ -58,6 +68,11 @@ export async function addFiles(given) {
       showPending(pending);
     }
   }
+  const mixed = there.length > 0 && state.query.some((each) => !there.includes(each.id));
+  if (mixed) said.push(`Added to the ${there.length === 1 ? "drawing" : `${there.length} drawings`} already there.`);
+  const text = said.filter(Boolean).join(" ");
+  if (text) say(text, mixed ? anew() : {}, { stay: mixed ? 15000 : 5000 });
+  return undefined;
 }
 
 async function send(file) {
@@ -74,11 +89,10 @@ const TITLES = { 413: "Too large.", 415: "Not an image that can be read.", 503: 
 
 function refuse(file, error) {
   const name = file.name ? `“${file.name}”: ` : "";
-  const hint = error.status === 415 ? " PNG, JPEG, GIF, TIFF, BMP and WebP files can be used."
-    : error.status === 413 ? ` Up to ${bytes(limits.upload_bytes)} and ${number(Math.round(limits.upload_pixels / 1e6))} million pixels are taken.` : "";
-  complain(TITLES[error.status] ?? "The drawing was not taken.", name + error.message + hint);
+  complain(TITLES[error.status] ?? "The drawing was not taken.", name + error.message);
 }
 
+/** Make query figures of an upload; returns what is to be told, or "". */
 function use({ upload, name, width, height, figures }, file) {
   const whole = { upload, name: name || file.name || "pasted image", width, height, figures };
   const several = figures.length > 1 ? figures.slice(0, room()) : [];
@@ -87,12 +101,11 @@ function use({ upload, name, width, height, figures }, file) {
     : [item(whole)];
   const known = (each) => state.query.some((old) => old.upload === upload && sameBox(old.box, each.box));
   const fresh = items.filter((each) => !known(each));
-  if (!fresh.length) return say("This drawing is in the query already.");
+  if (!fresh.length) return "This drawing is in the query already.";
   change({ query: [...state.query, ...fresh], selected: state.query.length });
-  if (several.length) {
-    const left = figures.length - several.length;
-    say(`${count(figures.length, "figure")} found on this page. ${left ? `The first ${several.length} are used` : "All are used"}; leave out what you do not need.`);
-  }
+  if (!several.length) return "";
+  const left = figures.length - several.length;
+  return `${count(figures.length, "figure")} found on this page. ${left ? `The first ${several.length} are used` : "All are used"}; leave out what you do not need.`;
 }
 
 /** Bring back an upload that the service has let go of; resolves whether it could be sent again. */

@@ -83,5 +83,8 @@ export function searched(response, filter) {
   return text;
 }
 
-/** A message of the service as a sentence. */
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+/** A message of the service as a sentence, with its query figures, which it counts from 1, named as on the page. */
+export function sentence(text) {
+  const named = text.replace(/\bquery figure (\d)\b/gi, (all, place) => all.slice(0, -1) + letter(Number(place) - 1));
+  return named.charAt(0).toUpperCase() + named.slice(1) + (/[.!?]$/.test(named) ? "" : ".");
+}
