@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -181,9 +182,12 @@ def _fill(store: ImageStore, prepare: Preparation, missing: list[FileState], wor
         json.dump(prepare.settings, file, indent=1)
     size = min(PART_IMAGES, math.ceil(len(missing) / (PARTS_PER_WORKER * max(1, workers))))
     parts = list(parts_of(missing, size))
-    logger.info("Image cache %s: %d images to decode, by %d processes", store.folder, len(missing), max(1, workers))
-    jobs = _Parts(store, prepare, parts, on_bad_image)
-    jobs = DataLoader(jobs, batch_size=None, num_workers=min(workers, len(parts)) if len(parts) > 1 else 0)
+    processes = min(workers, len(parts)) if len(parts) > 1 else 0
+    logger.info("Image cache %s: %d images to decode, by %d processes", store.folder, len(missing), max(1, processes))
+    # a generator of its own: what is random afterwards must not depend on whether the cache was full
+    jobs = DataLoader(
+        _Parts(store, prepare, parts, on_bad_image), None, num_workers=processes, generator=torch.Generator()
+    )
     start = reported = time.monotonic()
     done, bad = 0, []
     for files, own_bad in jobs:

@@ -295,6 +295,11 @@ def test_other_settings_are_another_store(cfg, key, value):
     assert Preparation.of(changed(cfg, **{key: value})).name != Preparation.of(cfg).name
 
 
+def test_whole_images_for_a_random_crop_are_another_store(cfg):
+    crop = changed(cfg, **{"INPUT.RESIZE.MODE": "crop"})
+    assert Preparation.of(changed(crop, **{"INPUT.RANDOM_CROP.ENABLED": True})).name != Preparation.of(crop).name
+
+
 def test_settings_of_augmentation_share_a_store(cfg):
     assert Preparation.of(changed(cfg, **FLIP_CROP, **ERASING)).name == Preparation.of(cfg, is_train=False).name
 
