@@ -213,10 +213,13 @@ class ImageStore:
 
     def part_of(self, row: int) -> Path:
         """Return the path of the part that holds a row, without suffix."""
-        return self.parts[int(self._ends.searchsorted(row, side="right"))]
+        return self.parts[self._number_of(row)]
+
+    def _number_of(self, row: int) -> int:
+        return int(self._ends.searchsorted(row, side="right"))
 
     def _mapped(self, row: int) -> np.ndarray:
-        number = int(self._ends.searchsorted(row, side="right"))
+        number = self._number_of(row)
         if number not in self._maps:
             # mapped anew in each process that reads; a plain array, because slices of np.memmap are slow
             self._maps[number] = np.asarray(np.memmap(f"{self.parts[number]}.pixels", np.uint8, mode="r"))

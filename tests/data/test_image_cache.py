@@ -304,12 +304,14 @@ def test_settings_of_augmentation_share_a_store(cfg):
     assert Preparation.of(changed(cfg, **FLIP_CROP, **ERASING)).name == Preparation.of(cfg, is_train=False).name
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(cfg, folder, monkeypatch):
+@pytest.mark.parametrize("size, limit", [([24, 20], 3000), ([2, 2], 1000)], ids=["pixels", "table"])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(cfg, folder, monkeypatch, size, limit):
+    cfg = changed(cfg, **{"INPUT.SIZE_TRAIN": size})
     monkeypatch.setattr(image_cache, "PART_IMAGES", 5)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     prepare = Counting(cfg, folder / "log")
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))  # bytes that a file may have
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))  # bytes that a file may have
         with pytest.raises(OSError, match="The image cache cannot be written: File too large"):
             fill(folder, prepare)
     finally:
