@@ -20,7 +20,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from fastreid.data.area import decode_reduced
-from fastreid.data.image_store import DamagedImage, ImageStore, Lookup, digest, remove_unfinished, write_part
+from fastreid.data.image_store import (
+    DamagedImage,
+    ImageStore,
+    Lookup,
+    as_digests,
+    digest,
+    remove_unfinished,
+    write_part,
+)
 from fastreid.data.images import BadImage, read_image
 from fastreid.data.sources import FileState, read_bytes, state_of
 from fastreid.data.transforms.build import PREPARE, TRANSFORM_REGISTRY, build_preparation
@@ -95,10 +103,10 @@ class ImageCache:
 
     def __init__(self, store: ImageStore, prepare: Preparation, states: Sequence[FileState]):
         self.store, self.prepare = store, prepare
-        rows = [(_path_key(state.path), store.find_file(state.key)) for state in states]
-        rows = [(key, row) for key, row in rows if row >= 0]
-        self._paths = Lookup(np.array([key for key, _ in rows], np.uint64).reshape(-1, 2))
-        self._rows = np.array([row for _, row in rows], np.int64)
+        rows = store.find_files(as_digests(state.key for state in states))
+        stored = np.flatnonzero(rows >= 0)
+        self._paths = Lookup(as_digests(_path_key(states[number].path) for number in stored))
+        self._rows = rows[stored]
         self._damaged: set[int] = set()
 
     def __len__(self) -> int:
@@ -172,7 +180,8 @@ def _path_key(path: str) -> tuple[int, int]:
 
 
 def _missing(store: ImageStore, states: Sequence[FileState]) -> list[FileState]:
-    return [state for state in states if store.find_file(state.key) < 0]
+    rows = store.find_files(as_digests(state.key for state in states))
+    return [states[number] for number in np.flatnonzero(rows < 0)]
 
 
 def _fill(store: ImageStore, prepare: Preparation, missing: list[FileState], workers: int, on_bad_image: str) -> None:

@@ -5,12 +5,13 @@ say which files were read and where the pixels of each content lie. What a kill 
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +58,23 @@ class Lookup:
                 return int(self._order[place])
             place += 1
         return -1
+
+    def find_all(self, wanted: np.ndarray) -> np.ndarray:
+        """Return the rows of digests, uint64 (N, 2), as int64 (N,); -1 where there is none."""
+        found = np.full(len(wanted), -1, np.int64)
+        places, pending = self._first.searchsorted(wanted[:, 0]), np.arange(len(wanted))
+        while len(pending := pending[places[pending] < len(self._first)]):
+            pending = pending[self._first[places[pending]] == wanted[pending, 0]]
+            hit = self._second[places[pending]] == wanted[pending, 1]
+            found[pending[hit]] = self._order[places[pending[hit]]]
+            pending = pending[~hit]
+            places[pending] += 1
+        return found
+
+
+def as_digests(digests: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Return digests as uint64 (N, 2)."""
+    return np.fromiter(itertools.chain.from_iterable(digests), np.uint64).reshape(-1, 2)
 
 
 class PartWriter:
@@ -157,8 +175,9 @@ class ImageStore:
             pixels.append(own_pixels)
         self._ends = np.cumsum([len(part) for part in pixels[1:]], dtype=np.int64)
         self.pixels = np.concatenate(pixels)
-        self._files, self._contents = np.concatenate(files), Lookup(self.pixels["content"].reshape(-1, 2))
-        self._keys = Lookup(self._files["key"].reshape(-1, 2))
+        self._contents, own = Lookup(self.pixels["content"].reshape(-1, 2)), np.concatenate(files)
+        self._keys = Lookup(own["key"].reshape(-1, 2))
+        self._row_of_file = self._contents.find_all(own["content"].reshape(-1, 2))
         self._maps: dict[int, np.ndarray] = {}
         self._checked = np.zeros(len(self.pixels), bool)
 
@@ -177,10 +196,12 @@ class ImageStore:
         """Return the row of an image by the digest of its file; -1 where there is none."""
         return self._contents.find(content)
 
-    def find_file(self, key: tuple[int, int]) -> int:
-        """Return the row of an image by the digest of its file's path and state; -1 where there is none."""
-        row = self._keys.find(key)
-        return -1 if row < 0 else self.find_content(tuple(int(word) for word in self._files["content"][row]))
+    def find_files(self, keys: np.ndarray) -> np.ndarray:
+        """Return the rows, int64 (N,), of images by the digests of their files' paths and states, uint64 (N, 2); -1
+        where there is none.
+        """
+        files = self._keys.find_all(keys)
+        return np.where(files < 0, -1, self._row_of_file[files]) if len(self._row_of_file) else files
 
     def read(self, row: int) -> np.ndarray:
         """Return the pixels of a row, uint8 (H, W) or (H, W, 3), read-only; each is checked when first read.

@@ -15,7 +15,7 @@ from PIL import Image
 from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader, image_cache
 from fastreid.data.image_cache import Preparation, open_image_cache, parts_of
-from fastreid.data.image_store import DamagedImage, ImageStore, Lookup, digest
+from fastreid.data.image_store import DamagedImage, ImageStore, Lookup, as_digests, digest
 from fastreid.data.images import BadImage
 from fastreid.data.sources import FileState
 from fastreid.engine.cache_images import main
@@ -350,7 +350,10 @@ def test_lookup_finds_the_first_row_of_a_digest():
     rng = np.random.default_rng(1)
     digests = rng.integers(0, 4, (60, 2), dtype=np.uint64)
     lookup, rows = Lookup(digests), [tuple(row) for row in digests.tolist()]
-    for wanted in itertools.product(range(5), range(5)):
+    every = list(itertools.product(range(5), range(5)))
+    assert lookup.find_all(as_digests(every)).tolist() == [lookup.find(wanted) for wanted in every]
+    assert Lookup(digests[:0]).find_all(as_digests(every)).tolist() == [-1] * len(every)
+    for wanted in every:
         assert lookup.find(wanted) == (rows.index(wanted) if wanted in rows else -1)
 
 
