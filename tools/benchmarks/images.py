@@ -33,6 +33,7 @@ from fastreid.utils.files import atomic_write
 BATCH = 8
 SIZE = 256
 CACHED_IMAGES = 2048  # read from the cache in each round
+PAGES = {"png": (1500, 2000), "tiff": (2500, 3300)}  # width and height, pixels
 
 
 def drawing(seed: int, width: int, height: int) -> Image.Image:
@@ -53,14 +54,14 @@ def drawing(seed: int, width: int, height: int) -> Image.Image:
 
 
 def write_images(folder: Path, kind: str, count: int) -> list[Path]:
-    """Draw ``count`` files: "png" grey 1500 x 2000 with soft edges, as scanned; "tiff" 1 bit 2500 x 3300, Group 4."""
+    """Draw ``count`` files: "png" grey with soft edges, as scanned; "tiff" 1 bit, Group 4."""
     folder.mkdir(parents=True)
     paths = [folder / f"{number}.{kind}" for number in range(count)]
     for number, path in enumerate(paths):
         if kind == "tiff":
-            drawing(number, 2500, 3300).save(path, compression="group4")
+            drawing(number, *PAGES[kind]).save(path, compression="group4")
         else:
-            page = np.asarray(drawing(number, 1500, 2000).convert("L").filter(ImageFilter.GaussianBlur(1.2)))
+            page = np.asarray(drawing(number, *PAGES[kind]).convert("L").filter(ImageFilter.GaussianBlur(1.2)))
             noise = np.random.default_rng(number).normal(0, 3, page.shape) * (page < 250)
             Image.fromarray((page + noise).clip(0, 255).astype(np.uint8)).save(path)
     return paths
@@ -167,13 +168,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"--images must be a multiple of {BATCH}, the batch; got {args.images}")
     torch.set_num_threads(1)
     parts = [table(("machine", ""), describe("cpu"))]
-    kinds = {"png": "PNG, grey 1500 x 2000", "tiff": "TIFF, 1 bit Group 4, 2500 x 3300"}
+    kinds = {"png": "PNG, grey", "tiff": "TIFF, 1 bit Group 4,"}
     with tempfile.TemporaryDirectory() as work:
         for kind, title in kinds.items():
+            width, height = PAGES[kind]
             paths = write_images(Path(work, kind), kind, args.images)
             size = sum(path.stat().st_size for path in paths) / len(paths) / 1024
             found = measure(Path(work, kind), paths, args.rounds)
-            parts.append(f"### {title}: {size:.0f} KiB a file, {pixels_per_image(Path(work)):.0f} KiB in the cache")
+            kept = pixels_per_image(Path(work))
+            parts.append(f"### {title} {width} x {height}: {size:.0f} KiB a file, {kept:.0f} KiB in the cache")
             parts.append(
                 table(("", "CPU ms per image", "images/s per core", "against the usual loader"), rows_of(found))
             )
