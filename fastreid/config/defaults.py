@@ -368,6 +368,9 @@ _C.SOLVER.IMS_PER_BATCH = 64  # over all processes
 # (new) Parts in which a process computes its share of a batch, one after the other, before the one step of the
 # optimiser: less memory. Iterations, rates and batches stay what they are; batch norm and losses over pairs see a part
 _C.SOLVER.ACCUMULATE = 1
+# (new) Divide parameters, gradients and the optimiser's state among the processes (PyTorch's fully_shard), for
+# backbones that do not fit otherwise; checkpoints are whole as ever. Without evaluation during training
+_C.SOLVER.FSDP = False
 _C.SOLVER.CLIP_GRADIENTS = CN()
 _C.SOLVER.CLIP_GRADIENTS.ENABLED = False
 _C.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"  # "norm" or "value", of each parameter tensor

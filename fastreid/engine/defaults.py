@@ -21,6 +21,7 @@ from fastreid.engine.acceleration import accelerated
 from fastreid.engine.arguments import default_argument_parser
 from fastreid.engine.predictor import DefaultPredictor
 from fastreid.engine.settings import settings_without_effect
+from fastreid.engine.sharded_model import WholeCheckpointer, require_shardable, shard
 from fastreid.engine.text_width import fill_text_width
 from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
@@ -111,8 +112,12 @@ class DefaultTrainer(TrainerBase):
         self.cfg = cfg
         self.iters_per_epoch = _iterations_per_epoch(cfg, len(data_loader.dataset))
         model = self.build_model(cfg)
+        self._divided = cfg.SOLVER.FSDP and comm.get_world_size() > 1
+        if self._divided:
+            require_shardable(cfg)
+            shard(model)  # the optimiser takes the parameters that this makes
         optimizer, param_wrapper = _as_pair(self.build_optimizer(cfg, model))
-        wrapped = _for_parallel_training(cfg, model)
+        wrapped = model if self._divided else _for_parallel_training(cfg, model)
         if cfg.SOLVER.AMP.ENABLED:
             self._trainer = AMPTrainer(wrapped, data_loader, optimizer, param_wrapper, dtype=cfg.SOLVER.AMP.DTYPE)
         else:
@@ -120,7 +125,7 @@ class DefaultTrainer(TrainerBase):
         self._trainer.accumulate = _accumulated_parts(cfg, data_loader)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
         scaler = {"scaler": self.grad_scaler} if self.grad_scaler is not None else {}
-        self.checkpointer = Checkpointer(
+        self.checkpointer = (WholeCheckpointer if self._divided else Checkpointer)(
             model,
             cfg.OUTPUT_DIR,
             save_to_disk=comm.is_main_process(),
@@ -230,9 +235,10 @@ class DefaultTrainer(TrainerBase):
         if cfg.MODEL.FREEZE_LAYERS and cfg.SOLVER.FREEZE_ITERS > 0:
             result.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
-        if comm.is_main_process():
+        if comm.is_main_process() or self._divided:  # to save a divided model, all processes are needed
             period, keep = cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.CHECKPOINT_KEEP
             result.append(hooks.PeriodicCheckpointer(self.checkpointer, period, keep=keep, iters=iters))
+        if comm.is_main_process():
             # at the end of the list, as in fast-reid, whose users insert hooks with figures of their own before it
             result.append(hooks.PeriodicWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD))
         return result

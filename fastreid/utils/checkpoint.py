@@ -60,9 +60,14 @@ class Checkpointer:
             return
         state = {"model": self.model.state_dict()}
         state.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
+        self._write(name, {**state, **extra})
+
+    def _write(self, name: str, state: dict[str, Any]) -> None:
+        if not (self.save_dir and self.save_to_disk):
+            return
         file_name = f"{name}.pth"
         with atomic_write(Path(self.save_dir, file_name)) as file:
-            torch.save({**state, **extra}, file)
+            torch.save(state, file)
         self.tag_last_checkpoint(file_name)
         logger.info("Saved %s", Path(self.save_dir, file_name))
 
