@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 from fastreid.data.feature_file import FeatureFile
+from fastreid.engine.evaluate import main
 from fastreid.evaluation.protocol import Protocol
 from fastreid.retrieval.postprocess import AQE, KReciprocal
 from fastreid.utils import comm
@@ -23,3 +24,7 @@ def evaluate(path: str, folder: str) -> None:
     assert all((evaluation is not None) == comm.is_main_process() for evaluation in found.values())
     if comm.is_main_process():
         Path(folder, "found").write_bytes(pickle.dumps(found))
+
+
+def by_the_tool(words: list[str]) -> None:
+    assert main(words) == 0

@@ -1,17 +1,13 @@
 """Two processes that share the queries find what one finds, to the last bit."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
 
 from fastreid.engine import launch
-from fastreid.engine.evaluate import main
 from tests.distributed import shared_evaluation as shared
 from tests.evaluation.stand_ins import classified_file
 
@@ -57,16 +53,11 @@ def without_date(path) -> dict:
     return {name: {**entry, "date": None} for name, entry in results.items()}
 
 
-@pytest.mark.slow
-def test_the_tool_shares_the_queries_under_torchrun(repo, tmp_path):
+def test_the_tool_shares_the_queries(quick_launch, tmp_path):
     classified_file(15, 70).save(tmp_path / "f.npz")
     words = ["--features", str(tmp_path / "f.npz"), "TEST.REPORT.ENABLED", "False", "TEST.LEVELS", "('subclass',)"]
-    assert main([*words, "OUTPUT_DIR", str(tmp_path / "one")]) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, str(repo / "tools/evaluate.py"), *words, "OUTPUT_DIR", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    shared.by_the_tool([*words, "OUTPUT_DIR", str(tmp_path / "one")])
+    launch(shared.by_the_tool, 2, args=([*words, "OUTPUT_DIR", str(tmp_path / "two")],))
     one, two = (without_date(tmp_path / name / "results.json") for name in ("one", "two"))
     assert one == two
     assert one["f"]["stages"][0]["metrics"]["mAP@subclass"] > 0
