@@ -332,6 +332,8 @@ _C.SOLVER = CN()
 _C.SOLVER.AMP = CN()
 _C.SOLVER.AMP.ENABLED = False  # mixed precision
 _C.SOLVER.AMP.DTYPE = "float16"  # (new) "float16" (with loss scaling) or "bfloat16"
+_C.SOLVER.CHANNELS_LAST = False  # (new) weights and maps in memory channel by channel of each pixel; docs/scaling.md
+_C.SOLVER.FUSED = False  # (new) SGD, Adam, AdamW: one pass over parameters, gradients and averages in place of several
 _C.SOLVER.OPT = "Adam"  # name in OPTIMIZER_REGISTRY or of a class of torch.optim
 _C.SOLVER.MAX_EPOCH = 120
 _C.SOLVER.BASE_LR = 3e-4
@@ -376,6 +378,13 @@ _C.SOLVER.CLIP_GRADIENTS.ENABLED = False
 _C.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"  # "norm" or "value", of each parameter tensor
 _C.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 5.0
 _C.SOLVER.CLIP_GRADIENTS.NORM_TYPE = 2.0
+
+# -------------------------------------------------------------------------------------------------- PROFILE
+# (new) Write to OUTPUT_DIR/profile where the time of a training goes, and log it.
+_C.PROFILE = CN()
+_C.PROFILE.ENABLED = False
+_C.PROFILE.START = 10  # iterations before the first that counts
+_C.PROFILE.ITERS = 10  # iterations timed: data, forward, backward, optimiser; and as many traced, operator by operator
 
 # ----------------------------------------------------------------------------------------------------- TEST
 _C.TEST = CN()

@@ -22,6 +22,7 @@ from fastreid.engine.arguments import default_argument_parser
 from fastreid.engine.predictor import DefaultPredictor
 from fastreid.engine.settings import settings_without_effect
 from fastreid.engine.sharded_model import WholeCheckpointer, require_shardable, shard
+from fastreid.engine.step_profile import StepProfile
 from fastreid.engine.text_width import fill_text_width
 from fastreid.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset, print_csv_format, verify_results
@@ -112,6 +113,8 @@ class DefaultTrainer(TrainerBase):
         self.cfg = cfg
         self.iters_per_epoch = _iterations_per_epoch(cfg, len(data_loader.dataset))
         model = self.build_model(cfg)
+        if cfg.SOLVER.CHANNELS_LAST:
+            model.to(memory_format=torch.channels_last)  # maps take the layout of the weights that make them
         self._divided = cfg.SOLVER.FSDP and comm.get_world_size() > 1
         if self._divided:
             require_shardable(cfg)
@@ -241,6 +244,8 @@ class DefaultTrainer(TrainerBase):
         if comm.is_main_process():
             # at the end of the list, as in fast-reid, whose users insert hooks with figures of their own before it
             result.append(hooks.PeriodicWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD))
+            if cfg.PROFILE.ENABLED:
+                result.append(StepProfile(Path(cfg.OUTPUT_DIR, "profile"), cfg.PROFILE.START, cfg.PROFILE.ITERS))
         return result
 
     def _precise_bn(self) -> HookBase | None:

@@ -53,14 +53,19 @@ class CallbackHook(HookBase):
 
 
 class IterationTimer(HookBase):
-    """Record seconds per iteration (``time``) and images per second; log the total at the end."""
+    """Record seconds per iteration (``time``), images per second and ``loader_stalls``; log the total at the end.
+
+    ``loader_stalls`` counts the iterations of this run that spent more than ``STALL`` of their time waiting for data.
+    """
+
+    STALL = 0.05
 
     def __init__(self, warmup_iter: int = 3):
         self._warmup_iter = warmup_iter  # the first iterations start workers and fill caches
 
     def before_train(self) -> None:
         self._train_start = time.perf_counter()
-        self._step_seconds = 0.0
+        self._step_seconds, self._stalls = 0.0, 0
 
     def before_step(self) -> None:
         self._step_start = time.perf_counter()
@@ -69,7 +74,11 @@ class IterationTimer(HookBase):
         seconds = time.perf_counter() - self._step_start
         self._step_seconds += seconds
         if self.trainer.iter - self.trainer.start_iter >= self._warmup_iter:
-            self.trainer.storage.put_scalar("time", seconds)
+            storage = self.trainer.storage
+            waited, when = storage.latest().get("data_time", (0.0, None))
+            self._stalls += when == storage.iter and waited > self.STALL * seconds
+            storage.put_scalar("loader_stalls", self._stalls, smoothing_hint=False)
+            storage.put_scalar("time", seconds)
             if self.trainer.images_per_step:
                 self.trainer.storage.put_scalar("img_per_s", self.trainer.images_per_step / seconds)
 

@@ -35,6 +35,8 @@ def require_shardable(cfg) -> None:
         "SOLVER.AMP.DTYPE must be bfloat16": cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE != "bfloat16",
         "TEST.PRECISE_BN must be off": cfg.TEST.PRECISE_BN.ENABLED,
         "SOLVER.CLIP_GRADIENTS must be off": cfg.SOLVER.CLIP_GRADIENTS.ENABLED,
+        "SOLVER.CHANNELS_LAST must be off": cfg.SOLVER.CHANNELS_LAST,
+        "SOLVER.FUSED must be off": cfg.SOLVER.FUSED,
     }  # fmt: skip
     wrong = next((what for what, is_wrong in refused.items() if is_wrong), None)
     if wrong:

@@ -249,6 +249,7 @@ class AMPTrainer(SimpleTrainer):
         if self.grad_scaler is None:
             self.optimizer.step()
             return
+        self.grad_scaler.unscale_(self.optimizer)  # before hooks of the step see the gradients; a fused one would not
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 

@@ -23,18 +23,35 @@ NORM_TYPES = (
 
 
 @OPTIMIZER_REGISTRY.register(node="SOLVER")
-def SGD(params: list[dict], momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
-    return torch.optim.SGD(params, momentum=momentum, nesterov=nesterov)
+def SGD(params: list[dict], momentum: float = 0.9, nesterov: bool = False, fused: bool = False) -> Optimizer:
+    return _aligned(torch.optim.SGD(params, momentum=momentum, nesterov=nesterov, fused=fused or None))
 
 
 @OPTIMIZER_REGISTRY.register(node="SOLVER")
-def Adam(params: list[dict]) -> Optimizer:
-    return torch.optim.Adam(params)
+def Adam(params: list[dict], fused: bool = False) -> Optimizer:
+    return _aligned(torch.optim.Adam(params, fused=fused or None))
 
 
 @OPTIMIZER_REGISTRY.register(node="SOLVER")
-def AdamW(params: list[dict]) -> Optimizer:
-    return torch.optim.AdamW(params)
+def AdamW(params: list[dict], fused: bool = False) -> Optimizer:
+    return _aligned(torch.optim.AdamW(params, fused=fused or None))
+
+
+def _aligned(optimizer: Optimizer) -> Optimizer:
+    """Let states that are loaded lie in memory as their parameters do, which fused steps take for granted.
+
+    A checkpoint of a training with another SOLVER.CHANNELS_LAST has another layout.
+    """
+    optimizer.register_load_state_dict_post_hook(_align_states)
+    return optimizer
+
+
+def _align_states(optimizer: Optimizer) -> None:
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            whole = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if whole and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 @OPTIMIZER_REGISTRY.register(node="SOLVER")

@@ -64,13 +64,13 @@ class TrainableModel(nn.Module):
     def preprocess_image(self, batched_inputs: dict | torch.Tensor) -> torch.Tensor:
         """Return normalised images (B, C, H, W) float; the caller's tensor (any number type) stays as it is."""
         images = batched_inputs["images"] if isinstance(batched_inputs, dict) else batched_inputs
-        return (images.to(self.device) - self.pixel_mean) / self.pixel_std
+        return (images.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
 
     def targets_of(self, batched_inputs: dict | torch.Tensor) -> torch.Tensor:
         """Return the class indices (B,) of a training batch; ``ValueError`` for one without."""
         if not isinstance(batched_inputs, dict) or "targets" not in batched_inputs:
             raise ValueError("Training needs a batch table with 'targets', class indices (B,) int64")
-        return batched_inputs["targets"].to(self.device)
+        return batched_inputs["targets"].to(self.device, non_blocking=True)
 
     def checkpointables(self) -> dict[str, Any]:
         """Return what a training saves and restores beside the weights, by name: that of losses which have some."""
