@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 NARROWEST = 14  # letters of a title, or of what matched
-DATES = {"date": "granted or published", "filed": "filed"}
+DATES = {"date": "published", "filed": "filed"}
 
 
 def date_words(date: int) -> str:
