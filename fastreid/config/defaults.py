@@ -90,6 +90,9 @@ _C.MODEL.HEADS.POOL_LAYER = "GlobalAvgPool"  # name in POOLING_REGISTRY
 _C.MODEL.HEADS.CLS_LAYER = "Linear"  # name in SOFTMAX_REGISTRY
 _C.MODEL.HEADS.MARGIN = 0.0  # margin of the classification layer (the ArcSoftmax family: radians)
 _C.MODEL.HEADS.SCALE = 1  # scale of its logits
+_C.MODEL.HEADS.PFC = CN()  # (new, of FastFace) partial FC, for very many classes
+_C.MODEL.HEADS.PFC.ENABLED = False  # each process holds the weights of its part of the classes
+_C.MODEL.HEADS.PFC.SAMPLE_RATE = 0.1  # share of them that a step uses, in 0..1 without 0; 1: all, the exact softmax
 # (new) ProjectionHead: from the pooled feature to the width of the text vectors: "" nothing, "linear", or "mlp" with a
 # hidden layer
 _C.MODEL.HEADS.PROJECTOR = "mlp"

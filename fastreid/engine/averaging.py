@@ -48,6 +48,8 @@ class SWA(HookBase):
         checkpointer = getattr(self.trainer, "checkpointer", None)
         if checkpointer is None:
             return
+        if checkpointer.is_joint:
+            raise ValueError("SWA keeps the average of whole models: MODEL.HEADS.PFC.ENABLED spreads it over processes")
         checkpointer.checkpointables["swa"] = self
         if self.trainer.start_iter > self.swa_start and checkpointer.has_checkpoint():
             self.load_state_dict(read_checkpoint(checkpointer.get_checkpoint_file()).get("swa", {}))

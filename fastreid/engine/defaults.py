@@ -42,6 +42,7 @@ from fastreid.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, 
 from fastreid.utils.files import atomic_write, require_writable
 from fastreid.utils.logger import setup_logger
 from fastreid.utils.precision_bn import get_bn_modules
+from fastreid.utils.shards import sharded_parameters
 
 __all__ = ["DefaultPredictor", "DefaultTrainer", "default_argument_parser", "default_setup"]
 
@@ -238,7 +239,8 @@ class DefaultTrainer(TrainerBase):
         if cfg.MODEL.FREEZE_LAYERS and cfg.SOLVER.FREEZE_ITERS > 0:
             result.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         result.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
-        if comm.is_main_process() or self._divided:  # to save a divided model, all processes are needed
+        # a model whose parts are in several processes is saved by all of them
+        if comm.is_main_process() or self._divided or self.checkpointer.is_joint:
             period, keep = cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.CHECKPOINT_KEEP
             result.append(hooks.PeriodicCheckpointer(self.checkpointer, period, keep=keep, iters=iters))
         if comm.is_main_process():
@@ -443,6 +445,8 @@ def _for_parallel_training(cfg: CfgNode, model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     comm.same_everywhere(model)
+    # each process has class weights of its own there
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, list(sharded_parameters(model)))
     on_gpu = next(model.parameters()).is_cuda
     # BufferAverage does better, once per epoch; the first name is that of newer PyTorch
     names = ("forward_sync_buffers", "broadcast_buffers")

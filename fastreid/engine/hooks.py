@@ -140,6 +140,8 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
             if (name == "metric" or name.endswith("/metric")) and iteration == storage.iter
         ]
         metric = sum(fresh) / len(fresh) if fresh else None
+        if getattr(self.checkpointer, "is_joint", False):
+            metric = comm.all_gather(metric)[0]  # what to save is the same in all processes
         saved = self.step(self.trainer.epoch, metric=metric, **self._place(self.trainer.iter))
         if not saved and is_due(self.trainer.iter, self.iters):
             self._save_latest(self.trainer.epoch, self.trainer.iter)

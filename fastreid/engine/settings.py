@@ -127,6 +127,7 @@ CONDITIONS = {
     ),
     "DATASETS.TEXT_BANK": ("no loss of MODEL.LOSSES.NAME reads text_features", _reads_texts),
     "DATALOADER.CACHE.SCALE": ("DATALOADER.CACHE.DIR is empty", lambda cfg: bool(cfg.DATALOADER.CACHE.DIR)),
+    "MODEL.HEADS.PFC.SAMPLE_RATE": ("MODEL.HEADS.PFC.ENABLED is False", lambda cfg: cfg.MODEL.HEADS.PFC.ENABLED),
     "MODEL.HEADS.MARGIN": ("MODEL.HEADS.CLS_LAYER is 'Linear'", lambda cfg: cfg.MODEL.HEADS.CLS_LAYER != "Linear"),
 }
 # keys that a head does not read, other than most heads, and why
@@ -135,7 +136,7 @@ UNREAD_BY_HEAD = {
         "ProjectionHead has neither neck nor classifier",
         {
             *(f"MODEL.HEADS.{key}" for key in ("NORM", "NUM_CLASSES", "WITH_BNNECK", "NECK_FEAT", "TEST_FEAT")),
-            *(f"MODEL.HEADS.{key}" for key in ("CLS_LAYER", "MARGIN", "SCALE")),
+            *(f"MODEL.HEADS.{key}" for key in ("CLS_LAYER", "MARGIN", "SCALE", "PFC.ENABLED", "PFC.SAMPLE_RATE")),
             "SOLVER.CLASSIFIER_LR_FACTOR",
         },
     ),

@@ -37,6 +37,7 @@ def require_shardable(cfg) -> None:
         "SOLVER.CLIP_GRADIENTS must be off": cfg.SOLVER.CLIP_GRADIENTS.ENABLED,
         "SOLVER.CHANNELS_LAST must be off": cfg.SOLVER.CHANNELS_LAST,
         "SOLVER.FUSED must be off": cfg.SOLVER.FUSED,
+        "MODEL.HEADS.PFC.ENABLED must be False, since both divide the class weights": cfg.MODEL.HEADS.PFC.ENABLED,
     }  # fmt: skip
     wrong = next((what for what, is_wrong in refused.items() if is_wrong), None)
     if wrong:

@@ -9,6 +9,7 @@ from fastreid.layers.frn import FRN, TLU
 from fastreid.layers.gather_layer import GatherLayer
 from fastreid.layers.helpers import make_divisible, to_2tuple, to_3tuple, to_4tuple, to_ntuple
 from fastreid.layers.non_local import Non_local
+from fastreid.layers.partial_fc import PartialFC, ShardedLogits, sharded_cross_entropy
 from fastreid.layers.pooling import POOLING_REGISTRY
 from fastreid.layers.precision import full_precision
 from fastreid.layers.se import SELayer

@@ -1,8 +1,9 @@
 """Classification layers: margin and scale on the logits before the cross-entropy.
 
-Each takes logits (B, num_classes) and targets (B,) int64 and returns new logits (B, num_classes). For all but
-``Linear`` the logits are cosines between feature and class weight. A target of -1 means that the class of this row is
-not among these logits (it lives on another process): the row is then all negatives.
+Each takes logits (B, C) and targets (B,) int64 and returns new logits (B, C), C classes or those of a part of them
+(:mod:`fastreid.layers.partial_fc`). For all but ``Linear`` the logits are cosines between feature and class weight. A
+target of -1 means that the class of this row is not among these logits (it lives on another process): the row is then
+all negatives.
 
 ``MODEL.HEADS.CLS_LAYER`` names a class in ``SOFTMAX_REGISTRY``; the head calls it with (num_classes, scale, margin).
 """
@@ -33,10 +34,9 @@ class _Softmax(nn.Module):
         super().__init__()
         self.num_classes, self.s, self.m = num_classes, scale, margin
 
-    def is_target(self, targets: torch.Tensor) -> torch.Tensor:
-        """(B, num_classes) bool: the target class of each row; no class where the target is -1."""
-        classes = torch.arange(self.num_classes, device=targets.device)
-        return targets[:, None] == classes
+    def is_target(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Like ``logits``, bool: the target class of each row; no class where the target is -1."""
+        return targets[:, None] == torch.arange(logits.shape[1], device=targets.device)
 
     def extra_repr(self) -> str:
         return f"num_classes={self.num_classes}, scale={self.s}, margin={self.m}"
@@ -57,7 +57,7 @@ class CosSoftmax(_Softmax):
     """Additive cosine margin: ``s (cos - m)`` for the target class (CosFace, Wang et al., CVPR 2018, eq. 4)."""
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return (logits - self.m * self.is_target(targets)) * self.s
+        return (logits - self.m * self.is_target(logits, targets)) * self.s
 
 
 @_register
@@ -80,7 +80,7 @@ class ArcSoftmax(_Softmax):
         super().__init__(num_classes, scale, margin)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return self.with_margin(logits, self.m * self.is_target(targets)) * self.s
+        return self.with_margin(logits, self.m * self.is_target(logits, targets)) * self.s
 
     @staticmethod
     def with_margin(logits: torch.Tensor, margin: torch.Tensor | float) -> torch.Tensor:
@@ -98,7 +98,7 @@ class ArcSoftmaxEasy(ArcSoftmax):
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         easy = torch.where(logits > 0, self.with_margin(logits, self.m), logits)
-        return torch.where(self.is_target(targets), easy, logits) * self.s
+        return torch.where(self.is_target(logits, targets), easy, logits) * self.s
 
 
 @_register
@@ -112,7 +112,7 @@ class ArcSoftmaxHard(ArcSoftmax):
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         last, penalty = math.cos(math.pi - self.m), self.m * math.sin(math.pi - self.m)
         hard = torch.where(logits > last, self.with_margin(logits, self.m), logits - penalty)
-        return torch.where(self.is_target(targets), hard, logits) * self.s
+        return torch.where(self.is_target(logits, targets), hard, logits) * self.s
 
 
 @_register
@@ -126,4 +126,4 @@ class CircleSoftmax(_Softmax):
         cosine = logits.detach()
         positive = F.relu(1 + self.m - cosine) * (logits - (1 - self.m))
         negative = F.relu(cosine + self.m) * (logits - self.m)
-        return torch.where(self.is_target(targets), positive, negative) * self.s
+        return torch.where(self.is_target(logits, targets), positive, negative) * self.s

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from fastreid.solver import optim
 from fastreid.solver.freeze import frozen_parameters
+from fastreid.solver.sampled_rows import step_sampled_rows
 from fastreid.utils.checkpoint import is_class_weight
 from fastreid.utils.errors import nearest, require_choice
 from fastreid.utils.registry import Registry
@@ -89,6 +90,7 @@ def build_optimizer(cfg, model: nn.Module, contiguous: bool = True) -> tuple[Opt
         optimizer = OPTIMIZER_REGISTRY.build(solver.OPT, cfg, params=groups)
     else:
         optimizer = _torch_optimizer(solver.OPT)(groups)
+    step_sampled_rows(cfg, optimizer, model)
     maybe_add_freeze_layer(cfg, optimizer)
     return maybe_add_gradient_clipping(cfg, optimizer), None
 

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from fastreid.utils import comm
 from fastreid.utils.errors import nearest
 from fastreid.utils.file_io import PathManager as PathManager  # under its old path too
 from fastreid.utils.files import atomic_write, cached_download
+from fastreid.utils.shards import joined_optimizer, joined_weights, sharded_parameters, split_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +56,17 @@ class Checkpointer:
     def save(self, name: str, **extra: Any) -> None:
         """Write ``save_dir/name.pth`` with the keys ``model``, those of the checkpointables, and ``extra``.
 
+        Class weights that are spread over the processes, and their part of the optimiser, are joined in the one that
+        saves; all processes must then call it (``is_joint``).
+
         ``extra`` must be plain values or tensors, so that the file can be read with ``weights_only``.
         """
-        if not (self.save_dir and self.save_to_disk):
+        if not self.save_dir or not (self.save_to_disk or self.is_joint):
             return
-        state = {"model": self.model.state_dict()}
-        state.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
+        state = {"model": joined_weights(self.model.state_dict(), sharded_parameters(self.model))}
+        for key, part in self.checkpointables.items():
+            is_optimizer = isinstance(part, torch.optim.Optimizer)
+            state[key] = joined_optimizer(part, self.model) if is_optimizer else part.state_dict()
         self._write(name, {**state, **extra})
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
@@ -70,6 +77,11 @@ class Checkpointer:
             torch.save(state, file)
         self.tag_last_checkpoint(file_name)
         logger.info("Saved %s", Path(self.save_dir, file_name))
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether all processes must call ``save``, because each has a part of the class weights."""
+        return comm.get_world_size() > 1 and bool(sharded_parameters(self.model))
 
     def load(
         self, path: str, checkpointables: Iterable[str] | None = None, optional: Iterable[str] | None = None
@@ -113,8 +125,11 @@ class Checkpointer:
         state_dict.update({name: torch.as_tensor(value) for name, value in state_dict.items()})
 
     def _load_part(self, key: str, saved: dict, path: str) -> bool:
+        part = self.checkpointables[key]
         try:
-            self.checkpointables[key].load_state_dict(saved)
+            if isinstance(part, torch.optim.Optimizer):
+                saved = split_optimizer(saved, part, self.model)
+            part.load_state_dict(saved)
         except ValueError as error:
             # e.g. fast-reid's optimiser over flat buffers: one parameter per group
             logger.warning("'%s' of %s does not fit and starts afresh: %s", key, path, error)
@@ -304,10 +319,12 @@ def load_weights(
     """
     own = model.state_dict()
     given = _modern_names({k: torch.as_tensor(v) for k, v in weights.items()}, own)
-    fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    shards = sharded_parameters(model)  # a file has the rows of all processes
+    sizes = {k: (shards[k].total, *v.shape[1:]) if k in shards else tuple(v.shape) for k, v in own.items()}
+    fitting = {k: v for k, v in given.items() if k in own and tuple(v.shape) == sizes[k]}
     # a model without classes (NUM_CLASSES 0) has nowhere to put class weights, and needs none
     shapes = [
-        f"{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} in the model"
+        f"{k}: {tuple(v.shape)} in the file, {sizes[k]} in the model"
         for k, v in given.items()
         if k in own and k not in fitting and own[k].numel()
     ]
@@ -317,7 +334,8 @@ def load_weights(
     unexpected = [k for k in given if k not in own and k not in NOT_WEIGHTS]
     if own and optional is not None:
         _require_fit(source, missing, shapes, unexpected, set(optional))
-    model.load_state_dict(fitting, strict=False)
+    parts = {k: fitting[k][shard.start : shard.stop] for k, shard in shards.items() if k in fitting}
+    model.load_state_dict({**fitting, **parts}, strict=False)
     if missing:
         logger.warning("%s: %s", source, get_missing_parameters_message(missing))
     if unexpected:

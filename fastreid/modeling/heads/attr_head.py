@@ -24,6 +24,7 @@ class AttrHead(EmbeddingHead):
 
     provides = ("attribute_logits", "features")
     task = "attributes"
+    takes_pfc = False
 
     @configurable
     def __init__(self, *, cls_type: str = "Linear", **options):

@@ -1,5 +1,7 @@
 """The head of ArcFace models in image retrieval competitions, which Higuchi and Yanai took for patent drawings."""
 
+import math
+
 from torch import nn
 
 from fastreid.config import configurable
@@ -54,5 +56,6 @@ class BNDropoutHead(EmbeddingHead):
         return {name: options[name] for name in options if name not in unused} | {"dropout": cfg.MODEL.HEADS.DROPOUT}
 
     def reset_parameters(self) -> None:
-        if self.num_classes:
-            nn.init.xavier_uniform_(self.weight)
+        # xavier_uniform_ of all class weights, of which each process may have a part
+        bound = math.sqrt(3) * math.sqrt(2 / (self.num_classes + self.feature_dim))
+        self.draw_classes(lambda rows: nn.init.uniform_(rows, -bound, bound))

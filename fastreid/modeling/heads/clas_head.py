@@ -11,6 +11,7 @@ class ClasHead(EmbeddingHead):
     """``EmbeddingHead`` that gives (B, C) scaled logits in evaluation; its ``features`` are those after the neck."""
 
     task = "classification"
+    takes_pfc = False
 
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor | dict:
         _, neck = self.embed(features)

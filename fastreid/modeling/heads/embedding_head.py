@@ -1,5 +1,7 @@
 """The re-identification head: pooling, reduction, BN-neck and classifier."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from fastreid.config import configurable
 from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY, full_precision, get_norm, weights_init_kaiming
 from fastreid.layers.batch_norm import require_norm
+from fastreid.layers.partial_fc import PartialFC, ShardedLogits, initialize_shard
 from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
 from fastreid.utils.errors import require_choice, require_whole
 
@@ -28,16 +31,21 @@ class EmbeddingHead(nn.Module):
         pool_type: name in ``POOLING_REGISTRY``. cls_type: name in ``SOFTMAX_REGISTRY``.
         scale, margin: of the classification layer.
         with_bnneck: normalise the descriptor with a batch norm ``norm_type`` whose bias is frozen.
+        pfc: partial FC: ``weight`` holds the classes of this process alone, and ``cls_outputs`` and
+            ``pred_class_logits`` are :class:`~fastreid.layers.partial_fc.ShardedLogits` of the images of all processes.
+        pfc_sample_rate: share of the classes in a step, in 0..1 without 0.
     """
 
     provides = ("cls_outputs", "pred_class_logits", "features")
+    takes_pfc = True  # can its classes be spread over the processes?
     task = "retrieval"  # or "classification" or "attributes": what the output in evaluation is, and who judges it
 
     @configurable
     def __init__(
         self, *, feat_dim: int, embedding_dim: int = 0, num_classes: int = 0, neck_feat: str = "before",
         pool_type: str = "GlobalAvgPool", cls_type: str = "Linear", scale: float = 1, margin: float = 0.0,
-        with_bnneck: bool = False, norm_type: str = "BN", test_feat: str = "after",
+        with_bnneck: bool = False, norm_type: str = "BN", test_feat: str = "after", pfc: bool = False,
+        pfc_sample_rate: float = 0.1,
     ):
         super().__init__()
         require_choice("MODEL.HEADS.NECK_FEAT", neck_feat, ("before", "after"))
@@ -55,7 +63,12 @@ class EmbeddingHead(nn.Module):
             require_norm("MODEL.HEADS.NORM", norm_type)
             neck.append(get_norm(norm_type, width, bias_freeze=True))
         self.bottleneck = nn.Sequential(*neck)
-        self.weight = nn.Parameter(torch.empty(num_classes, width))
+        if pfc and not self.takes_pfc:
+            raise ValueError(
+                f"{type(self).__name__} needs the logits of all classes: MODEL.HEADS.PFC.ENABLED must be False"
+            )
+        self.partial_fc = PartialFC(num_classes, pfc_sample_rate) if pfc else None
+        self.weight = nn.Parameter(torch.empty(self.partial_fc.shard.size if pfc else num_classes, width))
         self.cls_layer = SOFTMAX_REGISTRY.get(cls_type)(num_classes, scale, margin)
         self.feature_dim = width
         self.reset_parameters()
@@ -75,12 +88,20 @@ class EmbeddingHead(nn.Module):
             "with_bnneck": heads.WITH_BNNECK,
             "norm_type": heads.NORM,
             "test_feat": heads.TEST_FEAT,
+            "pfc": cfg.MODEL.HEADS.PFC.ENABLED,
+            "pfc_sample_rate": cfg.MODEL.HEADS.PFC.SAMPLE_RATE,
         }
 
     def reset_parameters(self) -> None:
         self.bottleneck.apply(weights_init_kaiming)
-        if self.num_classes:
-            nn.init.normal_(self.weight, std=0.01)
+        self.draw_classes(lambda rows: nn.init.normal_(rows, std=0.01))
+
+    def draw_classes(self, init: Callable[[torch.Tensor], object]) -> None:
+        """Give the class weights the start values of ``init``, which fills (rows, D) in place."""
+        if self.num_classes and self.partial_fc is not None:
+            initialize_shard(self.weight, self.partial_fc.shard, init)
+        elif self.num_classes:
+            init(self.weight)
 
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor | dict:
         """Args: features: (B, feat_dim, h, w). targets: (B,) int64 class indices, needed in training."""
@@ -88,11 +109,20 @@ class EmbeddingHead(nn.Module):
             return self.descriptor(features)
         pooled, neck = self.embed(features)
         self.require_classes()
-        logits = self.classify(neck)
+        return {**self.class_outputs(neck, targets), "features": pooled if self.neck_feat == "before" else neck}
+
+    def class_outputs(self, neck: torch.Tensor, targets: torch.Tensor) -> dict:
+        """Return the logits with margin and scale, and with scale only."""
+        if self.partial_fc is None:
+            logits = self.classify(neck)
+            return {"cls_outputs": self.cls_layer(logits, targets), "pred_class_logits": logits * self.cls_layer.s}
+        neck, targets = self.partial_fc.gather(neck, targets)
+        weight, targets = self.partial_fc.choose(self.weight, targets)
+        logits = _logits(neck, weight, getattr(self.cls_layer, "cosine", True))
+        plain = logits.detach() * self.cls_layer.s  # for the accuracy alone
         return {
-            "cls_outputs": self.cls_layer(logits, targets),
-            "pred_class_logits": logits * self.cls_layer.s,
-            "features": pooled if self.neck_feat == "before" else neck,
+            "cls_outputs": ShardedLogits(self.cls_layer(logits, targets), targets),
+            "pred_class_logits": ShardedLogits(plain, targets),
         }
 
     def embed(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,6 +138,8 @@ class EmbeddingHead(nn.Module):
 
     def classify(self, neck: torch.Tensor) -> torch.Tensor:
         """Return (B, C) logits: cosines, or plain products where the classification layer says ``cosine = False``."""
+        if self.partial_fc is not None:
+            raise ValueError("A head with MODEL.HEADS.PFC.ENABLED has no logits of all classes; see class_outputs")
         return _logits(neck, self.weight, getattr(self.cls_layer, "cosine", True))
 
     def require_classes(self) -> None:

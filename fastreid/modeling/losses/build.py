@@ -24,6 +24,7 @@ def build_losses(cfg) -> list:
 def check_needs(losses: Sequence, heads: Any) -> None:
     """Raise ``ValueError`` when a loss needs a table that neither the batch nor ``heads.provides`` gives.
 
+    With partial FC the logits are spread over the processes, and a loss of logits must say that it ``takes_shards``.
     A head from outside that states nothing is not checked here; the first batch shows what it gives.
     """
     if not hasattr(heads, "provides"):
@@ -31,6 +32,12 @@ def check_needs(losses: Sequence, heads: Any) -> None:
     provided = tuple(heads.provides)
     given = (*BATCH_TABLES, *provided)
     for loss in losses:
+        spread = getattr(heads, "partial_fc", None) is not None and "cls_outputs" in loss.needs
+        if spread and not getattr(loss, "takes_shards", False):
+            raise ValueError(
+                f"{type(loss).__name__} needs the logits of all classes, which MODEL.HEADS.PFC.ENABLED spreads over "
+                "the processes; CrossEntropyLoss can do with them"
+            )
         for table in loss.needs:
             if table not in given:
                 raise ValueError(

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from fastreid.layers.partial_fc import ShardedLogits, sharded_cross_entropy
 from fastreid.layers.precision import full_precision
 from fastreid.modeling.losses.utils import LOSS_REGISTRY, masked_mean
 from fastreid.utils import comm
@@ -35,22 +36,34 @@ def cross_entropy_loss(
 
 
 @torch.no_grad()
-def log_accuracy(pred_class_logits: torch.Tensor, gt_classes: torch.Tensor, topk: tuple[int, ...] = (1,)) -> None:
-    """Write the share of samples whose class is among the best ``topk[0]`` to the open event storage, if any."""
-    best = pred_class_logits.topk(min(topk[0], pred_class_logits.shape[1]), dim=1).indices
-    correct = (best == gt_classes[:, None]).any(1).float().mean()
+def log_accuracy(
+    pred_class_logits: torch.Tensor | ShardedLogits, gt_classes: torch.Tensor, topk: tuple[int, ...] = (1,)
+) -> None:
+    """Write the share of samples whose class is among the best ``topk[0]`` to the open event storage, if any.
+
+    With logits that are spread over the processes it is the best one, among the classes of the step.
+    """
+    if isinstance(pred_class_logits, ShardedLogits):
+        correct = pred_class_logits.is_best().float().mean()
+    else:
+        best = pred_class_logits.topk(min(topk[0], pred_class_logits.shape[1]), dim=1).indices
+        correct = (best == gt_classes[:, None]).any(1).float().mean()
     get_event_storage().put_scalar("cls_accuracy", comm.mean_over_processes(correct).item())
 
 
 @LOSS_REGISTRY.register(node="MODEL.LOSSES.CE")
 class CrossEntropyLoss:
-    """``cross_entropy_loss`` of the classifier's outputs."""
+    """``cross_entropy_loss`` of the classifier's outputs, which may be spread over the processes."""
 
     needs = ("cls_outputs", "targets")
+    takes_shards = True
     key = "loss_cls"
 
     def __init__(self, epsilon: float = 0.0, alpha: float = 0.2, scale: float = 1.0):
         self.epsilon, self.alpha, self.scale = epsilon, alpha, scale
 
     def __call__(self, table: dict) -> torch.Tensor:
-        return self.scale * cross_entropy_loss(table["cls_outputs"], table["targets"], self.epsilon, self.alpha)
+        logits = table["cls_outputs"]
+        if isinstance(logits, ShardedLogits):
+            return self.scale * sharded_cross_entropy(logits, self.epsilon, self.alpha)
+        return self.scale * cross_entropy_loss(logits, table["targets"], self.epsilon, self.alpha)

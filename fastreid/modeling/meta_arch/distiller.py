@@ -48,6 +48,8 @@ class Distiller(Baseline):
         for model in (self, *self.model_ts):
             if "pred_class_logits" not in getattr(model.heads, "provides", ()):
                 raise ValueError(f"Distiller compares class logits; {type(model.heads).__name__} gives none")
+            if getattr(model.heads, "partial_fc", None) is not None:
+                raise ValueError("Distiller compares the logits of all classes: MODEL.HEADS.PFC.ENABLED must be False")
         for teacher in self.model_ts:
             teacher.requires_grad_(False).eval()
             # the head itself alone: it then gives its logits, while all norms in it stay as in evaluation
