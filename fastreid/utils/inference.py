@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from fastreid.utils.errors import require_choice
 
 NODE = "TEST.INFERENCE"
@@ -53,6 +51,8 @@ class Inference:
 
 def has_bfloat16(device: str) -> bool:
     """Return whether ``device`` ("cpu", "cuda", "cuda:0") multiplies bfloat16 at least as fast as float32."""
+    import torch  # here, since who only reads feature files does without
+
     if device.startswith("cuda"):
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     # the only public sign of what oneDNN, which runs the convolutions, can use; also on processors other than x86
@@ -61,6 +61,8 @@ def has_bfloat16(device: str) -> bool:
 
 def _fast_on_this_cpu() -> bool:
     """AVX-512 alone emulates bfloat16 with shifts; its own instructions came later."""
+    import torch
+
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of newer PyTorch
     known = [getattr(torch.cpu, name) for name in names if hasattr(torch.cpu, name)]
     if known:
