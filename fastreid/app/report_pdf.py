@@ -75,7 +75,7 @@ def _standing(record: Mapping[str, Any]) -> str:
 def _cut_off(filter: Mapping[str, Any]) -> str:
     if not filter.get("before"):
         return "No cut-off date"
-    kind = "filed" if filter.get("date_field") == "filed" else "published or granted"
+    kind = "filed" if filter.get("date_field") == "filed" else "published"
     return f"Cut-off date: {kind} strictly before {day(filter['before'])}"
 
 

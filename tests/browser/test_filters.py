@@ -120,6 +120,19 @@ def test_each_condition_reaches_the_search(walk, drawings):
     assert walk.requests[-1]["filter"]["not_patents"] == [own]
 
 
+def test_patents_to_leave_out_are_known_as_people_write_them(walk):
+    own, other = walk.patents()[:2]
+    assert own.startswith("USD0")
+    written = f"US D{int(own[3:]):,} S"
+    walk.page.click("text=Leave out patents")
+    walk.page.fill("[data-key='exclude']", f"{written}, {other}; USD0999999")
+    with walk.searched():
+        walk.page.press("[data-key='exclude']", "Enter")
+    assert walk.requests[-1]["filter"]["not_patents"] == [written, other, "USD0999999"]
+    assert not {own, other} & set(walk.patents())
+    assert walk.text(".banner") == "The index has no patent USD0999999: that condition changes nothing."
+
+
 def test_nothing_left_says_which_condition_to_take_away(walk):
     with walk.searched():
         walk.page.check("[data-key='view-front']")

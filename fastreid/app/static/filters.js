@@ -112,9 +112,11 @@ const heading = (title, active) => [title, active ? h("span", { class: "dot", ti
 
 const title = h("input", { type: "search", id: "title-words", placeholder: "round table", autocomplete: "off", "data-key": "title-words",
   oninput: later(() => change({ title: title.value }, "replace"), 350) });
+// several in one line; a design patent may be written "US D359,000 S"
+const PATENTS = /(?:US\s*)?D\s*\d[\d,]*\d(?:\s*S\d?\b)?|[^\s,;]+/gi;
 const exclude = h("form", { class: "with-button", onsubmit: (event) => {
   event.preventDefault();
-  const given = exclude.elements[0].value.split(/[\s,;]+/).filter(Boolean);
+  const given = exclude.elements[0].value.match(PATENTS) ?? [];
   exclude.elements[0].value = "";
   if (given.length) change({ not_patents: [...new Set([...state.not_patents, ...given])] });
 } }, h("input", { type: "text", "aria-label": "Patent to leave out", placeholder: "USD0510000", autocomplete: "off", "data-key": "exclude" }), h("button", { type: "submit" }, "Leave out"));

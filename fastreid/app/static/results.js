@@ -8,7 +8,7 @@ import { refreshMarks } from "./marks.js";
 import { saveCurrent } from "./saved.js";
 import { current, onSearch } from "./search.js";
 import { change, PAGE, rememberScroll, state } from "./state.js";
-import { conditionChips, emptyState, failedState, nothingState, replayBanner, skeletons } from "./standing.js";
+import { conditionChips, emptyState, failedState, nothingState, replayBanner, skeletons, unknownBanner } from "./standing.js";
 import { indexOf } from "./status.js";
 import { count, number, searched } from "./words.js";
 
@@ -59,7 +59,7 @@ function drawResults({ response, filter, request, replay }) {
   const exactly = response.exact ? "exactly" : "approximately";
   summary.textContent = `${searched(response, filter)}, ${exactly}, in ${response.seconds.toFixed(2)} s.`;
   drawHead(true);
-  fill(banner, replay ? replayBanner(replay) : null);
+  fill(banner, replay ? replayBanner(replay) : unknownBanner(response.unknown_patents));
   const context = { metric: index.metric, parts: partsOf(request), filed: filter.date_field === "filed", open: openCompare };
   fill(body, response.results.length
     ? h("ol", { class: "grid", start: response.offset + 1 }, response.results.map((each, place) => card(each, place, context)))

@@ -105,6 +105,13 @@ export function failedState(error) {
 
 // -- a replay ------------------------------------------------------------------------------------------------------------
 
+/** Patents of the conditions that the index does not have: nothing was left out for them. */
+export function unknownBanner(patents = []) {
+  if (!patents.length) return null;
+  return h("div", { class: "banner bad", role: "status" }, icon("warn"),
+    h("div", {}, `The index has no patent ${patents.join(", ")}: that condition changes nothing.`));
+}
+
 export function replayBanner({ name, same, differences, notes = [], recorded_version, version }) {
   return h("div", { class: `banner ${same ? "good" : "bad"}`, role: "status" }, icon(same ? "tick" : "warn"),
     h("div", {}, h("strong", {}, same ? `“${name}” gives the same result.` : `“${name}” gives another result: ${count(differences.length, "difference")}.`), " ",
