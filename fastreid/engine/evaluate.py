@@ -35,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--texts-per-image", default="", metavar="N", help="of the bank, the first N of each image (default: all)")
     add("--output", default="", metavar="DIR", help="folder of results.json and report (default: OUTPUT_DIR)")
     add("--per-query", default="", metavar="FILE", help="write list and metrics of each query as JSON lines")
+    args = parser.parse_args(argv)  # before what takes long to import
     from fastreid.engine.launcher import launch
 
-    launch(run, 1, args=(parser.parse_args(argv),))  # under torchrun the processes share the work
+    launch(run, 1, args=(args,))  # under torchrun the processes share the work
 
 
 def run(args: argparse.Namespace) -> None:

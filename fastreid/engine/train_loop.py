@@ -52,6 +52,7 @@ class TrainerBase:
         images_per_step: images of all processes in an iteration, if known.
     """
 
+    start_iter = 0  # of a trainer from outside that does not set it
     images_per_step: int | None = None
     grad_scaler = None
 

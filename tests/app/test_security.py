@@ -168,7 +168,7 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("size", [(60_000, 60_000), (8001, 8001), (200_000, 2)])
 def test_bombs_are_refused_before_they_are_decoded(client, size):
     message = error(client.post("/api/uploads", files={"file": bomb(*size)}), 413, "too_many_pixels")
-    assert f"{size[0]} x {size[1]}" in message or f"{size[0] * size[1]} pixels" in message
+    assert f"{size[0]} x {size[1]}" in message or "more pixels than the 64,000,000 that are allowed" in message
 
 
 @pytest.mark.parametrize(
