@@ -13,6 +13,7 @@ import argparse
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -205,14 +206,19 @@ def table_of(path: Path, work: Path, port: int, args: argparse.Namespace) -> lis
         with running_server(path, work, port):
             for clients in args.clients:
                 rows.append(measure(port, clients, ids, filter, args.seconds).row(name, clients))
-    with running_server(path, work, port):
-        writer = Writer(path, args.batch)
+    # a copy, whose files are the same ones: the index itself is measured again by the next run
+    grown = path.with_name(path.name + "-grown")
+    shutil.rmtree(grown, ignore_errors=True)
+    shutil.copytree(path, grown, copy_function=os.link, ignore=shutil.ignore_patterns("*.lock"))
+    with running_server(grown, work, port):
+        writer = Writer(grown, args.batch)
         writer.start()
         loads = [(clients, measure(port, clients, ids, {}, args.seconds)) for clients in args.clients]
         seconds = sum(load.seconds for _, load in loads)
         rate = writer.stop() / seconds
         name = f"no filter, while a writer commits {rate:.1f} times a second, {args.batch} figures each"
         rows += [load.row(name, clients) for clients, load in loads]
+    shutil.rmtree(grown)
     return rows
 
 
