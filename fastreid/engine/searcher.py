@@ -134,7 +134,8 @@ class Searcher:
     def _search(self, request: SearchRequest, images: Mapping[str, "Image"], version: int) -> SearchResponse:
         start, now = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
         queries = self.queries(request, images, version)
-        filter, k = self.filter(request, version), request.offset + request.limit
+        known = self.known_patents(request.filter, version)
+        filter, k = self.filter(request, version, known), request.offset + request.limit
         if request.group == "design":
             found = search_designs(self.index, queries, k, filter, request.fusion, version)
             results = self._designs(found.designs[request.offset :], request.offset)
@@ -143,31 +144,36 @@ class Searcher:
             results = self._figures(found.matches[request.offset :], request.offset)
         seconds = round(time.perf_counter() - start, 4)
         name = uuid.uuid4().hex
-        unknown = self.unknown_patents(request.filter, version)
+        unknown = tuple(number for number, there in known.items() if not there)
         return SearchResponse(name, request, version, found.exact, found.count, seconds, now, tuple(results), unknown)
 
-    def filter(self, request: SearchRequest, version: int) -> Filter:
-        """Return the filter of a request, with the patents of its own figures left out where it says so."""
-        filter = self.in_words_of_index(request.filter, version)
+    def filter(self, request: SearchRequest, version: int, known: Mapping[str, str] | None = None) -> Filter:
+        """Return the filter of a request, with the patents of its own figures left out where it says so.
+
+        Args:
+            known: what `known_patents` gives, where it was asked already.
+        """
+        filter = self.in_words_of_index(request.filter, version, known)
         names = [item.figure for item in request.query if item.figure]
         if not request.exclude_own or not names:
             return filter
         own = self.index.figures(self.index.rows_of(names, as_of=version))["patent"].tolist()
         return replace(filter, not_patents=(*filter.not_patents, *own))
 
-    def in_words_of_index(self, filter: Filter, version: int | None = None) -> Filter:
+    def known_patents(self, filter: Filter, version: int | None = None) -> dict[str, str]:
+        """Return for each patent of a filter how the index writes it, "" for one that it does not have."""
+        return in_index(self.index, (*filter.patents, *filter.not_patents), version)
+
+    def in_words_of_index(
+        self, filter: Filter, version: int | None = None, known: Mapping[str, str] | None = None
+    ) -> Filter:
         """Return a filter whose patents are written as the index writes them: "US D359,000" as "USD0359000"."""
-        known = in_index(self.index, (*filter.patents, *filter.not_patents), version)
+        known = self.known_patents(filter, version) if known is None else known
         return replace(
             filter,
             patents=tuple(known[name] or name for name in filter.patents),
             not_patents=tuple(known[name] or name for name in filter.not_patents),
         )
-
-    def unknown_patents(self, filter: Filter, version: int | None = None) -> tuple[str, ...]:
-        """Return those patents of a filter that the index does not have."""
-        known = in_index(self.index, (*filter.patents, *filter.not_patents), version)
-        return tuple(name for name, found in known.items() if not found)
 
     def without_each(self, request: SearchRequest, version: int) -> dict[str, Count]:
         """Return what would be permitted without each condition that is set, by its name in the filter or request.

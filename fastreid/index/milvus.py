@@ -104,11 +104,11 @@ class Milvus(ServerIndex):
             with index._told():
                 if not index._is_made():
                     raise index._link.nothing_here()
+                if write:
+                    index._lease()
                 index._manifest = index._load()
                 index._load_rows()
                 if write:
-                    index._lease()
-                    index._manifest = index._load()
                     index._take_back()
         except BaseException:
             index._let_go()

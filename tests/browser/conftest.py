@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.walk import of_patent
+
 ROOT = Path(__file__).resolve().parents[2]
 DESIGNS = {"num_train": 30, "num_val": 3, "num_test": 3}
 OFFICES, APPLICANTS = ("US", "EM", "JP"), ("Northwind Furniture Inc.", "Alder & Sons", "")
@@ -181,3 +183,12 @@ def clean(server):
     for kind in ("sets", "searches"):
         for each in server.call("GET", f"/api/{kind}"):
             server.call("DELETE", f"/api/{kind}/{each['id']}")
+
+
+@pytest.fixture
+def walk(visit, drawings):
+    """A search for a drawing of the index."""
+    walk = visit()
+    walk.upload(of_patent(drawings, 4)[0]["path"])
+    walk.page.wait_for_selector(".filter-groups .option")
+    return walk

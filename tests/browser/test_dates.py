@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.browser.walk import of_patent
-
 PACES = [30, 250, 800]  # milliseconds for a key: a typist, and somebody who looks at each one
 WAYS = {  # what is typed over 6 May 2019: the part where it begins, the keys, what is searched for then
     "whole date": ("Month", "11072018", 20181107),
@@ -54,14 +52,6 @@ class Field:
 
     def problem(self):
         return self.page.locator(f"#{self.name}-problem").inner_text()
-
-
-@pytest.fixture
-def walk(visit, drawings):
-    walk = visit()
-    walk.upload(of_patent(drawings, 4)[0]["path"])
-    walk.page.wait_for_selector(".filter-groups .option")
-    return walk
 
 
 @pytest.mark.parametrize(("name", "paces"), [("before", PACES), ("since", PACES[1:2])])

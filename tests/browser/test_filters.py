@@ -7,15 +7,6 @@ import pytest
 from tests.browser.walk import of_patent
 
 
-@pytest.fixture
-def walk(visit, drawings):
-    """A search for a drawing of the index."""
-    walk = visit()
-    walk.upload(of_patent(drawings, 4)[0]["path"])
-    walk.page.wait_for_selector(".filter-groups .option")
-    return walk
-
-
 def amounts(walk, facet):
     """{value: number} as the page shows them for a condition."""
     options = walk.page.locator(f"[data-key^='{facet}-'][type=checkbox]")

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from benchmarks.synthetic_index import fill
+from benchmarks.synthetic_index import fill, linked_copy
 from fastreid.index import Filter, Index, create_index, open_index
 from fastreid.index.faiss_index import AUTO, FaissIndex
 from fastreid.index.recall import recall, sample_queries
@@ -55,8 +55,7 @@ def build_faiss(path: Path, exact: Path, factory: str) -> float:
     """Make a copy of the exact index one with faiss; return the seconds that this took."""
     if (known := _known(path)) is not None:
         return known
-    # files of an index never change, so the copy needs no room of its own until it is compacted
-    shutil.copytree(exact, path, copy_function=os.link, ignore=shutil.ignore_patterns("*.lock"))
+    linked_copy(exact, path)
     start = time.perf_counter()
     FaissIndex.take_over(str(path), factory=factory)
     with open_index(str(path), write=True) as index:

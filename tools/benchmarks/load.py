@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
-from benchmarks.synthetic_index import make_index
+from benchmarks.synthetic_index import linked_copy, make_index
 from fastreid.index import open_index
 from fastreid.utils.command import at_least_one, entry_point
 from fastreid.utils.files import atomic_write
@@ -206,10 +206,8 @@ def table_of(path: Path, work: Path, port: int, args: argparse.Namespace) -> lis
         with running_server(path, work, port):
             for clients in args.clients:
                 rows.append(measure(port, clients, ids, filter, args.seconds).row(name, clients))
-    # a copy, whose files are the same ones: the index itself is measured again by the next run
-    grown = path.with_name(path.name + "-grown")
-    shutil.rmtree(grown, ignore_errors=True)
-    shutil.copytree(path, grown, copy_function=os.link, ignore=shutil.ignore_patterns("*.lock"))
+    grown = path.with_name(path.name + "-grown")  # the index itself is measured again by the next run
+    linked_copy(path, grown)
     with running_server(grown, work, port):
         writer = Writer(grown, args.batch)
         writer.start()

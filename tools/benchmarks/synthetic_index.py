@@ -71,6 +71,12 @@ def make_index(path: Path, backend: str, count: int, dim: int, **options) -> Non
     done.write_text(json.dumps(wanted))
 
 
+def linked_copy(path: Path, copy: Path) -> None:
+    """Copy an index in a folder. Its files never change, so the copy shares them and takes no room of its own."""
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(path, copy, copy_function=os.link, ignore=shutil.ignore_patterns("*.lock"))
+
+
 def fill(index: Index, count: int) -> float:
     """Add all figures, batch by batch; return the seconds that adding took, without making them."""
     seconds = 0.0
