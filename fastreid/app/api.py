@@ -26,6 +26,7 @@ from fastreid.app.limits import Gate
 from fastreid.app.problems import CODES, Problem, problem_of
 from fastreid.app.security import Access, Guard
 from fastreid.app.service import SearchService
+from fastreid.index.blas import one_blas_thread
 from fastreid.utils.errors import nearest
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def create_app(service: SearchService, guard: Guard | None = None) -> Access:
 
     @contextlib.asynccontextmanager
     async def life(_):
-        yield
+        with one_blas_thread():  # all the time: scores are computed outside scans too, and clients keep both cores busy
+            yield
         gate.close()
         pictures.close()
         service.close()

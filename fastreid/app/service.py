@@ -18,7 +18,7 @@ from fastreid.app.limits import Limits
 from fastreid.app.problems import NO_FILE, Problem
 from fastreid.app.state import State, now
 from fastreid.app.uploads import Images, Upload, Uploads
-from fastreid.engine.search_record import make_record, replay
+from fastreid.engine.search_record import record_of, replay, sealed
 from fastreid.engine.search_request import QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher, told
 from fastreid.index.base import Count, Index
@@ -182,7 +182,7 @@ class SearchService:
         return response.as_json()
 
     def _remember(self, response, uploads: Mapping[str, Upload]) -> None:
-        record = make_record(response, self.searcher, [upload.described() for upload in uploads.values()])
+        record = record_of(response, self.searcher, [upload.described() for upload in uploads.values()])
         kept = {"record": record, "images": {key: upload.content for key, upload in uploads.items()}}
         with self._lock:
             self._recent[response.search] = kept
@@ -194,6 +194,12 @@ class SearchService:
             {key: len(image) for kept in self._recent.values() for key, image in kept["images"].items()}.values()
         )
 
+    def _recent_search(self, search: str) -> dict[str, Any] | None:
+        """The record of a search and its images by name, while it is remembered."""
+        with self._lock:
+            kept = self._recent.get(search)
+        return kept and {**kept, "record": sealed(kept["record"])}
+
     def explain(self, item: QueryItem, row: int, variant: str) -> bytes:
         """A picture, PNG, of where a query figure and a figure agree."""
         if self.encoder is None or not self.encoder.has_patches:
@@ -204,8 +210,7 @@ class SearchService:
     # -- saved searches ----------------------------------------------------------------------------------------------
 
     def save_search(self, search: str, name: str, notes: str) -> dict[str, Any]:
-        with self._lock:
-            kept = self._recent.get(search)
+        kept = self._recent_search(search)
         if kept is None:
             raise Problem(410, "search_gone", "this search is no longer kept; search again, then save it")
         return self.state.save_search({**kept["record"], "name": name, "notes": notes, "saved": now()}, kept["images"])
@@ -260,8 +265,7 @@ class SearchService:
         if set_:
             shown = self.shown_set(self.state.set(set_))
             return self.jobs.start(functools.partial(export_set, shown, form, self))
-        with self._lock:
-            kept = self._recent.get(search)
+        kept = self._recent_search(search)
         if kept is None:
             record = self.state.search(search)
             images = {image["sha256"]: self.state.image(search, image["sha256"]) for image in record["images"]}

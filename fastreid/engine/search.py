@@ -161,14 +161,14 @@ def _write(
     described: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write the files that were asked for."""
-    from fastreid.engine.search_record import make_record, save_record
+    from fastreid.engine.search_record import record_of, save_record, sealed
     from fastreid.utils.files import atomic_write
 
     if args.json not in ("", "-"):
         with atomic_write(args.json, "w") as file:
             json.dump(response.as_json(), file, ensure_ascii=False, indent=1)
     if args.record:
-        save_record(args.record, make_record(response, searcher, described))
+        save_record(args.record, sealed(record_of(response, searcher, described)))
     if args.sheet:
         from fastreid.engine.contact_sheet import write_sheet
 

@@ -34,14 +34,14 @@ PARTS = {  # what is read of an element
 }
 
 
-def make_record(
+def record_of(
     response: "SearchResponse",
     searcher: "Searcher",
     images: Iterable[Mapping[str, Any]] = (),
     name: str = "",
     notes: str = "",
 ) -> dict[str, Any]:
-    """Return the record of a search as plain values.
+    """Return the record of a search without its checksum (see :func:`sealed`), which only one that is kept needs.
 
     Args:
         images: of the query, ``{"upload", "sha256", "name", "width", "height"}`` each; those that it does not name are
@@ -50,13 +50,12 @@ def make_record(
     Returns:
         ``FIELDS``: among them ``request`` as JSON, with the version that was searched; ``model``, the identity of what
         made the vectors; ``index`` with ``uid``, ``version``, ``backend``, ``metric``, ``figures`` and ``designs``
-        (now, before any filter), ``exact`` and ``recall``; ``results`` as :meth:`Searcher.search` gives them. And
-        ``DIGEST``, by which a record that was changed since is noticed (it is no signature).
+        (now, before any filter), ``exact`` and ``recall``; ``results`` as :meth:`Searcher.search` gives them.
     """
     info, answer = searcher.index.info, response.as_json()
     uploads = {item.upload for item in response.request.query if item.upload}
     everything = searcher.index.count(as_of=response.version)
-    record = {
+    return {
         "format": FORMAT,
         "name": name,
         "notes": notes,
@@ -76,6 +75,10 @@ def make_record(
         "results": answer["results"],
         "fastreid": fastreid.__version__,
     }  # fmt: skip
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with ``DIGEST``, by which one that was changed since is noticed (it is no signature)."""
     return {**record, DIGEST: digest_of(record)}
 
 

@@ -12,9 +12,10 @@ from fastreid.engine.search_record import (
     compare,
     digest_of,
     load_record,
-    make_record,
+    record_of,
     replay,
     save_record,
+    sealed,
 )
 from fastreid.engine.search_request import QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher
@@ -41,7 +42,7 @@ def request_of_a():
 
 @pytest.fixture
 def record(searcher, request_of_a):
-    return make_record(searcher.search(request_of_a, IMAGES), searcher, DESCRIBED, "My search", "Look again")
+    return sealed(record_of(searcher.search(request_of_a, IMAGES), searcher, DESCRIBED, "My search", "Look again"))
 
 
 def test_a_record_says_all_that_a_search_depends_on(searcher, request_of_a, record):
