@@ -3,16 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PORT ?= 8000
 
 .PHONY: demo serve classes language test lint format clean
 
 demo: $(READY)  ## train on drawn designs in two stages, evaluate, write a submission and a report
 	$(BIN)/python tools/quickstart.py
 
-serve: $(READY)  ## open the search page on the drawings of the demonstration, which runs first where it has not
+serve: $(READY)  ## open the search page on the drawings of the demonstration, which runs first where it has not [PORT=8000]
 	test -f logs/demo/stage2/model_best.pth || $(BIN)/python tools/quickstart.py
 	test -f logs/demo/index/manifest.json || $(BIN)/python -m fastreid.engine.demo_index
-	$(BIN)/python tools/serve.py --index logs/demo/index
+	$(BIN)/python tools/serve.py --index logs/demo/index --port $(PORT)
 
 classes: $(READY)  ## the hierarchical system of Kavimandan et al. on drawn designs
 	$(BIN)/python tools/train_net.py --config-file configs/made/hierarchical.yml

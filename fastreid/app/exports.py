@@ -31,7 +31,7 @@ def export_search(
     if form == "json":
         return Result(json.dumps(record, ensure_ascii=False, indent=1).encode(), name, TYPES[form])
     if form == "csv":
-        return Result(as_csv([search_row(each) for each in record["results"]]), name, TYPES[form])
+        return Result(as_csv([search_row(each, record) for each in record["results"]]), name, TYPES[form])
     from fastreid.app.report_pdf import search_report
 
     return Result(search_report(record, images, service, progress), name, TYPES[form])
@@ -49,8 +49,11 @@ def export_set(found: Mapping[str, Any], form: str, service: "SearchService", pr
     return Result(set_report(found, service, progress), name, TYPES[form])
 
 
-def search_row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result as a row; evidence as "query figure: figure_id (score)"."""
+def search_row(result: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """A result as a row; evidence as "query figure: figure_id (score)".
+
+    What was searched stands in each row: rows are sorted, cut and pasted.
+    """
     figure = result["figure"]
     matches = result.get("evidence") or [{"query": result["query"], "figure": figure, "score": result["score"]}]
     evidence = "; ".join(f"{m['query'] + 1}: {m['figure']['figure_id']} ({m['score']:.4f})" for m in matches)
@@ -61,6 +64,8 @@ def search_row(result: Mapping[str, Any]) -> dict[str, Any]:
         "score": f"{result['score']:.6f}",
         **columns,
         "evidence": evidence,
+        "searched": cut_off(record["request"]["filter"]),
+        "index version": record["index"]["version"],
     }
 
 
@@ -92,6 +97,14 @@ def harmless(value: Any, name: str = "") -> str:
 def day(date: int) -> str:
     """ "2018-11-06" of 20181106; "" of 0."""
     return f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}" if date else ""
+
+
+def cut_off(filter: Mapping[str, Any]) -> str:
+    """Say which cut-off date a search had."""
+    if not filter.get("before"):
+        return "No cut-off date"
+    kind = "filed" if filter.get("date_field") == "filed" else "published"
+    return f"Cut-off date: {kind} strictly before {day(filter['before'])}"
 
 
 def file_name(name: str, form: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from fastreid.app.exports import day
+from fastreid.app.exports import cut_off, day
 from fastreid.app.report_page import FURTHER, Page, pieces, short
 from fastreid.data.images import BadImage
 from fastreid.engine.query_image import open_query_image, prepare
@@ -25,7 +25,7 @@ def search_report(
     title = record["name"].strip() or "Search report"
     page, results = Page(title), record["results"]
     story = [page.paragraph(title, "title"), page.paragraph(_standing(record), "line")]
-    story += [page.paragraph(_cut_off(record["request"]["filter"]), "strong")]
+    story += [page.paragraph(cut_off(record["request"]["filter"]), "strong")]
     if record["notes"]:
         story.append(page.paragraph("Notes", "heading"))
         story += [page.paragraph(piece, "text") for piece in pieces(record["notes"])]
@@ -70,13 +70,6 @@ def _standing(record: Mapping[str, Any]) -> str:
         f"{record['time'].replace('T', ' ').replace('+00:00', ' UTC')}. Compared {how} with "
         f"{searched['figures']:,} figures of {searched['designs']:,} designs, index version {index['version']}."
     )
-
-
-def _cut_off(filter: Mapping[str, Any]) -> str:
-    if not filter.get("before"):
-        return "No cut-off date"
-    kind = "filed" if filter.get("date_field") == "filed" else "published"
-    return f"Cut-off date: {kind} strictly before {day(filter['before'])}"
 
 
 def _heading_of_results(record: Mapping[str, Any]) -> str:

@@ -62,14 +62,17 @@ def test_a_search_as_a_table(client):
     ]
     assert rows[0]["date"] == f"{rows[0]['date'][:4]}-01-01"
     assert rows[0]["filed"] == ""
+    assert {row["searched"] for row in rows} == {"No cut-off date"}
+    assert {int(row["index version"]) for row in rows} == {client.get("/api/status").json()["index"]["version"]}
     first = results[0]["evidence"][1]
     assert f"2: {first['figure']['figure_id']} ({first['score']:.4f})" in rows[0]["evidence"]
 
 
 def test_a_recent_search_need_not_be_saved(client):
-    found = client.search(LIKE, limit=2, group="figure")
+    found = client.search(LIKE, limit=2, group="figure", filter={"before": 20990101})
     rows = read(client.export(search=found["search"], format="csv"))
     assert [row["figure_id"] for row in rows] == [result["figure"]["figure_id"] for result in found["results"]]
+    assert {row["searched"] for row in rows} == {"Cut-off date: published strictly before 2099-01-01"}
     error(client.post("/api/exports", json={"search": "0" * 32, "format": "csv"}), 404, "not_found")
 
 
