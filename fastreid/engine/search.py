@@ -128,7 +128,7 @@ def describe(paths: Mapping[str, str], images: Mapping[str, "Image"]) -> list[di
 
 
 def _show(searcher: "Searcher", response: "SearchResponse") -> None:
-    from fastreid.engine.search_words import nothing_words, searched_words, table_of
+    from fastreid.engine.search_words import nothing_words, searched_words, table_of, unknown_words
 
     if response.results:
         print(table_of(response), end="\n\n")
@@ -139,6 +139,8 @@ def _show(searcher: "Searcher", response: "SearchResponse") -> None:
         print(nothing_words(response.request.filter, counts, searcher.index.count(as_of=response.version)))
         if response.unknown:
             print(f"The index has no patent {', '.join(response.unknown)}.")
+        for line in unknown_words(response.request.filter, searcher.index.facets(as_of=response.version)):
+            print(line)
         return
     print(searched_words(response, searcher.index.info))
 

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastreid.index.base import Count, IndexInfo
 from fastreid.index.filters import Filter
+from fastreid.utils.errors import nearest
 
 if TYPE_CHECKING:
     from fastreid.engine.searcher import SearchResponse
 
 WIDTH = 100
 NARROWEST = 14  # letters of a title, or of what matched
+FEW = 8  # values of a facet that are named rather than the nearest of them
 DATES = {"date": "published", "filed": "filed"}
 
 
@@ -125,3 +127,15 @@ def nothing_words(filter: Filter, counts: Mapping[str, Count], whole: Count) -> 
     words = {**condition_words(filter), "exclude_own": "not the query's own patent"}
     lines += [f"  without '{words[name]}': {count_words(count)}" for name, count in counts.items()]
     return "\n".join(lines) if whole.figures else "Nothing to search: the index is empty."
+
+
+def unknown_words(filter: Filter, facets: Mapping[str, Mapping[str, Count]]) -> list[str]:
+    """Name the values of conditions that no figure has, with those that there are or the nearest of many."""
+    lines = []
+    for name in ("office", "view", "applicant"):
+        known = [value for value in facets[name] if value]
+        for value in getattr(filter, name):
+            if value not in known:
+                few = f" It has {', '.join(known)}." if 0 < len(known) <= FEW else nearest(value, known)
+                lines.append(f"The index has no {name} '{value}'.{few}")
+    return lines

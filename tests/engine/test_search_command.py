@@ -20,6 +20,7 @@ from fastreid.engine.search_request import QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher
 from fastreid.index import Filter, open_index
 from fastreid.index.base import Count
+from fastreid.index.filters import FACETS
 from fastreid.utils.files import sha256_of
 
 
@@ -235,6 +236,14 @@ def test_where_nothing_is_permitted_the_conditions_are_counted(search):
         "  without 'class 14': 3 figures of 1 design",
         "  without 'office US': 0 figures of 0 designs",
         "  without 'not the query's own patent': 0 figures of 0 designs",
+    ]
+    _, shown = search("--like", "D3-rear", "--view", "persp")
+    assert shown.splitlines()[-1] == "The index has no view 'persp'. It has front, rear, top."
+    many = {name: {} for name in FACETS} | {"applicant": {f"Applicant {n}": Count(1, 1) for n in range(9)}}
+    told = search_words.unknown_words(Filter(applicant=("applicant 3", "Applicant 4"), office=("US",)), many)
+    assert told == [
+        "The index has no office 'US'.",
+        "The index has no applicant 'applicant 3'. Did you mean 'Applicant 3'?",
     ]
     _, shown = search("--like", "D3-rear", "--offset", 50)
     assert "No results beyond the first 7." in shown
