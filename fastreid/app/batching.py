@@ -4,20 +4,16 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from fastreid.index.base import Count, Index, Neighbours
+from fastreid.index.base import Index, Neighbours
 from fastreid.index.filters import Filter
-from fastreid.utils.errors import require_whole
 
 COUNTS = 256  # answers of `count` and `facets` that are kept
 STALE = 1.0  # seconds for which a version may still be searched when there is a newer one ...
 STALE_FIGURES = 200_000  # ... in an index of so many figures; the shorter, the smaller it is
-LEFT_OUT = 256  # figures of `Filter.not_patents` up to which they are taken out of results found without it ...
-STEP = 16  # ... whose number is rounded up, so that queries with designs of different sizes ask for the same
 
 
 class SharedIndex:
@@ -25,9 +21,7 @@ class SharedIndex:
 
     One thread searches at a time. Those that come meanwhile wait, and the next one to go takes along all that ask the
     same (number of results, filter, version): what a query gets depends on nothing else, so each gets what it would
-    have got alone. Counts are kept by version and filter. "More like this" leaves the design itself out, so no two
-    queries would have one filter: patents left out are looked for with the others and then taken away, where the index
-    is exact.
+    have got alone. Counts are kept by version and filter.
 
     Beside a busy writer each search would see a version of its own and could share nothing: in a large index a new
     version is taken over at most once in ``STALE`` seconds.
@@ -55,28 +49,6 @@ class SharedIndex:
 
     def search(self, vectors: np.ndarray, k: int, filter: Filter | None = None, as_of: int | None = None) -> Neighbours:
         """See :meth:`Index.search`."""
-        require_whole("k of a search", k, 1)
-        filter, rows, as_of = self._left_out(filter, as_of)
-        found = self._search(vectors, k + STEP * -(-len(rows) // STEP), filter, as_of)
-        return _without(found, rows, k) if len(rows) else found
-
-    def _version(self, as_of: int | None) -> int:
-        return self._index.info.version if as_of is None else as_of
-
-    def _left_out(self, filter: Filter | None, as_of: int | None) -> tuple[Filter | None, np.ndarray, int | None]:
-        """The filter without ``not_patents``, the rows to be taken out of what it permits, and the version of both.
-
-        The filter as it is, without rows, where they would be many or the results with them others.
-        """
-        if filter is not None and filter.not_patents and self._index.info.exact:
-            version, rest = self._version(as_of), replace(filter, not_patents=())
-            rows = self._index.rows_of(patents=filter.not_patents, as_of=version)
-            if len(rows) <= LEFT_OUT:
-                permitted = rest.mask(self._index.figures(rows).columns)
-                return rest or None, rows[np.flatnonzero(permitted)], version
-        return filter, np.empty(0, dtype=np.int64), as_of
-
-    def _search(self, vectors: np.ndarray, k: int, filter: Filter | None, as_of: int | None) -> Neighbours:
         key, mine = (k, filter, as_of), Future()
         with self._guard:
             self._waiting.append((key, np.asarray(vectors, dtype=np.float32), mine))
@@ -113,16 +85,14 @@ class SharedIndex:
 
     def count(self, filter: Filter | None = None, as_of: int | None = None):
         """See :meth:`Index.count`."""
-        filter, rows, as_of = self._left_out(filter, as_of)
-        count, patents = self._kept("count", filter, as_of), set(self._index.figures(rows)["patent"])
-        return Count(count.figures - len(rows), count.designs - len(patents))
+        return self._kept("count", filter, as_of)
 
     def facets(self, filter: Filter | None = None, as_of: int | None = None):
         """See :meth:`Index.facets`."""
         return self._kept("facets", filter, as_of)
 
     def _kept(self, what: str, filter: Filter | None, as_of: int | None) -> Any:
-        key = what, filter, self._version(as_of), self._index.info.oldest_version
+        key = what, filter, self._index.info.version if as_of is None else as_of, self._index.info.oldest_version
         with self._guard:
             if key in self._counts:
                 self._counts.move_to_end(key)
@@ -133,15 +103,3 @@ class SharedIndex:
             while len(self._counts) > COUNTS:
                 self._counts.popitem(last=False)
         return found
-
-
-def _without(found: Neighbours, rows: np.ndarray, k: int) -> Neighbours:
-    """Return the ``k`` best of more results, without some rows; padded as they are."""
-    good = ~np.isin(found.rows, rows)
-    order = np.argsort(~good, axis=1, kind="stable")[:, :k]  # those that stay, in their order, before the others
-    kept = np.take_along_axis(good, order, axis=1)
-    return Neighbours(
-        np.where(kept, np.take_along_axis(found.rows, order, axis=1), -1),
-        np.where(kept, np.take_along_axis(found.scores, order, axis=1), -np.inf),
-        found.exact,
-    )

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastreid.index.base import Count, Index, require_vectors
 from fastreid.index.filters import Filter
+from fastreid.index.permitted import Permitted
 from fastreid.utils.errors import require_choice, require_whole
 
 FUSIONS = ("mean", "max")
@@ -136,10 +137,11 @@ def search_figures(
     """
     query, k = _Query(index, queries), require_whole("k of a search", k, 1)
     version = index.info.version if as_of is None else as_of
-    count = index.count(filter, version)
+    permitted = Permitted(index, filter, version)
+    count = permitted.count
     if not count.figures:
         return FigureHits((), True, count)
-    near = index.search(query.vectors, min(k, count.figures), filter, version)
+    near = permitted.search(query.vectors, min(k, count.figures))
     place, column = np.nonzero(near.rows >= 0)
     rows, scores = near.rows[place, column], near.scores[place, column]
     order = np.lexsort((place, -scores, rows))
@@ -172,12 +174,13 @@ def search_designs(
     require_choice("fusion of a search", fusion, FUSIONS)
     query, k = _Query(index, queries), require_whole("k of a search", k, 1)
     version = index.info.version if as_of is None else as_of
-    count = index.count(filter, version)
+    permitted = Permitted(index, filter, version)
+    count = permitted.count
     pool = _Pool(index, query, filter or Filter(), fusion, version)
     depth, exact = 0, True
     while depth < count.figures:
         depth = min(count.figures, max(DEEPER * depth, FIGURES * (k + 1)))
-        near = index.search(query.vectors, depth, filter, version)
+        near = permitted.search(query.vectors, depth)
         exact = near.exact
         whole = depth == count.figures
         ends = np.where(near.rows[:, -1] < 0, -np.inf, -np.inf if whole else near.scores[:, -1])

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,38 +80,6 @@ def test_those_that_wait_share_a_pass_and_get_what_they_would_alone(index, vecto
     assert shared.passes == len(shared._index.asked) == 4
     assert sorted(asked for asked, _ in shared._index.asked) == [1, 1, 3, sum(1 + start % 3 for start in range(1, 12))]
     assert not shared._waiting
-
-
-def test_designs_left_out_do_not_keep_searches_apart(index, vectors):
-    """ "More like this" of each design has a filter of its own, and designs have different numbers of figures."""
-    shared, old = SharedIndex(Slow(index)), Filter(before=20140101)
-    calls = [(vectors[:1], 4, None, 2)]
-    for number in range(DESIGNS):
-        without = (f"D{number}", "nobody's", *(f"D{other}" for other in range(number % 3)))
-        calls.append((vectors[number : number + 1], 5, Filter(not_patents=without), 2))
-        calls.append((vectors[number : number + 1], 5, replace(old, not_patents=without), 2))
-    everything = Filter(not_patents=tuple(f"D{number}" for number in range(DESIGNS)))
-    calls += [(vectors[:2], 5, everything, 2), (vectors[:1], 100, Filter(not_patents=("D1",)), 2)]
-    with ThreadPoolExecutor(len(calls)) as pool:
-        found = [task.result(20) for task in start(pool, shared, *calls)]
-    for one, call in zip(found, calls, strict=True):
-        same(one, index.search(*call))
-        assert shared.count(*call[2:]) == index.count(*call[2:])
-    assert shared.passes < len(calls) / 2
-
-
-def test_designs_left_out_where_they_are_many_or_the_index_is_approximate(index, vectors, monkeypatch):
-    asked, without = Slow(index), Filter(not_patents=("D1", "D2"))
-    asked.go.set()
-    monkeypatch.setattr(batching, "LEFT_OUT", 5)
-    same(SharedIndex(asked).search(vectors[:2], 5, without), index.search(vectors[:2], 5, without))
-    monkeypatch.setattr(batching, "LEFT_OUT", 6)
-    same(SharedIndex(asked).search(vectors[:2], 5, without), index.search(vectors[:2], 5, without))
-    asked.info = SimpleNamespace(exact=False, version=index.info.version)
-    same(SharedIndex(asked).search(vectors[:2], 5, without), index.search(vectors[:2], 5, without))
-    assert [given[1] for _, given in asked.asked] == [without, None, without]
-    with pytest.raises(ValueError, match="k of a search"):
-        SharedIndex(asked).search(vectors[:2], 0, without)
 
 
 def test_one_bad_query_among_others(index, vectors):
