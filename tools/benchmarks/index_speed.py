@@ -150,16 +150,18 @@ def _yes(exact: bool) -> str:
     return "yes" if exact else "no"
 
 
-def report(dim: int, load: float, built: list[list[str]], searched: list[list[str]]) -> str:
+def report(args: argparse.Namespace, load: float, built: list[list[str]], searched: list[list[str]]) -> str:
     """Return all as Markdown."""
     from tabulate import tabulate
 
-    _, command, *words = str(__doc__).strip().split("\n\n")
+    _, _, *words = str(__doc__).strip().split("\n\n")
+    command = f"python tools/benchmarks/index.py --work DIR --sizes {' '.join(map(str, args.sizes))} --dim {args.dim}"
+    command += f" --factories {' '.join(args.factories)}"
     table = partial(tabulate, tablefmt="github", disable_numparse=True)
     build_headers = ["vectors", "backend", "kind", "build s", "disk MiB", "open s", "memory MiB"]
     build_headers.append("recall that it measured itself")
     headers = ["vectors", "filter (left)", "index", "exact", "one query, p50 ms", f"queries/s in batches of {BATCH}"]
-    parts = ["# Indexes: speed and recall", *words, f"```\n{command.strip()}\n```"]
+    parts = ["# Indexes: speed and recall", *words, f"```\n{command}\n```"]
     parts.append("| machine |  |\n| - | - |\n" + "\n".join(f"| {name} | {value} |" for name, value in describe("cpu")))
     threads = os.environ.get("OMP_NUM_THREADS", "as many as cores")
     parts.append(
@@ -167,7 +169,7 @@ def report(dim: int, load: float, built: list[list[str]], searched: list[list[st
         "times longer, most of all with several threads. The seconds of building are those of when an index was made; "
         "those of faiss come after those of the exact index, from which it is made."
     )
-    parts += [f"## Building, {dim} numbers a vector", table(built, build_headers)]
+    parts += [f"## Building, {args.dim} numbers a vector", table(built, build_headers)]
     parts += [f"## Searching, {PAGE} results", table(searched, [*headers, "recall@10", f"recall@{DEPTH}"])]
     return "\n\n".join(parts) + "\n"
 
@@ -188,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for size in args.sizes:
         parts = rows_of_size(args.work, size, args.dim, args.factories)
         built, searched = built + parts[0], searched + parts[1]
-    text = report(args.dim, load, built, searched)
+    text = report(args, load, built, searched)
     if args.output:
         with atomic_write(args.output, "w") as file:
             file.write(text)

@@ -102,7 +102,7 @@ def rows_of(measured: dict[str, Measured], images_per_second: float, side: int, 
         row("memory of a search process, exact", "linear, vectors are mapped", linear(exact.memory, exact, _bytes)),
         row("memory of a search process, faiss", "linear", lambda size: _bytes(memory(size))),
         row("building, exact", "linear", linear(exact.build, exact, _time)),
-        row("building, faiss", "N^1.5: as there are sqrt(N) lists",
+        row("building, faiss, after that", "N^1.5: as there are sqrt(N) lists",
             lambda size: _time(ann.build * (size / ann.size) ** 1.5)),
         row("opening (checksums of all files)", "linear", linear(exact.open, exact, _time)),
         row("one search, exact", "linear", linear(exact.search / 1000, exact, _time)),
@@ -117,15 +117,20 @@ def rows_of(measured: dict[str, Measured], images_per_second: float, side: int, 
 def _bytes(value: float) -> str:
     for unit, factor in (("TiB", 2**40), ("GiB", GIB)):
         if value >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value / MIB:.3g} MiB"
+            return f"{_short(value / factor)} {unit}"
+    return f"{_short(value / MIB)} MiB"
 
 
 def _time(seconds: float) -> str:
     for unit, factor in (("days", 24 * HOUR), ("h", HOUR), ("min", 60)):
         if seconds >= 2 * factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+            return f"{_short(seconds / factor)} {unit}"
+    return f"{_short(seconds)} s" if seconds >= 1 else f"{_short(1000 * seconds)} ms"
+
+
+def _short(value: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 @entry_point()
