@@ -495,6 +495,7 @@ def test_threads_search_one_handle_while_it_refreshes(new, rng):
                 found = reader.search(some_vectors(own, 2, DIM), 10, some_filter(own))
                 reader.figures(found.rows[found.rows >= 0])
                 reader.count(some_filter(own))
+                reader.facets(some_filter(own))
             except Exception as error:
                 problems.append(error)
                 return

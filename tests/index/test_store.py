@@ -1,7 +1,6 @@
 """The embedded index against a list of rows, operation by operation."""
 
 import contextlib
-import threading
 import types
 
 import numpy as np
@@ -267,38 +266,6 @@ def test_a_query_gets_the_same_alone_and_among_others(tmp_path):
             alone = index.search(queries[place : place + 1], 12)
             np.testing.assert_array_equal(alone.rows[0], together.rows[place])
             np.testing.assert_array_equal(alone.scores[0], together.scores[place])
-
-
-def test_threads_search_one_handle_while_it_refreshes(tmp_path):
-    rng = np.random.default_rng(3)
-    index, _ = filled(tmp_path / "index", rng, 200)
-    reader, problems, done = open_index(str(tmp_path / "index")), [], threading.Event()
-
-    def search():
-        own = np.random.default_rng(threading.get_ident())
-        while not done.is_set():
-            try:
-                found = reader.search(some_vectors(own, 2, DIM), 10, some_filter(own))
-                reader.figures(found.rows[found.rows >= 0])
-                reader.facets(some_filter(own))
-            except Exception as error:
-                problems.append(error)
-                return
-
-    threads = [threading.Thread(target=search) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for step in range(15):
-        names = [f"s{step}-{i}" for i in range(20)]
-        index.add(some_figures(rng, names), some_vectors(rng, 20, DIM))
-        if step % 5 == 4:
-            index.delete(names[:5])
-        reader.refresh()
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert not problems
-    assert reader.count().figures == 200 + 15 * 20 - 3 * 5
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
