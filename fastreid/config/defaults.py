@@ -122,14 +122,23 @@ _C.MODEL.LOSSES.TRI.NORM_FEAT = False  # cosine distance of normalised features 
 _C.MODEL.LOSSES.TRI.HARD_MINING = False  # batch-hard; otherwise softmax-weighted
 _C.MODEL.LOSSES.TRI.ALL_TRIPLETS = False  # (new) no mining: the mean over all triplets that are not satisfied yet
 _C.MODEL.LOSSES.TRI.SCALE = 1.0
+# (new) Features of earlier batches, of all processes, that the images of the batch are compared with as well, without
+# gradients (cross-batch memory, Wang et al., CVPR 2020): at least a batch; 0: none (also below)
+_C.MODEL.LOSSES.TRI.MEMORY = 0
+# (new) Iterations before a memory is written and used: features move fast at first. 1000 in its authors' sample config
+_C.MODEL.LOSSES.TRI.MEMORY_START = 0
 _C.MODEL.LOSSES.CIRCLE = CN()
 _C.MODEL.LOSSES.CIRCLE.MARGIN = 0.25
 _C.MODEL.LOSSES.CIRCLE.GAMMA = 128
 _C.MODEL.LOSSES.CIRCLE.SCALE = 1.0
+_C.MODEL.LOSSES.CIRCLE.MEMORY = 0  # (new)
+_C.MODEL.LOSSES.CIRCLE.MEMORY_START = 0  # (new)
 _C.MODEL.LOSSES.COSFACE = CN()
 _C.MODEL.LOSSES.COSFACE.MARGIN = 0.25
 _C.MODEL.LOSSES.COSFACE.GAMMA = 128
 _C.MODEL.LOSSES.COSFACE.SCALE = 1.0
+_C.MODEL.LOSSES.COSFACE.MEMORY = 0  # (new)
+_C.MODEL.LOSSES.COSFACE.MEMORY_START = 0  # (new)
 _C.MODEL.LOSSES.INFONCE = CN()  # (new) InfoNCELoss: each pair of one identity against the other identities of the batch
 _C.MODEL.LOSSES.INFONCE.TEMPERATURE = 0.07  # divides the cosines, > 0
 _C.MODEL.LOSSES.INFONCE.SCALE = 1.0
@@ -140,6 +149,7 @@ _C.MODEL.LOSSES.HIERARCHICAL.TEMPERATURE = 0.07  # divides the cosines, > 0
 # "joint": the scores of an image's pairs are divided by their sum; "level": each level's mean counts by its score
 _C.MODEL.LOSSES.HIERARCHICAL.NORMALIZATION = "joint"
 _C.MODEL.LOSSES.HIERARCHICAL.MEMORY = 0  # features of earlier batches that are compared as well; 0: none
+_C.MODEL.LOSSES.HIERARCHICAL.MEMORY_START = 0  # iterations before that
 _C.MODEL.LOSSES.HIERARCHICAL.SCALE = 1.0
 _C.MODEL.LOSSES.CLIP = CN()  # (new) ImageTextLoss: each image against the texts of the batch
 _C.MODEL.LOSSES.CLIP.BOTH_WAYS = False  # also each text against the images, as CLIP does; Lo et al. print one way

@@ -83,6 +83,13 @@ CONDITIONS = {
         "MODEL.LOSSES.HIERARCHICAL.SCORES weigh pairs of one patent alone",
         lambda cfg: any(cfg.MODEL.LOSSES.HIERARCHICAL.SCORES[1:]),
     ),
+    **{
+        f"MODEL.LOSSES.{name}.MEMORY_START": (
+            f"MODEL.LOSSES.{name}.MEMORY is 0",
+            lambda cfg, name=name: cfg.MODEL.LOSSES.get(name).MEMORY > 0,
+        )
+        for name in ("TRI", "CIRCLE", "COSFACE", "HIERARCHICAL")
+    },
     "INPUT.RESIZE.FILL": ("INPUT.RESIZE.MODE is not 'letterbox'", lambda cfg: cfg.INPUT.RESIZE.MODE == "letterbox"),
     **{
         f"INPUT.INK_CROP.{key}": (

@@ -22,6 +22,11 @@ def get_event_storage() -> "EventStorage":
     return _storages[-1] if _storages else EventStorage()
 
 
+def current_iteration() -> int | None:
+    """Return the iteration of the innermost open storage; ``None`` outside of any."""
+    return _storages[-1].iter if _storages else None
+
+
 class EventStorage:
     """The histories of named scalars, each value with the iteration at which it was put.
 

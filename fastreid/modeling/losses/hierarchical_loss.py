@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from fastreid.layers.precision import full_precision
-from fastreid.modeling.losses.memory import EMPTY, FeatureMemory, image_numbers
+from fastreid.modeling.losses.cross_batch import LossWithMemory, absent_or_same
 from fastreid.modeling.losses.utils import LOSS_REGISTRY, locarno_codes, normalize, over_all_processes
-from fastreid.utils.errors import require_choice, require_whole
+from fastreid.utils.errors import require_choice
 
 NORMALIZATIONS = ("joint", "level")
 NOTHING = 3  # level of a pair that shares nothing; 0: one patent, 1: one subclass, 2: one class
@@ -56,8 +56,7 @@ def hierarchical_contrastive_loss(
     if memory is not None:
         rows, known = memory
         others, tags = torch.cat([others, rows.to(others.dtype)]), torch.cat([tags, known[:, :2]])
-        images = torch.zeros_like(targets) if images is None else images
-        left_out = torch.cat([left_out, _absent_or_same(images, known)], dim=1)
+        left_out = torch.cat([left_out, absent_or_same(images, targets, known)], dim=1)
     levels = shared_levels(targets, codes, *tags.t()).masked_fill(left_out, NOTHING)
     weights = _pair_weights([(levels == level).to(embedding.dtype) for level in range(NOTHING)], scores, normalization)
     # a large finite value instead of -inf, which times a weight of 0 is NaN
@@ -78,11 +77,6 @@ def shared_levels(
     return levels
 
 
-def _absent_or_same(images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """(N, M) bool: is there nothing in the slot of the memory, or the image itself?"""
-    return (known[:, 0] == EMPTY) | ((images[:, None] == known[:, 2]) & (images[:, None] != 0))
-
-
 def _pair_weights(rings: list[torch.Tensor], scores: Sequence[float], normalization: str) -> torch.Tensor:
     """For each level (N, M) of 1 for its pairs, else 0 -> p, (N, M) rows that sum to 1, or to 0 without pairs."""
     if normalization == "level":
@@ -99,15 +93,14 @@ def _are_scores(values: Sequence) -> bool:
 
 
 @LOSS_REGISTRY.register(node="MODEL.LOSSES.HIERARCHICAL")
-class HierarchicalContrastiveLoss:
+class HierarchicalContrastiveLoss(LossWithMemory):
     """``hierarchical_contrastive_loss`` of the features and the Locarno codes of the batch; *our reconstruction*.
 
     Args:
         scores: of pairs of one patent, of one subclass, of one class, falling (equal ones are allowed), from 0 on.
         normalization: "joint" or "level".
-        memory: features of earlier batches that are compared as well, the last ones of all processes (Wang et al.,
-            "Cross-batch memory", arXiv 1912.06798), at least a batch; 0: none. They have no gradient. A forward without
-            gradients (batch statistics for an evaluation) stores nothing.
+        memory, memory_start: features of earlier batches that are compared as well, see
+            :class:`~fastreid.modeling.losses.cross_batch.LossWithMemory`.
 
     Raises:
         ValueError: scores that are not three falling numbers, a temperature that is not positive, an unknown
@@ -116,12 +109,13 @@ class HierarchicalContrastiveLoss:
 
     needs = ("features", "targets", "taxonomy")
     key = "loss_hierarchical"
+    node = "MODEL.LOSSES.HIERARCHICAL"
 
     def __init__(
         self, scores: Sequence[float] = (1.0, 0.5, 0.25), temperature: float = 0.07, normalization: str = "joint",
-        memory: int = 0, scale: float = 1.0,
+        memory: int = 0, scale: float = 1.0, memory_start: int = 0,
     ):  # fmt: skip
-        node = "MODEL.LOSSES.HIERARCHICAL"
+        node = self.node
         self.scores = tuple(scores)
         if not _are_scores(self.scores):
             raise ValueError(
@@ -132,21 +126,11 @@ class HierarchicalContrastiveLoss:
             raise ValueError(f"{node}.TEMPERATURE must be positive; got {temperature!r}")
         require_choice(f"{node}.NORMALIZATION", normalization, NORMALIZATIONS)
         self.temperature, self.normalization, self.scale = temperature, normalization, scale
-        self.memory = require_whole(f"{node}.MEMORY", memory, 0)
-        self._kept = FeatureMemory(self.memory, f"{node}.MEMORY") if self.memory else None
+        self._remember(memory, memory_start)
 
-    def checkpointables(self) -> dict[str, FeatureMemory]:
-        """Return what a training saves and restores beside the weights of the model, by name."""
-        return {} if self._kept is None else {f"{self.key}_memory": self._kept}
+    def columns(self, table: dict) -> list[torch.Tensor]:
+        return [locarno_codes(table["taxonomy"], table["targets"].device)]
 
-    def __call__(self, table: dict) -> torch.Tensor:
-        features, targets = table["features"], table["targets"]
-        codes = locarno_codes(table["taxonomy"], targets.device)
-        images = image_numbers(table.get("img_paths"), targets) if self._kept is not None else None
-        loss = hierarchical_contrastive_loss(
-            features, targets, codes, images, self.scores, self.temperature, self.normalization,
-            memory=self._kept.rows(features.device) if self._kept is not None else None,
-        )  # fmt: skip
-        if self._kept is not None and torch.is_grad_enabled():
-            self._kept.store(features, torch.stack([targets, codes, images], dim=1))
-        return self.scale * loss
+    def compare(self, features, targets, columns, images, memory) -> torch.Tensor:
+        options = self.scores, self.temperature, self.normalization
+        return hierarchical_contrastive_loss(features, targets, *columns, images, *options, memory=memory)

@@ -28,10 +28,7 @@ def write_to_ring(
     """
     rows, values, own = concat_all_gather(rows), concat_all_gather(values), len(rows)
     size = queue.shape[1]
-    if len(rows) > size:
-        raise ValueError(
-            f"{key} {size} is smaller than the batch of {len(rows)} images: nothing of earlier batches would be left"
-        )
+    require_room(len(rows), size, key)
     slots = (pointer + torch.arange(len(rows), device=pointer.device)) % size
     queue[:, slots] = rows.t().to(queue.dtype)
     tags[:, slots] = values.t()
@@ -39,8 +36,16 @@ def write_to_ring(
     return slots[comm.get_rank() * own :][:own]
 
 
+def require_room(rows: int, size: int, key: str) -> None:
+    """Raise ``ValueError`` for a batch of more rows than a ring has slots; ``key``: config key of its size."""
+    if rows > size:
+        raise ValueError(
+            f"{key} {size} is smaller than the batch of {rows} images: nothing of earlier batches would be left"
+        )
+
+
 class FeatureMemory:
-    """A ring of the last ``size`` normalised features with whole numbers about each, e.g. their identities.
+    """A ring of the last ``size`` features with whole numbers about each, e.g. their identities.
 
     It belongs to a training and not to the weights of its model: an evaluation or another training does without it.
     ``checkpointables`` of a model names it, and a resumed training goes on with it. Its width is that of the first
@@ -49,32 +54,38 @@ class FeatureMemory:
     Args:
         size: features kept, at least the batch of all processes.
         key: config key of ``size``, for messages.
+        normalized: keep features of unit length, otherwise as they come.
     """
 
-    def __init__(self, size: int, key: str):
-        self.size, self.key = size, key
+    def __init__(self, size: int, key: str, normalized: bool = True):
+        self.size, self.key, self.normalized = size, key, normalized
         self._parts: dict[str, torch.Tensor] = {}
+
+    def require_fit(self, features: torch.Tensor) -> None:
+        """Raise ``ValueError`` for features (B, D) of another width than before or more, in all, than slots."""
+        require_room(len(features) * comm.get_world_size(), self.size, self.key)
+        if self._parts and len(self._parts["queue"]) != features.shape[1]:
+            raise ValueError(
+                f"The memory of {self.key} has features of width {len(self._parts['queue'])}, the head gives "
+                f"{features.shape[1]}"
+            )
 
     @full_precision
     def store(self, rows: torch.Tensor, values: torch.Tensor) -> None:
-        """Keep the batch of every process: rows (B, D), normalised here, and values (B, T) int64, the first >= 0.
+        """Keep the batch of every process: rows (B, D) and values (B, T) int64, the first >= 0.
 
         Raises:
             ValueError: features of another width than before, or more than there are slots.
         """
-        rows = normalize(rows.detach())
+        rows = normalize(rows.detach()) if self.normalized else rows.detach()
         if not self._parts:
             self._parts = {
                 "queue": rows.new_zeros(rows.shape[1], self.size),
                 "tags": values.new_full((values.shape[1], self.size), EMPTY),
                 "pointer": values.new_zeros(1),
             }
-        parts = self._on(rows.device)
-        if len(parts["queue"]) != rows.shape[1]:
-            raise ValueError(
-                f"The memory of {self.key} has features of width {len(parts['queue'])}, the head gives {rows.shape[1]}"
-            )
-        write_to_ring(*parts.values(), rows, values, self.key)
+        self.require_fit(rows)
+        write_to_ring(*self._on(rows.device).values(), rows, values, self.key)
 
     def rows(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return the features (size, D) and what was stored with them (size, T), ``EMPTY`` first where nothing is yet.

@@ -11,6 +11,7 @@ from fastreid.config import configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.heads import REID_HEADS_REGISTRY, build_heads
 from fastreid.modeling.losses.build import build_losses
+from fastreid.modeling.losses.cross_batch import LossWithMemory
 from fastreid.modeling.losses.cross_entropy_loss import log_accuracy
 from fastreid.modeling.meta_arch.baseline import TrainableModel, pixel_statistics
 from fastreid.modeling.meta_arch.build import META_ARCH_REGISTRY
@@ -42,7 +43,7 @@ class MGN(TrainableModel):
             It is taken apart.
         part_stage: the fourth stage of the striped branches, which never reduces the map; ``None``: as the backbone's.
         make_head: returns a new head.
-        losses, pixel_mean, pixel_std: see :class:`TrainableModel`.
+        losses, pixel_mean, pixel_std: see :class:`TrainableModel`. A loss with a memory is refused (``ValueError``).
     """
 
     @configurable
@@ -52,6 +53,7 @@ class MGN(TrainableModel):
     ):
         heads = {f"{name}_head": make_head() for name in HEADS}
         super().__init__(losses, heads["b1_head"], pixel_mean, pixel_std)
+        _require_no_memory(losses)
         stem = [getattr(backbone, part) for part in PARTS[:6]]
         rest = nn.Sequential(*list(backbone.layer3)[1:])  # a slice would keep its numbers, which are names of weights
         part_stage = backbone.layer4 if part_stage is None else part_stage
@@ -134,6 +136,15 @@ def metric_tables(outputs: dict[str, dict]) -> dict[str, dict]:
         group[-1]: {"features": torch.cat([outputs[name]["features"] for name in group], dim=1)}
         for group in METRIC_GROUPS
     }
+
+
+def _require_no_memory(losses: Sequence) -> None:
+    for loss in losses:
+        if isinstance(loss, LossWithMemory) and loss.memory:  # one ring for features of five groups, and two widths
+            raise ValueError(
+                f"MODEL.META_ARCHITECTURE MGN gives each metric loss five different features of an image, which one "
+                f"memory cannot hold: {loss.node}.MEMORY is {loss.memory}; it must be 0"
+            )
 
 
 def _require_descriptors(cfg) -> None:
