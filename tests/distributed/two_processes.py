@@ -115,6 +115,8 @@ TRAININGS = {
     "FrozenBN": ("FrozenBN", ("TripletLoss", "Cosface")),  # no loss reads the classifier's weights
     "hierarchical": ("syncBN", ("HierarchicalContrastiveLoss",), "EmbeddingHead",
                      "MODEL.LOSSES.HIERARCHICAL.MEMORY", 12),
+    "memory": ("syncBN", ("TripletLoss", "CircleLoss", "Cosface"), "EmbeddingHead", "MODEL.LOSSES.CIRCLE.GAMMA", 16,
+               *(value for node in ("TRI", "CIRCLE", "COSFACE") for value in (f"MODEL.LOSSES.{node}.MEMORY", 12))),
     "attributes": ("syncBN", ("BinaryCrossEntropyLoss",), "AttrHead"),
     # a loss of single rows and one over the joined batch; each has a weight that is learnt
     "uncertainty": ("FrozenBN", ("CrossEntropyLoss", "TripletLoss"), "EmbeddingHead", *UNCERTAINTY),

@@ -60,6 +60,10 @@ def test_defaults_have_no_idle_setting():
              "DATALOADER.SAMPLER_TRAIN", "HierarchicalSampler", "DATALOADER.SUBCLASS_SHARE", "1.0"],
             [],
         ),
+        (["MODEL.LOSSES.NAME", "TripletLoss", "MODEL.LOSSES.TRI.MEMORY_START", "9"],
+         ["MODEL.LOSSES.TRI.MEMORY_START = 9 (MODEL.LOSSES.TRI.MEMORY is 0)"]),
+        (["MODEL.LOSSES.NAME", "Cosface", "MODEL.LOSSES.COSFACE.MEMORY_START", "9",
+          "MODEL.LOSSES.COSFACE.MEMORY", "64"], []),
         (["MODEL.HEADS.MARGIN", "0.3"], ["MODEL.HEADS.MARGIN = 0.3 (MODEL.HEADS.CLS_LAYER is 'Linear')"]),
         (["MODEL.HEADS.DROPOUT", "0.1"], ["MODEL.HEADS.DROPOUT = 0.1 (only for MODEL.HEADS.NAME BNDropoutHead)"]),
         (["MODEL.HEADS.TEST_FEAT", "before"], ["MODEL.HEADS.TEST_FEAT = 'before' (only for EmbeddingHead with "
