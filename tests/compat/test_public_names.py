@@ -272,7 +272,7 @@ def test_loss_kwargs_describe_the_losses_both_ways():
     settings = settings_from_cfg(cfg)
     assert settings["loss_names"] == ("CrossEntropyLoss", "TripletLoss")
     assert settings["ce"] == {"eps": 0.1, "alpha": 0.2, "scale": 1.0}
-    ours = {"all_triplets": False}
+    ours = {"all_triplets": False, "memory": 0, "memory_start": 0}
     assert settings["tri"] == {"margin": 0.3, "norm_feat": False, "hard_mining": False, "scale": 1.0, **ours}
     assert {"circle", "cosface"} <= set(settings)
     first, second = losses_from(settings)
