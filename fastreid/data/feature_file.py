@@ -38,8 +38,9 @@ TRAIN_ONLY_INPUT = {
 TRAIN_ONLY_MODEL = {
     "DEVICE", "WEIGHTS", "LOSSES", "FREEZE_LAYERS", "QUEUE_SIZE", "PRETRAIN", "PRETRAIN_PATH", "NUM_CLASSES",
     "DROPOUT", "TEXT_ENCODER", "TEMPERATURE", "MIN_TEMPERATURE", "LEARN_TEMPERATURE",
-    "EMBEDDING_DIM",
+    "EMBEDDING_DIM", "PFC",
 }  # fmt: skip
+TRAIN_ONLY = {"INPUT": TRAIN_ONLY_INPUT, "MODEL": TRAIN_ONLY_MODEL}
 
 
 class StaleFeatures(ValueError):
@@ -179,10 +180,21 @@ def write_features(
 
 
 def compare(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Describe in words where two fingerprints differ; empty when they agree."""
+    """Describe in words where two fingerprints differ; empty when they agree.
+
+    Settings that only training uses do not count, also where an earlier version has kept some of them.
+    """
     stored, wanted = _flatten(json.loads(json.dumps(stored))), _flatten(json.loads(json.dumps(wanted)))
-    pairs = {name: (stored.get(name), wanted.get(name)) for name in sorted(stored.keys() | wanted.keys())}
+    names = sorted(name for name in stored.keys() | wanted.keys() if not _is_train_only(name))
+    pairs = {name: (stored.get(name), wanted.get(name)) for name in names}
     return [f"{name} was {_short(old)}, is now {_short(new)}" for name, (old, new) in pairs.items() if old != new]
+
+
+def _is_train_only(name: str) -> bool:
+    """Whether ``name``, as in ``settings > INPUT.FLIP.PROB``, is that of a setting that only training uses."""
+    group, _, setting = name.rpartition(" > ")
+    node, *keys = setting.split(".")
+    return group == "settings" and not TRAIN_ONLY.get(node, set()).isdisjoint(keys)
 
 
 def identity_of(cfg, model, flip: bool = False) -> dict[str, Any]:
@@ -190,13 +202,22 @@ def identity_of(cfg, model, flip: bool = False) -> dict[str, Any]:
 
     Args:
         model: a torch module; the content of its state dict is hashed (float16 or float32 weights differ). Of a copy
-            for inference it is that of the model which it ``accelerates``.
+            for inference it is that of the model which it ``accelerates``. Class weights that are spread over the
+            processes are left out: each process has others, and no feature depends on them.
     """
     settings = _plain(cfg.INPUT, TRAIN_ONLY_INPUT, "INPUT")
     if settings["INPUT.RESIZE.FILTER"] == "bicubic":
         del settings["INPUT.RESIZE.FILTER"]  # so that what was made before there was a choice stays in use
     settings |= {**_plain(cfg.MODEL, TRAIN_ONLY_MODEL, "MODEL"), **Inference.of(cfg).settings, "flip": bool(flip)}
-    return {"weights": hash_weights(getattr(model, "accelerates", model).state_dict()), "settings": settings}
+    return {"weights": _hash_of(getattr(model, "accelerates", model)), "settings": settings}
+
+
+def _hash_of(model) -> str:
+    from fastreid.utils.shards import sharded_parameters  # here, since it imports torch
+
+    # those of other models stay in the hash, so that what was made of them stays in use
+    spread = sharded_parameters(model)
+    return hash_weights({name: value for name, value in model.state_dict().items() if name not in spread})
 
 
 def identity_in(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

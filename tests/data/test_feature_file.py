@@ -7,6 +7,7 @@ import torch
 from fastreid.config import get_cfg
 from fastreid.data.feature_file import FeatureFile, StaleFeatures, compare, fingerprint_of, hash_records, hash_weights
 from fastreid.data.records import Record
+from fastreid.modeling.heads import EmbeddingHead
 
 
 def make(rows=5, num_query=2, **changes):
@@ -182,3 +183,35 @@ def test_not_finite_is_found_in_every_block(monkeypatch, numbers):
         make(9, features=features)
     assert len(make(9)) == 9
     assert len(make(0, 0)) == 0
+
+
+def test_settings_that_only_training_uses_do_not_count_where_an_earlier_version_kept_them(tmp_path):
+    records = images(tmp_path)
+    now = fingerprint_of(get_cfg(), torch.nn.Linear(3, 2), records, 1, "A")
+    assert not any("PFC" in name for name in now["settings"])
+    kept = {"MODEL.HEADS.PFC.ENABLED": False, "MODEL.HEADS.PFC.SAMPLE_RATE": 0.1, "INPUT.FLIP.PROB": 0.4}
+    assert compare({**now, "settings": {**now["settings"], **kept}}, now) == []
+    assert compare(now, {**now, "settings": {**now["settings"], "MODEL.HEADS.NECK_FEAT": "after"}})
+    assert compare({"MODEL.HEADS.PFC.ENABLED": False}, {"MODEL.HEADS.PFC.ENABLED": True}), "a config has all settings"
+
+
+def test_a_fingerprint_is_the_same_in_any_number_of_processes_and_sees_all_weights_but_the_spread_ones(monkeypatch):
+    def head(pfc: bool, processes: int = 1, rank: int = 0) -> EmbeddingHead:
+        monkeypatch.setattr("fastreid.utils.comm.get_world_size", lambda: processes)
+        monkeypatch.setattr("fastreid.utils.comm.get_rank", lambda: rank)
+        torch.manual_seed(0)
+        return EmbeddingHead(feat_dim=6, embedding_dim=4, num_classes=7, pfc=pfc)
+
+    def weights(model: torch.nn.Module) -> str:
+        return fingerprint_of(get_cfg(), model, [], 0)["weights"]
+
+    plain, alone, first, second = head(False), head(True), head(True, 2), head(True, 2, 1)
+    assert [len(model.weight) for model in (alone, first, second)] == [7, 4, 3]
+    assert weights(alone) == weights(first) == weights(second)
+    assert weights(torch.nn.ModuleDict({"heads": first})) == weights(torch.nn.ModuleDict({"heads": second}))
+    assert weights(plain) == hash_weights(plain.state_dict()), "what was made of plain models stays in use"
+    with torch.no_grad():
+        alone.weight += 1
+        assert weights(alone) == weights(first)
+        alone.bottleneck[0].weight += 1
+    assert weights(alone) != weights(first)
