@@ -47,10 +47,10 @@ def tiny_data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def tiny_options(tiny_data, tmp_path) -> list[str]:
-    """KEY VALUE pairs of a training of three epochs with three iterations each."""
-    options = {
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_data) -> dict[str, object]:
+    """Those of a training of three epochs with three iterations each; they name no OUTPUT_DIR."""
+    return {
         "MODEL.DEVICE": "cpu",
         "PLUGINS": (str(tiny_data / "tiny_backbone.py"),),
         "MODEL.BACKBONE.NAME": "TinyBackbone",
@@ -78,8 +78,13 @@ def tiny_options(tiny_data, tmp_path) -> list[str]:
         "TEST.EVAL_PERIOD": 2,
         "TEST.IMS_PER_BATCH": 8,
         "TEST.REPORT.ENABLED": False,
-        "OUTPUT_DIR": str(tmp_path / "out"),
     }
+
+
+@pytest.fixture
+def tiny_options(tiny_settings, tmp_path) -> list[str]:
+    """``tiny_settings`` as KEY VALUE pairs, with an OUTPUT_DIR."""
+    options = {**tiny_settings, "OUTPUT_DIR": str(tmp_path / "out")}
     return [str(item) for pair in options.items() for item in pair]
 
 

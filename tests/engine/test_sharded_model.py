@@ -85,6 +85,7 @@ def test_a_divided_model_trains_saves_and_resumes_as_a_whole_one(quick_launch, o
     (["SOLVER.CLIP_GRADIENTS.ENABLED", True], "SOLVER.CLIP_GRADIENTS must be off"),
     (["SOLVER.CHANNELS_LAST", True], "SOLVER.CHANNELS_LAST must be off"),
     (["SOLVER.FUSED", True], "SOLVER.FUSED must be off"),
+    (["MODEL.HEADS.PFC.ENABLED", True], "MODEL.HEADS.PFC.ENABLED must be False"),
 ])  # fmt: skip
 def test_settings_that_do_not_go_with_it_are_refused(change, message):
     cfg = get_cfg()
