@@ -1,5 +1,8 @@
 """Partial FC in one process; ``tests/distributed/test_partial_fc.py`` has two."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,9 +11,10 @@ from fastreid.layers import SOFTMAX_REGISTRY, PartialFC, ShardedLogits, sharded_
 from fastreid.layers.partial_fc import initialize_shard
 from fastreid.modeling import build_model
 from fastreid.modeling.heads import AttrHead, BNDropoutHead, ClasHead, EmbeddingHead
-from fastreid.modeling.losses import CrossEntropyLoss, cross_entropy_loss
+from fastreid.modeling.losses import LOSS_REGISTRY, CrossEntropyLoss, cross_entropy_loss
 from fastreid.modeling.losses.cross_entropy_loss import log_accuracy
 from fastreid.solver import build_optimizer
+from fastreid.solver.sampled_rows import step_sampled_rows
 from fastreid.utils.events import EventStorage
 from fastreid.utils.shards import Shard
 
@@ -245,7 +249,7 @@ def test_a_rate_that_is_no_share_is_refused(rate):
 
 @pytest.mark.parametrize("kind", [ClasHead, AttrHead])
 def test_heads_that_need_all_logits_refuse(kind):
-    with pytest.raises(ValueError, match=f"{kind.__name__} needs the logits of all classes"):
+    with pytest.raises(ValueError, match=f"{kind.__name__} needs the logits .* MODEL.HEADS.PFC.ENABLED must be False"):
         kind(feat_dim=4, num_classes=3, pfc=True)
     with pytest.raises(ValueError, match="see class_outputs"):
         EmbeddingHead(feat_dim=4, num_classes=3, pfc=True).classify(torch.zeros(1, 4))
@@ -256,16 +260,22 @@ def model_config(*more: object):
                   "MODEL.HEADS.NUM_CLASSES", 5, *more)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("MODEL.LOSSES.NAME", ("FocalLoss",)), "FocalLoss needs the logits of all classes"),
-        (("MODEL.META_ARCHITECTURE", "Distiller", "KD.EMA.ENABLED", True), "Distiller compares the logits"),
-    ],
-)
-def test_parts_that_need_all_logits_refuse(options, message):
-    with pytest.raises(ValueError, match=message):
-        build_model(model_config(*options))
+OF_LOGITS = [name for name, loss in LOSS_REGISTRY if "cls_outputs" in getattr(loss, "needs", ())]
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_of_the_losses_over_logits_only_cross_entropy_is_possible(name):
+    cfg = model_config("MODEL.LOSSES.NAME", (name,))
+    if name == "CrossEntropyLoss":
+        build_model(cfg)
+        return
+    with pytest.raises(ValueError, match=f"{name} needs the logits of all classes, which MODEL.HEADS.PFC.ENABLED"):
+        build_model(cfg)
+
+
+def test_the_distiller_needs_all_logits():
+    with pytest.raises(ValueError, match="Distiller compares the logits .* MODEL.HEADS.PFC.ENABLED must be False"):
+        build_model(model_config("MODEL.META_ARCHITECTURE", "Distiller", "KD.EMA.ENABLED", True))
 
 
 def test_an_optimiser_over_whole_tensors_is_refused():
@@ -273,6 +283,43 @@ def test_an_optimiser_over_whole_tensors_is_refused():
     with pytest.raises(ValueError, match="SOLVER.OPT Lamb reads all class weights at once"):
         build_optimizer(cfg, heads(rate=0.5)[1])
     assert build_optimizer(cfg, heads(rate=1.0)[1])[0]
+
+
+class OnGPU(torch.nn.Module):
+    """A head whose weights say that they are on a GPU."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.partial_fc, self.weight = PartialFC(CLASSES, rate), SimpleNamespace(is_cuda=True)
+
+
+NORM = ("SOLVER.CLIP_GRADIENTS.ENABLED", True, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "norm")
+FLOAT16 = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE", "float16")
+
+
+@pytest.mark.parametrize(
+    ("options", "processes", "rate", "message"),
+    [
+        (NORM, 2, 1.0, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE 'norm' needs the gradient of all .* MODEL.HEADS.PFC"),
+        (NORM, 1, 0.5, None),
+        (FLOAT16, 1, 0.5, "SOLVER.AMP.DTYPE float16 skips a step .* MODEL.HEADS.PFC"),
+        (FLOAT16, 2, 1.0, "SOLVER.AMP.DTYPE float16 skips a step .* MODEL.HEADS.PFC"),
+        (FLOAT16, 1, 1.0, None),
+        (("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE", "bfloat16"), 2, 0.5, None),
+    ],
+)
+def test_steps_that_need_all_gradients_refuse(monkeypatch, options, processes, rate, message):
+    monkeypatch.setattr("fastreid.utils.comm.get_world_size", lambda: processes)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        step_sampled_rows(config(*options), optimizer, OnGPU(rate))
+
+
+def test_fewer_classes_than_processes_are_refused(monkeypatch):
+    monkeypatch.setattr("fastreid.utils.comm.get_world_size", lambda: 4)
+    assert PartialFC(4).shard.size == 1
+    with pytest.raises(ValueError, match="MODEL.HEADS.PFC.ENABLED spreads .*: 3 classes are fewer than 4 processes"):
+        PartialFC(3)
 
 
 def test_weights_are_those_of_the_plain_head():
