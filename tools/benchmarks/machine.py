@@ -62,6 +62,30 @@ def memory() -> str:
     return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
 
 
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that new processes can have on this machine or in this container; ``None`` where the system is silent."""
+    group = root / "sys/fs/cgroup"
+    found = [1024 * kib for kib in _numbers(root / "proc/meminfo", "MemAvailable:")]
+    limit, used = _text(group / "memory.max").strip(), _text(group / "memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        cache = sum(_numbers(group / "memory.stat", "file"))  # the cache of files gives way
+        found.append(max(0, int(limit) - int(used) + cache))
+    return min(found, default=None)
+
+
+def _numbers(path: Path, name: str) -> list[int]:
+    """The numbers that stand after ``name`` in the lines of a file."""
+    lines = [line.split() for line in _text(path).splitlines()]
+    return [int(words[1]) for words in lines if words[:1] == [name]]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def revision() -> str:
     """``" at commit abc1234"`` where this is a git checkout."""
     command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
