@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READINGS = ("hit", "recall", "capped_recall", "precision")  # of the paper's R@K
+METRICS = (*(f"{reading}@{k}" for reading in READINGS for k in (5, 10)), "MRR@10")  # that it reads, besides AP
 GROUPS = ("head", "tail", "all")
 FIGURES = ("mAP", "R@5", "R@10", "M@10")
 ONCE = ("mAP", "M@10")  # the same by every reading
@@ -110,7 +111,7 @@ def _control(
     rule = "+".join(dict.fromkeys([*kept, "other_patent"] if own_out else kept)) or "all"
     shown = {"levels": (), "metrics": (), "group_by": (), "roc": False, "single_shot": 0}
     try:
-        metrics = replace(protocol, rule=rule, **shown).evaluate(features).metrics
+        metrics = replace(protocol, rule=rule, **shown).evaluate(features, keep=METRICS).metrics
     except ValueError as error:
         logger.warning("No control without the date filter: %s", error)
         return ()

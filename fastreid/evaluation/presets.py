@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastreid.data.feature_file import FeatureFile
-from fastreid.evaluation.lo_table import LoTable, lo_table
+from fastreid.evaluation.lo_table import METRICS, LoTable, lo_table
 from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.stages import Evaluation
 from fastreid.utils.registry import Registry
 
 PROTOCOL_REGISTRY = Registry("PROTOCOL", "--protocol, TEST.PROTOCOL")
-RECALLS = tuple(f"{name}@{k}" for name in ("hit", "recall", "capped_recall", "precision") for k in (5, 10))
 
 
 @PROTOCOL_REGISTRY.register(name="same-patent")
@@ -57,9 +56,10 @@ class Lo2024:
         "TEST.RULE": "granted_before",
         "TEST.RELEVANCE": "subclass",
         "TEST.FREQUENCY": "train",
-        "TEST.METRICS": (*RECALLS, "MRR@10"),
+        "TEST.METRICS": METRICS,
         "TEST.GROUP_BY": ("frequency",),
     }
+    metrics = METRICS
 
     def table(self, protocol: Protocol, features: FeatureFile, evaluation: Evaluation) -> LoTable:
         """Return the table; it has ``text()`` and ``as_json()``."""
@@ -88,6 +88,12 @@ def table_of(cfg, protocol: Protocol, features: FeatureFile, evaluation: Evaluat
         return None
     chosen = PROTOCOL_REGISTRY.get(cfg.TEST.PROTOCOL)()
     return chosen.table(protocol, features, evaluation) if hasattr(chosen, "table") else None
+
+
+def metrics_of_table(cfg) -> tuple[str, ...]:
+    """Return the metrics that the table of the protocol reads, whatever ``TEST.METRICS`` is: its ``metrics``."""
+    chosen = PROTOCOL_REGISTRY.get(cfg.TEST.PROTOCOL) if cfg.TEST.PROTOCOL else None
+    return tuple(getattr(chosen, "metrics", ()))
 
 
 def _plain(value: Any) -> Any:

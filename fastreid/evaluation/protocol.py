@@ -221,13 +221,16 @@ class Protocol:
             search = component.apply(search)
             yield f"+{name} (non-causal)" if self._leaks(component) else f"+{name}", search
 
-    def evaluate(self, features: FeatureFile, shared: bool = False) -> Evaluation | None:
+    def evaluate(self, features: FeatureFile, shared: bool = False, keep: Iterable[str] = ()) -> Evaluation | None:
         """Measure the ranking at every stage and keep the first items of the last one.
+
+        The metrics hold values for each query, no ranks: of those in ``metrics``, and of what every evaluation shows.
 
         Args:
             shared: every process calls this with the same features; each ranks the gallery for its part of the
                 queries. What looks at all features at once (post-processors, and the stages after them, ROC,
                 single-shot galleries) is the main process's alone.
+            keep: names of more metrics to be had of the result.
 
         Returns:
             ``None`` in processes other than the main one, where it is shared.
@@ -236,12 +239,13 @@ class Protocol:
             ValueError: no query has a permitted match.
         """
         stages, judged, last = [], self.judges(features.relevance_known), None
+        keep = (*self.metrics, *keep)
         elsewhere = shared and not comm.is_main_process()
         if elsewhere and not judged:
             return None
         for number, (name, last) in enumerate(self.searches(features)):
             over = among_processes if shared and name == PLAIN else here
-            metrics, lists = self._judge(last, judged, number == len(self.postprocessors), over)
+            metrics, lists = self._judge(last, keep if judged else None, number == len(self.postprocessors), over)
             levels = {level: self._level(last, level, metrics, over) for level in self.levels} if judged else {}
             if elsewhere:
                 return None
@@ -251,13 +255,13 @@ class Protocol:
         labels = (last.q_columns[self.relevance], last.g_columns[self.relevance]) if judged else None
         return Evaluation(tuple(stages), *lists, self.settings, roc, labels)
 
-    def _judge(self, search: Search, judged: bool, listed: bool, over: Over):
-        """Metrics, if ``judged``, and the first items of each query, if ``listed``: both out of one pass."""
-        if not judged:
+    def _judge(self, search: Search, keep: tuple[str, ...] | None, listed: bool, over: Over):
+        """The metrics ``keep``, unless ``None``, and the first items of each query, if ``listed``: in one pass."""
+        if keep is None:
             return None, topk_search(search, self.topk) if listed else ()
-        ties = any(parse_metric(name).ties for name in self.metrics)
+        ties = any(parse_metric(name).ties for name in keep)
         gains = self.gains if self._graded else None
-        options = {"relevance": self.relevance, "ties": ties, "gains": gains, "over": over}
+        options = {"relevance": self.relevance, "ties": ties, "gains": gains, "keep": keep, "over": over}
         if not listed:
             return evaluate_search(search, **options), ()
         metrics, *lists = evaluate_topk(search, self.topk, **options)
@@ -280,7 +284,7 @@ class Protocol:
         if level == self.relevance:
             return metrics
         try:
-            return evaluate_search(search, relevance=level, over=over)
+            return evaluate_search(search, relevance=level, keep=(), over=over)
         except ValueError as error:
             raise ValueError(f"TEST.LEVELS: {error}") from error
 

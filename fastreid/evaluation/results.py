@@ -12,7 +12,7 @@ from typing import Any
 
 from fastreid.data.feature_file import FeatureFile
 from fastreid.data.text_bank import open_named
-from fastreid.evaluation.presets import PROTOCOL_REGISTRY, differences, table_of
+from fastreid.evaluation.presets import PROTOCOL_REGISTRY, differences, metrics_of_table, table_of
 from fastreid.evaluation.protocol import Protocol
 from fastreid.evaluation.stages import Evaluation, Stage
 from fastreid.evaluation.text_retrieval import text_retrieval
@@ -78,7 +78,7 @@ def check_settings(cfg) -> Protocol:
 def judge(cfg, features: FeatureFile, shared: bool = False) -> Evaluation | None:
     """Evaluate under the ``TEST`` node of ``cfg``, with what it asks for beside the ranking of images."""
     protocol, bank = Protocol.from_config(cfg), open_named(cfg.TEST.TEXT_BANK, "TEST.TEXT_BANK")
-    evaluation = protocol.evaluate(features, shared)
+    evaluation = protocol.evaluate(features, shared, metrics_of_table(cfg))
     if evaluation is None:
         return None
     settings = dict(evaluation.settings)

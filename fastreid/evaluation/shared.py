@@ -10,7 +10,8 @@ from fastreid.utils import comm
 def among_processes(work: Work, search: Search) -> Measured | None:
     """Let each process do the work for its part of the queries; return all of it in the main one.
 
-    What travels are ranks and the nearest items, no features.
+    What travels are some numbers for each query and its nearest items: no features, and no ranks where ``work`` keeps
+    metrics instead.
     """
     borders = np.linspace(0, len(search.queries), comm.get_world_size() + 1).astype(int)
     mine = slice(*borders[comm.get_rank() : comm.get_rank() + 2])

@@ -4,7 +4,7 @@ Only the matches are scored exactly beforehand. An item is then ahead of a match
 within the error of that score, by its exact one. No row is sorted and no score is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,6 +52,9 @@ class Ranks:
     pessimistic: np.ndarray | None = None
 
 
+See = Callable[[np.ndarray, Ranks], None]
+
+
 def find_matches(rows: np.ndarray, equal: EqualRows, candidates: Candidates, score) -> Matches:
     """Matches of the query rows ``rows``; ``score(q_rows, g_rows)`` gives exact scores."""
     starts, items = equal(rows)
@@ -85,13 +88,16 @@ def most_queries(k: int) -> int:
     return max(1, MOST_CANDIDATES // max(4 * k, 256))
 
 
-def count_ranks(scan: Scan, equal: EqualRows, ties: bool = False, top: int = 0) -> tuple[Ranks, TopItems]:
-    """Ranks of the matches ``equal`` of every query of ``scan``; out of the same pass the ``top`` best items.
+def count_ranks(scan: Scan, equal: EqualRows, see: See, ties: bool = False, top: int = 0) -> TopItems:
+    """Count the ranks of the matches ``equal`` of every query of ``scan``; out of the same pass the ``top`` best items.
+
+    Args:
+        see: called for each block of queries with rows and ranks; each query is in one of them.
 
     Returns:
-        The ranks; gallery rows int64 (Q, top) padded with -1, and their exact scores, float64 padded with -inf.
+        gallery rows int64 (Q, top) padded with -1, and their exact scores, float64 padded with -inf.
     """
-    shape, results = (len(scan.queries), top), []
+    shape = len(scan.queries), top
     best, scores = np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf)
     for rows in blocks_by_matches(scan.query_blocks(most=most_queries(top) if top else None), equal):
         block = _BlockRanks(scan, rows, equal, ties, top)
@@ -99,8 +105,8 @@ def count_ranks(scan: Scan, equal: EqualRows, ties: bool = False, top: int = 0) 
             scan.visit(rows, block.see)
         if top:
             best[rows], scores[rows], _ = block.selector.finish()
-        results.append((rows, ranks_of(block.matches.counts, *block.counter.result())))
-    return in_query_order(results, len(scan.queries)), (best, scores)
+        see(rows, ranks_of(block.matches.counts, *block.counter.result()))
+    return best, scores
 
 
 class _BlockRanks:

@@ -4,8 +4,8 @@ An item's gain is the largest one among the columns in which it agrees with the 
 the same Locarno subclass 2, the same class 1, anything else 0. An unknown value ("" or -1) agrees with nothing.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +42,11 @@ class Graded:
             raise ValueError(f"counts of graded relevance must have shape (Q, L) = {expected}; got {given}")
         if np.any(np.diff(self.levels) >= 0) or np.any(np.asarray(self.levels) <= 0):
             raise ValueError(f"levels of graded relevance must be positive and falling; got {list(self.levels)}")
+
+    @classmethod
+    def join(cls, parts: Sequence["Graded"]) -> "Graded":
+        """Those of consecutive queries together."""
+        return replace(parts[0], **{n: np.concatenate([getattr(p, n) for p in parts]) for n in ("gains", "counts")})
 
     def ndcg(self, k: int) -> np.ndarray:
         """Normalised discounted cumulative gain of the first ``k`` items, float64 (Q,).

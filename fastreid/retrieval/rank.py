@@ -5,6 +5,7 @@ query without a match is dropped (and counted).
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from fastreid.retrieval.candidates import Candidates, Columns, Rule, get_rule
 from fastreid.retrieval.distance import as_features, check_finite, query_blocks
 from fastreid.retrieval.graded import check_gains, grade, is_known
-from fastreid.retrieval.measured import Measured, Work, here, matching_rows, measure, measure_blocks
+from fastreid.retrieval.measured import Keep, Measured, Work, here, matching_rows, measure, measure_blocks
+from fastreid.retrieval.metrics import MAX_BIN_COUNT, parse_metric
+from fastreid.retrieval.query_values import QueryValues
 from fastreid.retrieval.results import RetrievalMetrics
 from fastreid.retrieval.rules import parts_of
 from fastreid.retrieval.search import BLOCK_MIB, Search, check_columns
@@ -60,14 +63,17 @@ def evaluate_search(
     relevance: str = "pids",
     ties: bool = False,
     gains: Mapping[str, float] | None = None,
+    keep: Iterable[str] | None = None,
     over: Over = here,
 ) -> RetrievalMetrics:
     """As `evaluate`, for a `Search` (which may be re-ranked).
 
     Args:
+        keep: names of metrics whose values are kept instead of the ranks, which take 8 bytes for every match; what
+            `RetrievalMetrics.table` shows, hits and reciprocal ranks are always among them.
         over: who does the work, see `fastreid.retrieval.measured.here`.
     """
-    return _evaluate_and_list(search, 0, max_rank, relevance, ties, gains, over)[0]
+    return _evaluate_and_list(search, 0, max_rank, relevance, ties, gains, keep, over)[0]
 
 
 def evaluate_topk(
@@ -78,23 +84,32 @@ def evaluate_topk(
     relevance: str = "pids",
     ties: bool = False,
     gains: Mapping[str, float] | None = None,
+    keep: Iterable[str] | None = None,
     over: Over = here,
 ) -> tuple[RetrievalMetrics, np.ndarray, np.ndarray]:
     """Results of `evaluate_search` and of `topk_search` (indices, distances) out of one pass over the scores."""
     k = require_whole("k of a top-k search", k, 1)
-    return _evaluate_and_list(search, k, max_rank, relevance, ties, gains, over)
+    return _evaluate_and_list(search, k, max_rank, relevance, ties, gains, keep, over)
 
 
-def _evaluate_and_list(search: Search, k: int, max_rank: int, relevance: str, ties: bool, gains, over: Over):
+def _evaluate_and_list(search: Search, k: int, max_rank: int, relevance: str, ties: bool, gains, keep, over: Over):
     columns = search.q_columns, search.g_columns
     graded = _graded_items(*columns, max_rank, relevance, gains)
-    k = min(k, len(search.gallery))
-    found = over(partial(measure, relevance=relevance, ties=ties, top=max(k, graded)), search)
+    if keep is not None:
+        names = tuple(keep)
+        keep = Keep(names, _max_bin_count(names, *(column[relevance] for column in columns)))
+    wanted = {"top": min(k, len(search.gallery)), "gains": gains, "graded": graded, "keep": keep}
+    found = over(partial(measure, relevance=relevance, ties=ties, **wanted), search)
     if found is None:
         return None, None, None
-    metrics = _metrics(found, graded, search.candidates, columns, search.rule, max_rank, relevance, gains)
-    distances = np.ascontiguousarray(found.distances[:, :k], dtype=np.float32)
-    return metrics, np.ascontiguousarray(found.items[:, :k]), distances
+    return _metrics(found, columns, search.rule, max_rank, relevance), found.items, found.distances
+
+
+def _max_bin_count(names: Iterable[str], q_labels: np.ndarray, g_labels: np.ndarray) -> int | None:
+    """What the metrics ``names`` must know of all queries before they are divided; ``None`` where that is nothing."""
+    if all(parse_metric(name).k != MAX_BIN_COUNT for name in names):
+        return None
+    return int(matching_rows(q_labels, g_labels).counts.max())
 
 
 def evaluate_distances(
@@ -121,7 +136,9 @@ def evaluate_distances(
     equal = matching_rows(columns[0][relevance], columns[1][relevance])
     candidates = Candidates(rule, *columns, *distances.shape)
     found = measure_blocks(_blocks_of(distances, block_mib), equal, candidates, ties, top)
-    return _metrics(found, top, candidates, columns, rule, max_rank, relevance, gains)
+    if gains:
+        found = replace(found, graded=grade(found.items, candidates, *columns, gains))
+    return _metrics(found, columns, rule, max_rank, relevance)
 
 
 def _blocks_of(distances: np.ndarray, block_mib: float) -> Iterable[tuple[slice, np.ndarray]]:
@@ -145,22 +162,16 @@ def _graded_items(q_columns: Columns, g_columns: Columns, max_rank: int, relevan
     return min(GRADED_ITEMS, len(g_columns[relevance])) if gains else 0
 
 
-def _metrics(
-    found: Measured, top: int, candidates: Candidates, columns, rule: Rule, max_rank: int, relevance: str, gains
-) -> RetrievalMetrics:
+def _metrics(found: Measured, columns, rule: Rule, max_rank: int, relevance: str) -> RetrievalMetrics:
     q_labels, g_labels = (column[relevance] for column in columns)
-    ranks = found.ranks
-    if not len(ranks.ranks):
+    ranks, max_rank = found.ranks, min(max_rank, len(g_labels))
+    if not ranks.counts.any():
         raise ValueError(_why_no_match(q_labels, g_labels, found.same, rule, relevance))
-    return RetrievalMetrics.from_ranks(
-        ranks.counts,
-        ranks.ranks,
-        min(max_rank, len(g_labels)),
-        optimistic=ranks.optimistic,
-        pessimistic=ranks.pessimistic,
-        max_bin_count=int(found.same.max()),
-        graded=grade(found.items[:, :top], candidates, *columns, gains) if gains else None,
-    )
+    more = {"max_bin_count": int(found.same.max()), "graded": found.graded}
+    if isinstance(ranks, QueryValues):
+        return RetrievalMetrics(ranks.counts, None, max_rank, **more, kept=ranks)
+    ties = {"optimistic": ranks.optimistic, "pessimistic": ranks.pessimistic}
+    return RetrievalMetrics.from_ranks(ranks.counts, ranks.ranks, max_rank, **ties, **more)
 
 
 def _why_no_match(q_labels: np.ndarray, g_labels: np.ndarray, same: np.ndarray, rule: Rule, relevance: str) -> str:

@@ -1,5 +1,6 @@
 """What an evaluation found, as one immutable value."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from fastreid.retrieval.graded import Graded
 from fastreid.retrieval.metrics import MAX_BIN_COUNT, Matches, Metric, parse_metric
+from fastreid.retrieval.query_values import QueryValues, stored_metrics
 
 SHOWN_RANKS = (1, 5, 10)
 _HOW = {
@@ -19,7 +21,7 @@ _HOW = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RetrievalMetrics:
-    """Ranks of the matches of every query, and any metric that follows from them.
+    """Ranks of the matches of every query, and any metric that follows from them; or the values of some metrics alone.
 
     Arrays of length V cover the queries that have a permitted match, in query order; a query without one is dropped,
     and counted in `dropped`. All arrays are read-only.
@@ -27,24 +29,26 @@ class RetrievalMetrics:
     Attributes:
         counts: int64 (Q,), number of permitted matches of each query.
         ranks: int64 (sum of counts,), 1-based ranks of the matches among the permitted items, ascending per query,
-            query after query; ties by gallery row.
+            query after query; ties by gallery row. ``None`` where they were not kept.
         max_rank: length of the CMC curve.
         optimistic, pessimistic: ranks like ``ranks``, with ties between matches and other items broken for and against
             the matches; ``None`` when not asked for.
         max_bin_count: largest number of gallery items of one query's identity, whatever the rule permits.
         graded: gains of the first items, for nDCG.
+        kept: the values of some metrics in the place of the ranks.
 
     Raises:
         ValueError: arrays that do not fit together, ranks that do not ascend, or no match at all.
     """
 
     counts: np.ndarray = field(repr=False)
-    ranks: np.ndarray = field(repr=False)
+    ranks: np.ndarray | None = field(repr=False)
     max_rank: int
     optimistic: np.ndarray | None = field(default=None, repr=False)
     pessimistic: np.ndarray | None = field(default=None, repr=False)
     max_bin_count: int | None = None
     graded: Graded | None = None
+    kept: QueryValues | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         shown = ", ".join(
@@ -58,9 +62,10 @@ class RetrievalMetrics:
                 object.__setattr__(self, name, _read_only(getattr(self, name)))
         if self.max_rank < 1:
             raise ValueError(f"max_rank, the length of the CMC curve, must be at least 1; got {self.max_rank}")
-        if (self.counts < 0).any() or self.counts.sum() != len(self.ranks) or not len(self.ranks):
+        matches = len(self.ranks) if self.kept is None else self.counts.sum()
+        if (self.counts < 0).any() or self.counts.sum() != matches or not matches:
             raise ValueError(
-                f"{len(self.counts)} counts of matches, in sum {self.counts.sum()}, do not fit {len(self.ranks)} ranks "
+                f"{len(self.counts)} counts of matches, in sum {self.counts.sum()}, do not fit {matches} ranks "
                 f"(at least one match is needed)"
             )
         for name in ("ranks", "optimistic", "pessimistic"):
@@ -96,6 +101,18 @@ class RetrievalMetrics:
         """Make the value from ranks; arguments as the attributes of this class."""
         return cls(counts, ranks, max_rank, optimistic, pessimistic, max_bin_count, graded)
 
+    def reduced(self, names: Iterable[str]) -> QueryValues:
+        """The values of the metrics ``names`` and what `table` needs, without the ranks."""
+        stored = stored_metrics(names).items()
+        values = {metric: self._on_all(self._from_ranks(metric, name)) for metric, name in stored}
+        return QueryValues(self.counts, self._on_all(self.first_hit), values)
+
+    def _on_all(self, values: np.ndarray) -> np.ndarray:
+        """The values (V,) as those of all queries, 0 for the dropped ones."""
+        full = np.zeros(len(self.counts), dtype=values.dtype)
+        full[self.rows] = values
+        return full
+
     # ------------------------------------------------------------------------------------------ any metric by name
 
     def values(self, name: str) -> np.ndarray:
@@ -107,8 +124,21 @@ class RetrievalMetrics:
         metric = parse_metric(name)
         if metric.name == "nDCG":
             return self._input("graded", name).ndcg(metric.k)[self.rows]
-        k = self._input("max_bin_count", name) if metric.k == MAX_BIN_COUNT else metric.k
-        return metric.compute(self._matches_under(metric, name), k)
+        if self.kept is None:
+            return self._from_ranks(metric, name)
+        values = self.kept.of(metric, self._k(metric, name), self.rows)
+        if values is None:
+            raise ValueError(
+                f"metric '{name}' is not among those kept, and the ranks are gone: name it before (TEST.METRICS, or "
+                f"keep=('{name}',))"
+            )
+        return values
+
+    def _from_ranks(self, metric: Metric, name: str) -> np.ndarray:
+        return metric.compute(self._matches_under(metric, name), self._k(metric, name))
+
+    def _k(self, metric: Metric, name: str) -> int | None:
+        return self._input("max_bin_count", name) if metric.k == MAX_BIN_COUNT else metric.k
 
     def mean(self, name: str) -> float:
         """Mean over the queries with a match (micro average)."""
@@ -180,7 +210,7 @@ class RetrievalMetrics:
     @cached_property
     def first_hit(self) -> np.ndarray:
         """int64 (V,), 1-based rank of the first match."""
-        return _read_only(self._matches.first)
+        return _read_only(self._matches.first if self.kept is None else self.kept.first[self.rows])
 
     @cached_property
     def ap(self) -> np.ndarray:

@@ -80,6 +80,13 @@ def test_a_protocol_of_the_users_own(monkeypatch):
     assert (evaluation.settings["rule"], evaluation.table) == ("other_patent", None)
 
 
+def test_the_table_has_its_metrics_whatever_is_asked_for():
+    expected = evaluate(config("lo2024"), dated_file(), "A", None)
+    found = evaluate(config("lo2024", "TEST.METRICS", ("hit@3",)), dated_file(), "A", None)
+    assert found.table.blocks == expected.table.blocks
+    assert list(found.stages[0].extra) == ["hit@3"]
+
+
 # ------------------------------------------------------------------------------------------------ the table of lo2024
 
 GROUPS = ("head", "tail", "all")
