@@ -404,7 +404,8 @@ _C.TEST = CN()
 _C.TEST.EVAL_PERIOD = 20  # epochs; 0: no evaluation during training
 _C.TEST.IMS_PER_BATCH = 64
 # (new) Extract features in parts of so many images, each written and, after an interruption, kept; the file is the
-# same bit for bit with any number of processes. TEST.IMS_PER_BATCH then counts for each process. 0: in one piece
+# same bit for bit with any number of processes, of which none gathers features, in a training neither.
+# TEST.IMS_PER_BATCH then counts for each process. 0: in one piece
 _C.TEST.SHARD_SIZE = 0
 # (new) How a trained model computes features; docs/scaling.md has speeds. What differs from these defaults is part of
 # the fingerprint of feature files and indexes. The first batch is compared with the model as it is.

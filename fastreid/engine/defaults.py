@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from fastreid import __version__
 from fastreid.config import CfgNode
@@ -334,6 +335,9 @@ class DefaultTrainer(TrainerBase):
     def test(cls, cfg: CfgNode, model: nn.Module, reuse_features: bool = False) -> dict:
         """Evaluate ``model`` on each of ``DATASETS.TESTS``.
 
+        With ``TEST.SHARD_SIZE`` features go to files in parts and no process gathers them, unless the evaluator is a
+        subclass of ``ReidEvaluator``, which may want them.
+
         Args:
             reuse_features: take the features in ``OUTPUT_DIR/features`` when they fit the model, images and settings.
 
@@ -343,8 +347,8 @@ class DefaultTrainer(TrainerBase):
         results = OrderedDict()
         for name in cfg.DATASETS.TESTS:
             loader, evaluator = cls.build_evaluator(cfg, name)
-            if reuse_features and type(evaluator) is ReidEvaluator:
-                metrics = _test_from_features(cfg, model, loader, evaluator, name)
+            if type(evaluator) is ReidEvaluator and (reuse_features or _in_parts(loader, evaluator)):
+                metrics = _test_from_features(model, loader, evaluator, name, reuse_features)
             else:
                 fast = accelerated(model, cfg)
                 metrics = inference_on_dataset(fast, loader, evaluator, flip_test=cfg.TEST.FLIP.ENABLED)
@@ -375,18 +379,27 @@ class DefaultTrainer(TrainerBase):
         return cfg
 
 
-def _test_from_features(cfg: CfgNode, model: nn.Module, loader, evaluator: ReidEvaluator, name: str) -> dict:
+def _in_parts(loader, evaluator: ReidEvaluator) -> bool:
+    """Whether features can be extracted in parts: to files, from rows of a data set that are known beforehand."""
+    known = isinstance(loader, DataLoader) and hasattr(loader.dataset, "records")
+    return evaluator.cfg.TEST.SHARD_SIZE > 0 and known and bool(evaluator.output_dir)
+
+
+def _test_from_features(model: nn.Module, loader, evaluator: ReidEvaluator, name: str, reuse: bool) -> dict:
     from fastreid.engine.extraction import cached_features
     from fastreid.evaluation.results import evaluate, features_path, headline
 
     evaluator.check(loader.dataset)  # before the extraction
-    features = cached_features(cfg, model, loader, evaluator.num_query, name, cfg.OUTPUT_DIR)
+    cfg, name = evaluator.cfg, evaluator.dataset_name or name
+    output = evaluator.output_dir or cfg.OUTPUT_DIR
+    features = cached_features(cfg, model, loader, evaluator.num_query, name, output, reuse)
     shared = comm.get_world_size() > 1
     if shared:
         comm.synchronize()  # the file is written
-        features = features or FeatureFile.load(features_path(cfg.OUTPUT_DIR, name), mapped=True)
-    weights = getattr(model, "weights_source", "")  # set by load_model
-    evaluation = evaluate(cfg, features, name, cfg.OUTPUT_DIR, weights, shared)
+        features = features or FeatureFile.load(features_path(output, name), mapped=True)
+    # set by load_model; a training begins with those weights only
+    weights = getattr(model, "weights_source", "") if reuse else ""
+    evaluation = evaluate(cfg, features, name, output, weights, shared)
     return headline(evaluation) if evaluation else {}
 
 

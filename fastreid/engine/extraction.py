@@ -91,19 +91,29 @@ def origin_of(features: FeatureFile) -> str:
 
 
 def cached_features(
-    cfg, model: nn.Module, loader, num_query: int, dataset_name: str, output_dir: str | os.PathLike
+    cfg,
+    model: nn.Module,
+    loader,
+    num_query: int,
+    dataset_name: str,
+    output_dir: str | os.PathLike,
+    reuse: bool = True,
 ) -> FeatureFile | None:
     """As :func:`extract_features`, kept in ``output_dir/features`` and read from there while it is fresh.
 
     So a change of post-processing or metric needs no second pass over the images. ``None`` off the main process.
     With ``TEST.SHARD_SIZE`` the features are extracted in parts and mapped from the file.
+
+    Args:
+        reuse: False extracts anew although there is a fresh file; parts of an extraction that was stopped with the very
+            same weights still count.
     """
     require_gallery(loader.dataset, num_query)
     path, flip = features_path(output_dir, dataset_name), cfg.TEST.FLIP.ENABLED
     features, fingerprint, in_parts = None, None, cfg.TEST.SHARD_SIZE > 0
     if comm.is_main_process():
         fingerprint = fingerprint_of(cfg, model, loader.dataset.records, num_query, dataset_name, flip)
-        features = load_if_fresh(path, fingerprint, mapped=in_parts)
+        features = load_if_fresh(path, fingerprint, mapped=in_parts) if reuse else None
         if features is not None:
             features = _completed(cfg, features, path)
     if any(comm.all_gather(features is not None)):

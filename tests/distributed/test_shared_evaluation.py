@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from fastreid.engine import launch
+from fastreid.retrieval import evaluate_search
+from fastreid.retrieval.graded import GAINS
 from tests.distributed import shared_evaluation as shared
 from tests.evaluation.stand_ins import classified_file
 
@@ -44,6 +46,9 @@ def test_two_processes_find_what_one_finds(quick_launch, tmp_path, num_query):
         expected = protocol.evaluate(file)
         assert expected.metrics.num_queries == num_query
         same(found[name], expected)
+    by_ranks = evaluate_search(next(iter(shared.PROTOCOLS["cosine"].searches(file)))[1], ties=True, gains=GAINS)
+    for name in ("AP", "INP", "hit@1", *shared.METRICS):
+        same(found["cosine"].metrics.values(name), by_ranks.values(name))
     with pytest.raises(AssertionError):
         same(found["cosine"], found["euclidean"])
 
