@@ -10,8 +10,7 @@ import torch
 from fastreid.data.feature_file import fingerprint_of
 from fastreid.engine import DefaultTrainer, launch, sharded_extraction
 from fastreid.evaluation import collector
-from tests.distributed import training_evaluation as training
-from tests.engine.conftest import tiny_cfg, tiny_data, tiny_options  # noqa: F401
+from tests.engine import training_evaluation as training
 
 # batches of one image, so that both routes compute the same features; precise BN, so that hooks change the model
 OPTIONS = ["TEST.IMS_PER_BATCH", "1", "TEST.EVAL_PERIOD", "1", "SOLVER.MAX_EPOCH", "2",
@@ -22,7 +21,7 @@ PARTS = ["TEST.SHARD_SIZE", "3"]
 
 
 @pytest.fixture(autouse=True)
-def _hard(tiny_data) -> None:  # noqa: F811
+def _hard(tiny_data) -> None:
     """Labels that the pictures do not show, so that no metric is 0 or 1; the last one only a query has."""
     names = [line.split()[0] for line in (tiny_data / "train.txt").read_text().splitlines()]
     lines = [f"{name} {row**2 % 5 % 4}" for row, name in enumerate(names)]
@@ -31,7 +30,7 @@ def _hard(tiny_data) -> None:  # noqa: F811
 
 
 @pytest.fixture
-def options(tiny_options) -> list[str]:  # noqa: F811
+def options(tiny_options) -> list[str]:
     torch.set_num_threads(1)
     return [*tiny_options, *OPTIONS]
 
@@ -93,7 +92,7 @@ def evaluated(cfg, model, monkeypatch) -> list[int]:
     return made
 
 
-def test_what_an_evaluation_of_other_weights_left_is_not_taken(tiny_cfg, tmp_path, monkeypatch):  # noqa: F811
+def test_what_an_evaluation_of_other_weights_left_is_not_taken(tiny_cfg, tmp_path, monkeypatch):
     tiny_cfg.merge_from_list([*OPTIONS, *PARTS, "MODEL.HEADS.NUM_CLASSES", "4"])
     model = DefaultTrainer.build_model(tiny_cfg)
     folder = tmp_path / "out/features/FileList.shards"
@@ -124,7 +123,7 @@ def test_what_an_evaluation_of_other_weights_left_is_not_taken(tiny_cfg, tmp_pat
     assert evaluated(tiny_cfg, model, monkeypatch) == missing, "the very same weights"
 
 
-def test_a_loader_of_which_rows_are_unknown_goes_the_old_way(tiny_cfg, tmp_path, monkeypatch):  # noqa: F811
+def test_a_loader_of_which_rows_are_unknown_goes_the_old_way(tiny_cfg, tmp_path, monkeypatch):
     class Batches(DefaultTrainer):
         @classmethod
         def build_test_loader(cls, cfg, dataset_name):
