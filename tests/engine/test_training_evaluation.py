@@ -1,6 +1,7 @@
 """Evaluations during a training in parts, without gathered features, find what the gathered ones find: bit for bit."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,11 @@ def _hard(tiny_data) -> None:
 
 
 @pytest.fixture
-def options(tiny_options) -> list[str]:
-    torch.set_num_threads(1)
-    return [*tiny_options, *OPTIONS]
+def options(tiny_options) -> Iterator[list[str]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each of two processes has
+    yield [*tiny_options, *OPTIONS]
+    torch.set_num_threads(threads)
 
 
 def stages(out: Path) -> list[dict]:
