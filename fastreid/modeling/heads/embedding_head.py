@@ -9,6 +9,7 @@ from torch import nn
 from fastreid.config import configurable
 from fastreid.layers import POOLING_REGISTRY, SOFTMAX_REGISTRY, full_precision, get_norm, weights_init_kaiming
 from fastreid.layers.batch_norm import require_norm
+from fastreid.layers.cosine import cosine_logits
 from fastreid.layers.partial_fc import PartialFC, ShardedLogits, initialize_shard
 from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
 from fastreid.utils.errors import require_choice, require_whole
@@ -152,6 +153,4 @@ class EmbeddingHead(nn.Module):
 
 @full_precision
 def _logits(features: torch.Tensor, weight: torch.Tensor, cosine: bool) -> torch.Tensor:
-    if cosine:
-        features, weight = F.normalize(features), F.normalize(weight)
-    return F.linear(features, weight)
+    return cosine_logits(features, weight) if cosine else F.linear(features, weight)
