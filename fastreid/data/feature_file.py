@@ -4,6 +4,7 @@ Evaluation, submission, index and analysis start from such a file, so post-proce
 pass over the images. The fingerprint says which weights, settings and images it was made of; a stale file is refused.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ CHECKED_NUMBERS = 1 << 22  # in one block of the check for NaN
 NUMBER_COLUMNS = ("pids", "camids", "dates")
 TEXT_COLUMNS = ("taxonomy", "text", "views", "frequency")
 POLICY = "DATALOADER.ON_BAD_IMAGE"  # "skip" leaves the features of white pages
+SETTINGS = "settings > "  # before the name of each setting in the words of a difference
 DESCRIBED = ("num_query", "paths", "fingerprint", "relevance_known")  # fields that are kept as JSON
 
 # Input options that only training uses. Every other INPUT key counts as an input setting of the features, so that an
@@ -182,19 +184,29 @@ def write_features(
 def compare(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Describe in words where two fingerprints differ; empty when they agree.
 
-    Settings that only training uses do not count, also where an earlier version has kept some of them.
+    Settings that only training uses do not count, also where an earlier version has kept some of them. A setting that
+    came later than the stored ones had its default, which keeps what was.
     """
     stored, wanted = _flatten(json.loads(json.dumps(stored))), _flatten(json.loads(json.dumps(wanted)))
+    if any(name.startswith(SETTINGS) for name in stored):  # else nobody told any
+        later = {name for name in wanted.keys() - stored.keys() if name.startswith(SETTINGS)}
+        stored.update({name: _defaults().get(name.removeprefix(SETTINGS)) for name in later})
     names = sorted(name for name in stored.keys() | wanted.keys() if not _is_train_only(name))
     pairs = {name: (stored.get(name), wanted.get(name)) for name in names}
     return [f"{name} was {_short(old)}, is now {_short(new)}" for name, (old, new) in pairs.items() if old != new]
 
 
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    from fastreid.config.config import flatten, get_cfg  # here, since most files have all settings
+
+    return json.loads(json.dumps(flatten(get_cfg())))
+
+
 def _is_train_only(name: str) -> bool:
     """Whether ``name``, as in ``settings > INPUT.FLIP.PROB``, is that of a setting that only training uses."""
-    group, _, setting = name.rpartition(" > ")
-    node, *keys = setting.split(".")
-    return group == "settings" and not TRAIN_ONLY.get(node, set()).isdisjoint(keys)
+    node, *keys = name.removeprefix(SETTINGS).split(".")
+    return name.startswith(SETTINGS) and not TRAIN_ONLY.get(node, set()).isdisjoint(keys)
 
 
 def identity_of(cfg, model, flip: bool = False) -> dict[str, Any]:

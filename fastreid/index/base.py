@@ -70,7 +70,11 @@ class IndexInfo:
             return
         differences = compare(self.model, model)
         if differences:
-            raise OtherModel("this model did not make the vectors of the index: " + "; ".join(differences))
+            raise OtherModel(
+                f"this model did not make the vectors of the index: {'; '.join(differences)}. Name the model that made "
+                "them, by --config-file and MODEL.WEIGHTS, or make the index again: tools/build_index.py add with "
+                "another --index"
+            )
 
 
 @dataclass(frozen=True)

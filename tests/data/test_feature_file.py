@@ -195,6 +195,23 @@ def test_settings_that_only_training_uses_do_not_count_where_an_earlier_version_
     assert compare({"MODEL.HEADS.PFC.ENABLED": False}, {"MODEL.HEADS.PFC.ENABLED": True}), "a config has all settings"
 
 
+def test_a_setting_that_came_later_than_a_file_had_its_default(tmp_path):
+    records, late = images(tmp_path), "MODEL.HEADS.NECK_FEAT"
+    now = fingerprint_of(get_cfg(), torch.nn.Linear(3, 2), records, 1, "A")
+    old = {**now, "settings": {name: value for name, value in now["settings"].items() if name != late}}
+    default = now["settings"][late]
+    assert compare(old, now) == []
+    assert compare(old, {**now, "settings": {**now["settings"], late: "x"}}) == [
+        f"settings > {late} was {default!r}, is now 'x'"
+    ]
+    means = {**now, "settings": {name: value for name, value in now["settings"].items() if "PIXEL_MEAN" not in name}}
+    assert compare(means, now) == []  # a sequence, too
+    assert compare(now, old) == [f"settings > {late} was {default!r}, is now None"], "it is gone: it may have counted"
+    unknown = {**now, "settings": {**now["settings"], "MODEL.NEVER_WAS": 0}}
+    assert compare(now, unknown) == ["settings > MODEL.NEVER_WAS was None, is now 0"]
+    assert compare({"weights": now["weights"]}, {"weights": now["weights"], "settings": now["settings"]})
+
+
 def test_a_fingerprint_is_the_same_in_any_number_of_processes_and_sees_all_weights_but_the_spread_ones(monkeypatch):
     def head(pfc: bool, processes: int = 1, rank: int = 0) -> EmbeddingHead:
         monkeypatch.setattr("fastreid.utils.comm.get_world_size", lambda: processes)

@@ -309,6 +309,17 @@ def test_the_model_can_be_named_by_its_config(search, folder, repo, tmp_path):
     (tmp_path / "other.yml").write_text(f"_BASE_: {config}\nMODEL:\n  HOG:\n    CELLS: 8\n")
     status, shown = search("--query", folder / "drawing.png", "--config-file", tmp_path / "other.yml")
     assert (status, "did not make the vectors of the index" in shown) == (1, True)
+    assert "Name the model that made them, by --config-file and MODEL.WEIGHTS, or make the index again" in shown
+
+
+def test_an_index_that_is_older_than_a_setting_is_searched(folder, repo, tmp_path, capsys):
+    cfg = get_cfg()
+    cfg.merge_from_file(str(repo / "configs" / "baselines" / "hog.yml"))
+    encoder = QueryEncoder(cfg)
+    del encoder.identity["settings"]["MODEL.HEADS.NECK_FEAT"]
+    make_index(tmp_path, encoder, config=cfg.dump()).close()
+    assert main(["--index", str(tmp_path / "index"), "--query", str(folder / "drawing.png"), "-k", "1"]) == 0
+    assert "D3" in capsys.readouterr().out
 
 
 def test_the_script(repo, folder):
