@@ -30,8 +30,8 @@ class FilterBody(Strict):
     """Conditions that hold together; see `fastreid.index.Filter`."""
 
     model_config = example(before=20180101, locarno=["06", "14-04"], view=["front"])
-    before: Date = Field(0, description="Strictly before this date; an unknown date never is")
-    since: Date = Field(0, description="On or after this date")
+    before: Date = Field(0, description="Strictly before this day, yyyymmdd; an unknown date never is; 0: none")
+    since: Date = Field(0, description="On or after this day, yyyymmdd; 0: none")
     date_field: Literal["date", "filed"] = "date"
     locarno: Texts = Field([], description="Classes (06) or codes (06-01)")
     office: Texts = []
@@ -50,7 +50,7 @@ class ItemBody(Strict):
 
     model_config = example(figure="USD0800001-20171017-D00001", rotate=90)
     upload: str | None = Field(None, max_length=64)
-    figure: FigureId | None = None
+    figure: FigureId | None = Field(None, description="figure_id of the index; /api/designs has those of a patent")
     box: list[Whole] | None = Field(None, min_length=4, max_length=4, description="left, top, right, bottom in pixels")
     rotate: Literal[0, 90, 180, 270] = 0
     mirror: bool = False

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from fastreid.app.state import State, now
 from fastreid.app.uploads import Images, Upload, Uploads
 from fastreid.engine.search_record import record_of, replay, sealed
 from fastreid.engine.search_request import QueryItem, SearchRequest
-from fastreid.engine.searcher import Searcher, told
+from fastreid.engine.searcher import NoFigure, Searcher, told
 from fastreid.index.base import Count, Index
 from fastreid.index.errors import VersionGone
 from fastreid.index.figures import DATE_COLUMNS
@@ -177,7 +178,13 @@ class SearchService:
             return self._search(request, images, uploads)
 
     def _search(self, request: SearchRequest, images: Mapping[str, Image.Image], uploads: Mapping[str, Upload]) -> dict:
-        response = self.searcher.search(request, images)
+        try:
+            response = self.searcher.search(request, images)
+        except NoFigure as error:
+            if not error.patent:
+                raise
+            where = f"/api/designs?patent={quote(error.patent, safe='')}"
+            raise Problem(404, "not_found", f"{error.args[0]}; GET {where} tells the figure_id of all") from error
         self._remember(response, uploads)
         return response.as_json()
 

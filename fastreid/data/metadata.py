@@ -17,6 +17,7 @@ read from the number of the patent), ``applicant``, and ``filed``, the date of f
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from fastreid.data.json_lines import read_json_lines
@@ -40,10 +41,20 @@ def _check_patent(patent: Any) -> None:
         raise TypeError("`file` of a figure must be a text")
 
 
-def date_number(date: str | int | None) -> int | None:
+def date_number(given: str | int | None) -> int | None:
     """Return a date as the integer yyyymmdd, from "2018-11-06", "20181106" or the integer; ``None`` for none."""
-    digits = str(date or "").replace("-", "").strip()
+    digits = str(given or "").replace("-", "").strip()
     return int(digits) if len(digits) == 8 and digits.isdecimal() else None
+
+
+def is_date(number: int) -> bool:
+    """Whether an integer yyyymmdd is a day of the calendar, of a year with four digits."""
+    if not 10000101 <= number <= 99991231:
+        return False
+    try:
+        return bool(date(number // 10000, number // 100 % 100, number % 100))
+    except ValueError:
+        return False
 
 
 def text_of(patent: Mapping[str, Any], figure: Mapping[str, Any]) -> str | None:

@@ -3,12 +3,11 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
 from fastreid.data.datasets.lists import date_of
-from fastreid.data.metadata import date_number, read_metadata
+from fastreid.data.metadata import date_number, is_date, read_metadata
 from fastreid.data.path_index import PathIndex
 
 # offices whose two letters begin the numbers of their designs (WIPO standard ST.3)
@@ -61,14 +60,7 @@ class FigureMetadata:
 
 def _in_name(path: str) -> int:
     date = date_of(path)
-    return date if date and _is_date(date) else 0
-
-
-def _is_date(number: int) -> bool:
-    try:
-        return bool(datetime.strptime(str(number), "%Y%m%d"))
-    except ValueError:
-        return False
+    return date if date and is_date(date) else 0
 
 
 def _of_patent(patent: Mapping[str, Any], path: str | os.PathLike) -> dict[str, Any]:
@@ -77,7 +69,7 @@ def _of_patent(patent: Mapping[str, Any], path: str | os.PathLike) -> dict[str, 
     found["locarno"] = patent.get("taxonomy") or patent.get("locarno") or ""
     for name in ("date", "filed"):
         found[name] = date_number(patent.get(name)) or 0
-        if patent.get(name) and not _is_date(found[name]):
+        if patent.get(name) and not is_date(found[name]):
             raise ValueError(f"{path}: {name} of patent '{found['patent']}' is no date: {patent[name]!r}")
     return found
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             paths = {os.path.abspath(path): path for path in args.query}
         images = {key: open_query_image(path) for key, path in paths.items()}
         if not record:
-            request = request_of(args, images)
+            request = request_of(args, images, index)
         searcher = Searcher(index, _encoder(args, index, request), args.images)
         if record:
             again = replay(record, searcher, images)

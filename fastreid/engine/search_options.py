@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +13,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from fastreid.engine.search_request import QueryItem, SearchRequest
-    from fastreid.index import Filter
+    from fastreid.index import Filter, Index
 
+MOST = 8  # query figures, as the request says; which would load more than --help should
 EXAMPLES = """
 examples:
   by a drawing, prior art only:        %(prog)s --index logs/index --query drawing.png --before 2018-11-06
   several views as one query:          %(prog)s --index logs/index --query front.png side.png --sheet found.png
   a part of it, however it is turned:  %(prog)s --index logs/index --query page.png --crop 40,60,400,380 --rotations
   the second figure of a sheet:        %(prog)s --index logs/index --query sheet.png --split 2
-  more like a known figure:            %(prog)s --index logs/index --like USD0540000-20181106-D00002 --locarno 06
+  more like a known design:            %(prog)s --index logs/index --like "US D849,000" --locarno 06
   again, as recorded:                  %(prog)s --index logs/index --replay record.json
 """
 # options that say what to search for, which a record has
@@ -46,7 +48,11 @@ def search_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = parser.add_argument_group("what to search for").add_argument
     add("--query", nargs="+", default=[], metavar="IMAGE", help="drawings, together one query")
-    add("--like", nargs="+", default=[], metavar="FIGURE_ID", help="figures of the index; their patents are left out")
+    add(
+        "--like", nargs="+", default=[], metavar="FIGURE_ID",
+        help=f"figures of the index, or all of a patent ('US D849,000', its first {MOST} at most); their patents are "
+        "left out",
+    )  # fmt: skip
     add("--keep-own", action="store_true", help="do not leave them out")
     add("--text", default="", help="words, where the model has a text side")
     add(
@@ -80,11 +86,11 @@ def search_parser() -> argparse.ArgumentParser:
 
 
 def _date(text: str) -> int:
-    from fastreid.data.metadata import date_number
+    from fastreid.data.metadata import date_number, is_date
 
     number = date_number(text)
-    if number is None:
-        raise argparse.ArgumentTypeError(f"must be a date such as 2018-11-06; got '{text}'")
+    if number is None or not is_date(number):
+        raise argparse.ArgumentTypeError(f"'{text}' is no date; give one such as 2018-11-06")
     return number
 
 
@@ -121,18 +127,36 @@ def check_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> 
             require_writable(Path(path).absolute().parent, f"--{name}")
 
 
-def request_of(args: argparse.Namespace, images: Mapping[str, "Image"]) -> "SearchRequest":
+def request_of(args: argparse.Namespace, images: Mapping[str, "Image"], index: "Index") -> "SearchRequest":
     from fastreid.engine.search_request import QueryItem, SearchRequest
 
     boxes = args.crop * len(args.query) if len(args.crop) == 1 else args.crop or [None] * len(args.query)
     items = []
     for path, box in zip(args.query, boxes, strict=True):
         items += _items(path, images[os.path.abspath(path)], args.split, box)
-    items += [QueryItem(figure=name) for name in args.like]
+    for left, name in zip(range(len(args.like) - 1, -1, -1), args.like, strict=True):
+        items += [QueryItem(figure=figure) for figure in _figures(name, index, args.as_of, MOST - len(items) - left)]
     return SearchRequest(
         tuple(items), args.text, args.rotations, args.mirror, args.fusion, args.by, _filter(args), not args.keep_own,
         args.offset, args.limit, args.as_of,
     )  # fmt: skip
+
+
+def _figures(name: str, index: "Index", version: int | None, room: int) -> list[str]:
+    """Return a figure of the index, or those of a patent, of which there is ``room`` for some only; that is told."""
+    from fastreid.index.patent_numbers import in_index
+
+    if len(index.rows_of([name], as_of=version)):
+        return [name]
+    patent = in_index(index, [name], version)[name]
+    if not patent:
+        there = "" if version is None else f" in version {version}"
+        raise KeyError(f"--like: the index has no figure and no patent '{name}'{there}")
+    figures = index.figures(index.rows_of(patents=[patent], as_of=version))["figure_id"].tolist()
+    if len(figures) > max(1, room):
+        words = f"the first {room} are" if room > 1 else "the first is"
+        print(f"{patent} has {len(figures)} figures: {words} searched for", file=sys.stderr)
+    return figures[: max(1, room)]
 
 
 def _items(path: str, image: "Image", split: str, box: tuple[int, ...] | None) -> list["QueryItem"]:

@@ -36,6 +36,18 @@ class NoModel(ValueError):
     """An image or a text was to be searched for without a model that could encode it."""
 
 
+class NoFigure(KeyError):
+    """The index has no such figure.
+
+    Args:
+        patent: of the index, that was named in its place; "" for none.
+    """
+
+    def __init__(self, message: str, patent: str):
+        super().__init__(message)
+        self.patent = patent
+
+
 @dataclass(frozen=True)
 class SearchResponse:
     """Results of a search.
@@ -230,7 +242,7 @@ class Searcher:
             names = ", ".join(self.index.figures(of_patent)["figure_id"]) if len(of_patent) else ""
             hint = f"; a patent of this name has {names}" if names else ""
             earlier = "" if version in (None, self.index.info.version) else f" in version {version}"
-            raise KeyError(f"the index has no figure '{figure_id}'{earlier}{hint}")
+            raise NoFigure(f"the index has no figure '{figure_id}'{earlier}{hint}", patent)
         return rows
 
     def image_of_item(self, item: QueryItem, images: Mapping[str, "Image"], version: int | None = None) -> "Image":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastreid.data.metadata import is_date
 from fastreid.index.figures import DATE_COLUMNS, class_of, one_form
 from fastreid.utils.errors import nearest, require_choice
 
@@ -49,10 +50,10 @@ class Filter:
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
                 raise TypeError(f"{name} of a Filter must be a date as the number yyyymmdd; got {value!r}")
-            if value != 0 and not (
-                10000101 <= value <= 99991231 and 1 <= value // 100 % 100 <= 12 and 1 <= value % 100 <= 31
-            ):
-                raise ValueError(f"{name} of a Filter must be a date yyyymmdd, or 0 for none; got {value}")
+            if value != 0 and not is_date(int(value)):
+                raise ValueError(
+                    f"{name} of a Filter must be a date yyyymmdd of the calendar, or 0 for none; got {value}"
+                )
             object.__setattr__(self, name, int(value))
         require_choice("date_field of a Filter", self.date_field, DATE_COLUMNS)
         for name in _LISTS:

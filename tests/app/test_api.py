@@ -264,6 +264,7 @@ def test_without_a_model(make, drawing):
         ({"text": "D1", "filtre": {}}, "there is no 'filtre' here. Did you mean 'filter'?"),
         ({"text": "D1", "filter": {"locarnos": ["06"]}}, "there is no 'filter.locarnos' here. Did you mean 'locarno'?"),
         ({"text": "D1", "filter": {"before": 20181399}}, "before"),
+        ({"text": "D1", "filter": {"before": 20180231}}, "before of a Filter must be a date yyyymmdd of the calendar"),
         ({"text": "D1", "filter": {"before": "yesterday"}}, "filter.before"),
         ({"text": "D1", "filter": {"locarno": "06"}}, "filter.locarno"),
         ({"text": "\ud800"}, ""),
@@ -282,6 +283,9 @@ def test_searches_that_cannot_be(client, body, words):
 def test_a_figure_that_is_not_there(client):
     message = error(client.post("/api/search", json={"query": [like("D3")]}), 404, "not_found")
     assert "D3-front" in message
+    message = error(client.post("/api/search", json={"query": [like("US D0,003")]}), 404, "not_found")
+    assert message.endswith("GET /api/designs?patent=D3 tells the figure_id of all")
+    assert "GET" not in error(client.post("/api/search", json={"query": [like("D99")]}), 404, "not_found")
 
 
 def test_addresses_and_methods_that_are_not_there(client):

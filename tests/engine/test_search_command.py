@@ -11,12 +11,12 @@ from PIL import Image
 from search_cases import draw, make_index
 
 from fastreid.config import get_cfg
-from fastreid.engine import search_words
+from fastreid.engine import search_options, search_words
 from fastreid.engine.query_encoder import QueryEncoder
 from fastreid.engine.query_image import prepare
 from fastreid.engine.search import find_images, main
 from fastreid.engine.search_record import digest_of, save_record
-from fastreid.engine.search_request import QueryItem, SearchRequest
+from fastreid.engine.search_request import QUERY_FIGURES, QueryItem, SearchRequest
 from fastreid.engine.searcher import Searcher
 from fastreid.index import Filter, open_index
 from fastreid.index.base import Count
@@ -93,6 +93,22 @@ def test_options_become_the_request(search, folder):
     assert [result["score"] for result in answer["results"]] == [pytest.approx(1)] * 2
     _, answer = search("--like", "D3-rear", "--json", "-", "--applicant", "nobody", "--date-field", "filed")
     assert answer["results"] == []
+
+
+def test_a_patent_stands_for_its_figures(search, folder, tmp_path):
+    assert search_options.MOST == QUERY_FIGURES
+    for name in ("D3", "d 3", "US D0,003"):
+        _, answer = search("--like", name, "--json", "-", "--keep-own", "--record", tmp_path / "record.json")
+        asked = json.loads((tmp_path / "record.json").read_text())["request"]["query"]
+        assert [item["figure"] for item in asked] == ["D3-front", "D3-rear", "D3-top"]
+        assert (patents(answer)[0], answer["results"][0]["score"]) == ("D3", pytest.approx(1))
+    _, answer = search("--like", "D3", "D4-top", "--json", "-")
+    assert not {"D3", "D4"} & set(patents(answer))
+    assert len(answer["results"][0]["evidence"]) == 4
+    status, shown = search("--query", folder / "drawing.png", "--like", "D1", "D2", "D3", "-k", 1)
+    assert (status, "D3 has 3 figures: the first is searched for" in shown) == (0, True)
+    status, shown = search("--like", "D1", "D2", "D3", "-k", 1)
+    assert (status, "D3 has 3 figures: the first 2 are searched for" in shown) == (0, True)
 
 
 def test_several_images_are_one_query(search, folder):
@@ -253,13 +269,12 @@ def test_where_nothing_is_permitted_the_conditions_are_counted(search):
     ("options", "message"),
     [
         ([], "error: nothing to search for: give --query IMAGE, --like FIGURE_ID or --text WORDS"),
-        (["--like", "D33"], "error: the index has no figure 'D33'"),
+        (["--like", "D33"], "error: --like: the index has no figure and no patent 'D33'"),
         (["--like", "D3-rear", "--by", "desing"], "group of a search must be one of 'design', 'figure'; got 'desing'"),
-        (["--like", "D3-rear", "--as-of", "1"], "error: the index has no figure 'D3-rear' in version 1"),
+        (["--like", "D3-rear", "--as-of", "1"], "no figure and no patent 'D3-rear' in version 1"),
         (["--like", "D3-rear", "--as-of", "7"], "error: "),
         (["--like", "D3-rear", "--crop", "1,2,3,4"], "error: --crop needs an image, --query"),
         (["--like", "D3-rear", "--split", "1"], "error: --split needs an image, --query"),
-        (["--like", "D3-rear", "--since", "2018-13-01"], "error: since of a Filter must be a date yyyymmdd"),
         (["--like", "D3-rear", "--locarno", "99"], "Nothing to search"),
         (["--text", "a chair"], "error: "),
         (["--query", "drawing.png", "--crop", "0,0,97,64"], "within the image of 96 x 64 pixels; got [0, 0, 97, 64]"),
@@ -289,7 +304,10 @@ def test_mistakes_are_told_in_one_line(search, folder, monkeypatch, options, mes
 
 def test_wrong_words_on_the_command_line(folder, capsys):
     for options, message in (
-        (["--before", "2018"], "argument --before: must be a date such as 2018-11-06; got '2018'"),
+        (["--before", "2018"], "argument --before: '2018' is no date; give one such as 2018-11-06"),
+        (["--before", "2018-13-01"], "argument --before: '2018-13-01' is no date; give one such as 2018-11-06"),
+        (["--since", "20180231"], "argument --since: '20180231' is no date"),
+        (["--since", "00000000"], "argument --since: '00000000' is no date"),
         (["--crop", "1,2,3"], "argument --crop: must be left,top,right,bottom in pixels; got '1,2,3'"),
         (["-k", "0"], "must be at least 1; got 0"),
     ):
@@ -316,7 +334,7 @@ def test_an_index_that_is_older_than_a_setting_is_searched(folder, repo, tmp_pat
     cfg = get_cfg()
     cfg.merge_from_file(str(repo / "configs" / "baselines" / "hog.yml"))
     encoder = QueryEncoder(cfg)
-    del encoder.identity["settings"]["MODEL.HEADS.NECK_FEAT"]
+    del encoder.identity["settings"]["MODEL.BACKBONE.SIE_COE"]
     make_index(tmp_path, encoder, config=cfg.dump()).close()
     assert main(["--index", str(tmp_path / "index"), "--query", str(folder / "drawing.png"), "-k", "1"]) == 0
     assert "D3" in capsys.readouterr().out
@@ -328,7 +346,7 @@ def test_the_script(repo, folder):
     assert (done.returncode, "Searched 21 figures of 7 designs" in done.stdout, done.stderr) == (0, True, "")
     done = subprocess.run([*command, "--like", "D33"], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: the index has no figure 'D33'\n")
+    assert done.stderr.startswith("error: --like: the index has no figure and no patent 'D33'\n")
 
 
 def test_known_figures_are_searched_for_without_loading_a_model(folder):

@@ -63,8 +63,10 @@ def test_codes_are_kept_in_one_form(given, kept):
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"before": 2010}, "before of a Filter must be a date yyyymmdd, or 0 for none; got 2010"),
+        ({"before": 2010}, "before of a Filter must be a date yyyymmdd of the calendar, or 0 for none; got 2010"),
         ({"since": 20101301}, "since of a Filter must be a date"),
+        ({"before": 20180231}, "before of a Filter must be a date yyyymmdd of the calendar.*; got 20180231"),
+        ({"since": 19000229}, "since of a Filter must be a date"),
         ({"date_field": "granted"}, "date_field of a Filter must be one of 'date', 'filed'; got 'granted'"),
         ({"ofice": ["US"]}, "has no 'ofice'.*Did you mean 'office'?"),
     ],
