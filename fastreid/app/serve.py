@@ -142,10 +142,12 @@ def load_encoder(args: argparse.Namespace, info):
 
 def words(service, host: str, port: int, args: argparse.Namespace, token: bool) -> str:
     """What is said at the start."""
+    from fastreid.engine.search_words import count_words
+
     info, encoder = service.index.info, service.encoder
     how = "exact" if info.exact else f"approximate, recall {dict(info.recall)}"
     shown = "localhost" if host in LOOPBACK else f"[{host}]" if ":" in host else host
-    size = f"{info.figures:,} figures of {info.designs:,} designs"
+    size = count_words(info)
     root = args.images or info.image_root
     lines = [
         ("page", f"http://{shown}:{port}/" + (" (asks for the token)" if token else "")),

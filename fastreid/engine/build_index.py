@@ -50,7 +50,11 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--rows", choices=("gallery", "query", "all"), default="all", help="of the feature file (default: all)"
     )
-    add.add_argument("--metadata", nargs="+", default=[], metavar="FILE.jsonl", help="what is known about the figures")
+    add.add_argument(
+        "--metadata", nargs="+", default=[], metavar="FILE.jsonl",
+        help="what is known about the figures; images that it does not name, and metadata without an image, are "
+        "counted at the end",
+    )  # fmt: skip
     add.add_argument(
         "--image-root", default="", metavar="DIR", help="names are relative to it (default: the folder given)"
     )
@@ -60,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of a new index on a server: ann=hnsw"
     )
     add.add_argument("--metric", choices=("cosine", "euclidean"), help="of a new index (default: cosine)")
-    add.add_argument("--replace", action="store_true", help="figures that are there already are made anew")
+    add.add_argument(
+        "--replace", action="store_true", help="figures that are there already are made anew, also their metadata"
+    )
     add.add_argument("--batch", type=at_least_one, default=512, help="figures per commit (default: %(default)s)")
     add.add_argument("--config-file", default="", metavar="FILE", help="of the model")
     add.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings, after all options")
@@ -110,6 +116,7 @@ def add(args: argparse.Namespace) -> None:
 
 def delete(args: argparse.Namespace) -> None:
     """Remove figures and patents."""
+    from fastreid.engine.search_words import count_words
     from fastreid.index import open_index
 
     if not args.figure and not args.patent:
@@ -118,7 +125,8 @@ def delete(args: argparse.Namespace) -> None:
         before = index.info.figures
         index.delete(args.figure, args.patent)
         info = index.info
-        print(f"Removed {before - info.figures:,} figures; {info.figures:,} are left, version {info.version}.")
+        gone = before - info.figures
+        print(f"Removed {gone:,} figure{'' if gone == 1 else 's'}; {count_words(info)} left, version {info.version}.")
 
 
 def compact(args: argparse.Namespace) -> None:
@@ -165,6 +173,7 @@ def info(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> None:
     """Compare all files with their checksums; a server's rows are counted."""
+    from fastreid.engine.search_words import count_words
     from fastreid.index import open_index
 
     with open_index(args.index) as index:
@@ -176,7 +185,7 @@ def verify(args: argparse.Namespace) -> None:
             from fastreid.index import IndexCorrupt
 
             raise IndexCorrupt(f"the index holds {count.figures} figures; its manifest says {index.info.figures}")
-        print(f"Whole: {count.figures:,} figures of {count.designs:,} designs, version {index.info.version}.")
+        print(f"Whole: {count_words(count)}, version {index.info.version}.")
 
 
 def _size(uri: str) -> int:
@@ -187,9 +196,11 @@ def _size(uri: str) -> int:
 def _told(index: "Index", uri: str) -> str:
     from tabulate import tabulate
 
+    from fastreid.engine.search_words import count_words
+
     made = index.info
     rows = [
-        ("figures", f"{made.figures:,} of {made.designs:,} designs"),
+        ("holds", count_words(made)),
         ("version", f"{made.version}, changed {made.changed}; searchable from version {made.oldest_version} on"),
         (
             "backend",

@@ -43,13 +43,22 @@ class FigureMetadata:
     def __len__(self) -> int:
         return len(self._columns)
 
+    @property
+    def files(self) -> list[str]:
+        """The files that it knows something of."""
+        return self._index.names
+
+    def find(self, path: str) -> int:
+        """Return the place of an image among ``files``, -1 where it is none of them."""
+        return self._index.find(path)
+
     def of(self, path: str, identity: str = "") -> dict[str, Any]:
         """Return the columns of an image.
 
         Without metadata its patent is ``identity``, else the name of its folder, and its date that in a file name of
         DeepPatent.
         """
-        place = self._index.find(path)
+        place = self.find(path)
         found = dict(self._columns[place]) if place >= 0 else {}
         found["patent"] = found.get("patent") or identity or PurePath(path).parent.name or PurePath(path).stem
         found["office"] = found.get("office") or office_of(found["patent"])

@@ -4,12 +4,11 @@ import argparse
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastreid.engine.index_summary import Summary
 from fastreid.utils.command import message_of
 
 if TYPE_CHECKING:
@@ -20,31 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 FEATURE_BATCH = 4096  # rows of a feature file per commit, at least
-SHOWN = 10  # figures left out that are named
-
-
-@dataclass
-class Summary:
-    """What came of adding; ``bad`` holds the reasons of figures that were left out."""
-
-    added: int = 0
-    skipped: int = 0
-    bad: dict[str, str] = field(default_factory=dict)
-    blank: int = 0
-    start: float = field(default_factory=time.perf_counter)
-
-    def words(self, index: "Index") -> str:
-        seconds = time.perf_counter() - self.start
-        lines = [
-            f"Added {self.added:,} figures in {seconds:.1f} s ({self.added / max(seconds, 1e-9):.1f} a second); "
-            f"{self.skipped:,} were there already, {len(self.bad):,} were left out, {self.blank:,} of them blank.",
-            *(f"  left out: {path}: {reason}" for path, reason in list(self.bad.items())[:SHOWN]),
-        ]
-        if len(self.bad) > SHOWN:
-            lines.append(f"  and {len(self.bad) - SHOWN:,} more")
-        info = index.info
-        lines.append(f"The index has {info.figures:,} figures of {info.designs:,} designs, version {info.version}.")
-        return "\n".join(lines)
 
 
 def add_figures(args: argparse.Namespace) -> str:
@@ -163,19 +137,15 @@ def _add_images(args: argparse.Namespace, index: "Index | None", metadata, summa
         weights_path=encoder.weights_path, image_root=root,
     )  # fmt: skip
     names = {os.path.relpath(path, root).replace(os.sep, "/"): path for path in found}
-    known = set() if args.replace else set(_known(index, list(names)))
-    summary.skipped = len(known)
+
+    def row_of(name: str) -> dict[str, Any]:
+        path = name if index.info.image_root else names[name]
+        return {**metadata.of(names[name], found[names[name]]), "figure_id": name, "path": path}
+
+    known = _left_alone(args, index, metadata, names, row_of, summary)
     todo = {name: path for name, path in names.items() if name not in known}
     for part, vectors in _encoded(cfg, encoder, todo, args.batch, summary):
-        rows = [
-            {
-                **metadata.of(todo[name], found[todo[name]]),
-                "figure_id": name,
-                "path": name if index.info.image_root else todo[name],
-            }
-            for name in part
-        ]
-        _commit(index, rows, vectors, summary)
+        _commit(index, [row_of(name) for name in part], vectors, summary)
     return index
 
 
@@ -278,12 +248,16 @@ def _add_features(args: argparse.Namespace, index: "Index | None", metadata, sum
         else:
             names.setdefault(_place(features.paths[row], root)[0], row)
     summary.blank = len(summary.bad)
-    known = set() if args.replace else set(_known(index, list(names)))
-    summary.skipped = len(known)
+
+    def row_of(name: str) -> dict[str, Any]:
+        return _feature_row(features, names[name], metadata, index.info.image_root)
+
+    paths = {name: features.paths[row] for name, row in names.items()}
+    known = _left_alone(args, index, metadata, paths, row_of, summary)
     todo = [(name, row) for name, row in names.items() if name not in known]
     for start in range(0, len(todo), max(args.batch, FEATURE_BATCH)):
         part = todo[start : start + max(args.batch, FEATURE_BATCH)]
-        rows = [_feature_row(features, row, metadata, index.info.image_root) for _, row in part]
+        rows = [row_of(name) for name, _ in part]
         _commit(index, rows, features.features[np.array([row for _, row in part])], summary)
     return index
 
@@ -339,9 +313,24 @@ def _config_of_features(args: argparse.Namespace, model: dict[str, Any]) -> tupl
     return cfg.dump(), encoder.weights_path
 
 
-def _known(index: "Index", names: Sequence[str]) -> list[str]:
-    rows = index.rows_of(names)
-    return index.figures(rows)["figure_id"].tolist() if len(rows) else []
+def _left_alone(
+    args: argparse.Namespace, index: "Index", metadata, paths: dict[str, str], row_of, summary: Summary
+) -> set[str]:
+    """Return the figures that are there already and stay as they are.
+
+    Args:
+        paths: of all images, by their names.
+        row_of: the columns that a figure would have now, by its name.
+    """
+    summary.match(metadata, paths)
+    rows = index.rows_of(list(paths)) if not args.replace else ()
+    if not len(rows):
+        return set()
+    figures = index.figures(rows)
+    if len(metadata):
+        summary.compare(figures, row_of)
+    summary.skipped = len(figures)
+    return set(figures["figure_id"].tolist())
 
 
 def _commit(index: "Index", rows: list[dict[str, Any]], vectors: "np.ndarray", summary: Summary) -> None:

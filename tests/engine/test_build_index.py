@@ -140,6 +140,38 @@ def test_figures_that_are_there_are_skipped_or_replaced(tmp_path, drawings, meta
     assert found[f"{patent_of(0)}/front.png"][0]["title"] == "Thing 0"
 
 
+def test_metadata_that_do_not_match_the_images_are_told(tmp_path, drawings, metadata, capsys):
+    lines = metadata.read_text().splitlines()
+    wrong = [*lines[:2], lines[2].replace("/rear.png", "/9.png"), lines[1].replace(patent_of(1), patent_of(3))]
+    metadata.write_text("\n".join(wrong))
+    add(tmp_path / "index", drawings, "--metadata", metadata)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"Warning: 1 image without metadata: {patent_of(2)}/rear.png. Only what their paths tell is known of them; a "
+        "search with a cut-off date finds none without a date.",
+        f"Warning: metadata of 1 file without an image: {patent_of(2)}/9.png.",
+    ]
+    metadata.write_text("\n".join([*lines, wrong[3].replace("Thing 1", "Thing 3")]))
+    add(tmp_path / "index", drawings, "--metadata", metadata)
+    shown = capsys.readouterr().out
+    assert "12 were there already" in shown
+    named = f"{patent_of(2)}/rear.png, {patent_of(3)}/front.png, {patent_of(3)}/rear.png and 1 more"
+    assert shown.splitlines()[-1] == (
+        f"Warning: 4 of those that were there already have other metadata now: {named}. They were left as they are; "
+        "--replace makes them anew."
+    )
+    assert contents(tmp_path / "index")[f"{patent_of(3)}/top.png"][0]["title"] == "Thing 1"
+    add(tmp_path / "index", drawings, "--metadata", metadata, "--replace")
+    assert "Warning" not in capsys.readouterr().out
+    assert contents(tmp_path / "index")[f"{patent_of(3)}/top.png"][0]["title"] == "Thing 3"
+    for more in (["--metadata", metadata], []):
+        add(tmp_path / "index", drawings, *more)
+        assert "Warning" not in (out := capsys.readouterr().out)
+        assert "Note" not in out
+    add(tmp_path / "part", drawings / patent_of(0), "--metadata", metadata)
+    note = f"Note: metadata of 9 files without an image: {patent_of(1)}/front.png, "
+    assert capsys.readouterr().out.splitlines()[-1].startswith(note)
+
+
 def test_later_images_are_named_from_the_root_of_the_index(tmp_path, drawings):
     add(tmp_path / "index", drawings)
     (drawings / "USD0900000").mkdir()
@@ -290,6 +322,17 @@ def test_a_feature_file_with_its_config_beside_it(tmp_path, drawings, features, 
         assert QueryEncoder.of_index(index.info).identity["weights"] == index.info.model["weights"]
 
 
+def test_a_feature_file_tells_what_does_not_match_the_metadata(tmp_path, features, metadata, capsys):
+    start = ("add", "--index", tmp_path / "index", "--features", features)
+    run(*start, "--metadata", metadata)
+    assert "Warning: 3 images without metadata: " in capsys.readouterr().out
+    metadata.write_text(metadata.read_text().replace("Thing 1", "Chair"))
+    run(*start, "--metadata", metadata)
+    assert "Warning: 3 of those that were there already have other metadata now" in capsys.readouterr().out
+    run(*start)
+    assert "Warning" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("rows", "count"), [("query", 4), ("gallery", 9), ("all", 12)])
 def test_rows_of_a_feature_file(tmp_path, features, rows, count):
     run("add", "--index", tmp_path / "index", "--features", features, "--rows", rows)
@@ -387,10 +430,10 @@ def index(tmp_path, drawings, metadata, capsys):
 
 def test_delete_and_compact(index, capsys):
     run("delete", "--index", index, "--patent", patent_of(0), "--figure", f"{patent_of(1)}/top.png")
-    assert "Removed 4 figures; 8 are left, version 3." in capsys.readouterr().out
+    assert "Removed 4 figures; 8 figures of 3 designs left, version 3." in capsys.readouterr().out
     assert len(contents(index)) == 8
     run("compact", "--index", index)
-    assert re.search(r"figures +8 of 3 designs", capsys.readouterr().out)
+    assert re.search(r"holds +8 figures of 3 designs", capsys.readouterr().out)
     with open_index(str(index)) as opened:
         assert opened.info.oldest_version == opened.info.version == 4
 
@@ -405,7 +448,7 @@ def test_delete_wants_names_that_are_there(index, capsys):
 def test_info(index, capsys):
     run("info", "--index", index)
     out = capsys.readouterr().out
-    assert re.search(r"figures +12 of 4 designs", out)
+    assert re.search(r"holds +12 figures of 4 designs", out)
     assert re.search(r"backend +store, cosine", out)
     assert re.search(r"search +exact", out)
     assert re.search(r"office +US 12\n", out)
@@ -430,6 +473,18 @@ def test_verify_finds_damage(index, capsys):
     path.write_bytes(data)
     line = fails(capsys, "verify", "--index", index)
     assert f"{path} is damaged: its checksum is wrong" in line
+
+
+def test_one_design_is_no_designs(tmp_path, drawings, capsys):
+    (drawings / patent_of(0) / "top.png").unlink()
+    add(tmp_path / "index", drawings / patent_of(0))
+    assert "The index has 2 figures of 1 design, version 2." in capsys.readouterr().out
+    run("info", "--index", tmp_path / "index")
+    assert re.search(r"holds +2 figures of 1 design\n", capsys.readouterr().out)
+    run("verify", "--index", tmp_path / "index")
+    assert capsys.readouterr().out == "Whole: 2 figures of 1 design, version 2.\n"
+    run("delete", "--index", tmp_path / "index", "--figure", "front.png")
+    assert "Removed 1 figure; 1 figure of 1 design left" in capsys.readouterr().out
 
 
 def test_there_is_no_index(tmp_path, capsys):
