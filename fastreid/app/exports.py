@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastreid.app.jobs import Result
+from fastreid.engine.search_request import SearchRequest
+from fastreid.engine.search_words import condition_rows, cut_off_words, date_words, query_words, range_words
 
 if TYPE_CHECKING:
     from fastreid.app.service import SearchService
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json", "pdf": "application/pdf"}
 FIGURE_COLUMNS = ("figure_id", "figure", "view", "title", "locarno", "date", "filed", "office", "applicant")
+VALUES = 100  # of a condition in a cell, which spreadsheets cut at 32,767 letters
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so may be run by a spreadsheet
 
 
@@ -31,7 +34,7 @@ def export_search(
     if form == "json":
         return Result(json.dumps(record, ensure_ascii=False, indent=1).encode(), name, TYPES[form])
     if form == "csv":
-        return Result(as_csv([search_row(each, record) for each in record["results"]]), name, TYPES[form])
+        return Result(as_csv(search_rows(record)), name, TYPES[form])
     from fastreid.app.report_pdf import search_report
 
     return Result(search_report(record, images, service, progress), name, TYPES[form])
@@ -43,37 +46,47 @@ def export_set(found: Mapping[str, Any], form: str, service: "SearchService", pr
     if form == "json":
         return Result(json.dumps(found, ensure_ascii=False, indent=1).encode(), name, TYPES[form])
     if form == "csv":
-        return Result(as_csv([set_row(item) for item in found["items"]]), name, TYPES[form])
+        version = service.index.info.version
+        return Result(as_csv([set_row(item, version) for item in found["items"]]), name, TYPES[form])
     from fastreid.app.report_pdf import set_report
 
     return Result(set_report(found, service, progress), name, TYPES[form])
 
 
-def search_row(result: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """A result as a row; evidence as "query figure: figure_id (score)".
+def search_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Results as rows; evidence as "query figure: figure_id (score)".
 
-    What was searched stands in each row: rows are sorted, cut and pasted.
+    What was searched, and which results the file holds, stands in each row: rows are sorted, cut and pasted.
     """
+    request = SearchRequest.from_json(record["request"])
+    conditions = [f"{name}: {value}" for name, value in condition_rows(request, VALUES)]
+    shared = {
+        "searched": "; ".join([cut_off_words(request.filter), *conditions]),
+        "results": range_words(record),
+        "index version": record["index"]["version"],
+    }
+    return [{**search_row(result), **shared} for result in record["results"]]
+
+
+def search_row(result: Mapping[str, Any]) -> dict[str, Any]:
     figure = result["figure"]
-    matches = result.get("evidence") or [{"query": result["query"], "figure": figure, "score": result["score"]}]
-    evidence = "; ".join(f"{m['query'] + 1}: {m['figure']['figure_id']} ({m['score']:.4f})" for m in matches)
-    columns = {name: figure[name] for name in FIGURE_COLUMNS}
+    matches = result.get("evidence") or [result]
     return {
         "rank": result["rank"],
         "patent": figure["patent"],
         "score": f"{result['score']:.6f}",
-        **columns,
-        "evidence": evidence,
-        "searched": cut_off(record["request"]["filter"]),
-        "index version": record["index"]["version"],
+        **{name: figure[name] for name in FIGURE_COLUMNS},
+        "evidence": "; ".join(
+            f"{query_words(match)}: {match['figure']['figure_id']} ({match['score']:.4f})" for match in matches
+        ),
     }
 
 
-def set_row(item: Mapping[str, Any]) -> dict[str, Any]:
+def set_row(item: Mapping[str, Any], version: int) -> dict[str, Any]:
     figure = item["figure"] or {}
     columns = {name: figure.get(name, "") for name in FIGURE_COLUMNS if name != "figure_id"}
     own = {name: item[name] for name in ("figure_id", "patent", "note", "added")}
-    return {**own, **columns, "in the index": "yes" if figure else "no"}
+    return {**own, **columns, "in the index": "yes" if figure else "no", "index version": version}
 
 
 def as_csv(rows: list[Mapping[str, Any]]) -> bytes:
@@ -89,22 +102,9 @@ def as_csv(rows: list[Mapping[str, Any]]) -> bytes:
 def harmless(value: Any, name: str = "") -> str:
     """Return a cell that no spreadsheet takes for a formula."""
     if name in ("date", "filed"):
-        return day(value or 0)
+        return date_words(value or 0)
     text = str(value)
     return f"'{text}" if isinstance(value, str) and name != "score" and text.startswith(FORMULA) else text
-
-
-def day(date: int) -> str:
-    """ "2018-11-06" of 20181106; "" of 0."""
-    return f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}" if date else ""
-
-
-def cut_off(filter: Mapping[str, Any]) -> str:
-    """Say which cut-off date a search had."""
-    if not filter.get("before"):
-        return "No cut-off date"
-    kind = "filed" if filter.get("date_field") == "filed" else "published"
-    return f"Cut-off date: {kind} strictly before {day(filter['before'])}"
 
 
 def file_name(name: str, form: str) -> str:

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from fastreid.app.exports import cut_off, day
 from fastreid.app.report_page import FURTHER, Page, pieces, short
 from fastreid.data.images import BadImage
 from fastreid.engine.query_image import open_query_image, prepare
+from fastreid.engine.search_request import SearchRequest
+from fastreid.engine.search_words import (
+    condition_rows,
+    count_words,
+    cut_off_words,
+    date_words,
+    letter,
+    query_words,
+    range_words,
+)
+from fastreid.index.base import Count
 
 if TYPE_CHECKING:
     from fastreid.app.service import SearchService
@@ -23,15 +33,15 @@ def search_report(
 ) -> bytes:
     """Return the report of a search; drawings that cannot be read are said to be missing."""
     title = record["name"].strip() or "Search report"
-    page, results = Page(title), record["results"]
+    page, results, request = Page(title), record["results"], SearchRequest.from_json(record["request"])
     story = [page.paragraph(title, "title"), page.paragraph(_standing(record), "line")]
-    story += [page.paragraph(cut_off(record["request"]["filter"]), "strong")]
+    story += [page.paragraph(cut_off_words(request.filter), "strong")]
     if record["notes"]:
         story.append(page.paragraph("Notes", "heading"))
         story += [page.paragraph(piece, "text") for piece in pieces(record["notes"])]
     story += [page.paragraph("Query", "heading"), page.pictures(_query_pictures(record, images, service))]
-    story += [page.paragraph("Conditions", "heading"), page.table(_conditions(record["request"]))]
-    story.append(page.paragraph(_heading_of_results(record), "heading"))
+    story += [page.paragraph("Conditions", "heading"), page.table(condition_rows(request))]
+    story.append(page.paragraph(f"Results: {range_words(record)}", "heading"))
     for number, result in enumerate(results):
         progress(number, len(results) + 1)
         story += _result(page, result, service)
@@ -68,15 +78,8 @@ def _standing(record: Mapping[str, Any]) -> str:
     how = "exactly" if record["exact"] else f"approximately (recall when it was built: {json.dumps(index['recall'])})"
     return (
         f"{record['time'].replace('T', ' ').replace('+00:00', ' UTC')}. Compared {how} with "
-        f"{searched['figures']:,} figures of {searched['designs']:,} designs, index version {index['version']}."
+        f"{count_words(Count(**searched))}, index version {index['version']}."
     )
-
-
-def _heading_of_results(record: Mapping[str, Any]) -> str:
-    first, number, unit = record["request"]["offset"] + 1, len(record["results"]), record["request"]["group"]
-    if not number:
-        return f"Results: none of {record['total']:,} {unit}s"
-    return f"Results {first:,} to {first + number - 1:,} of {record['total']:,} {unit}s"
 
 
 def _query_pictures(
@@ -84,7 +87,7 @@ def _query_pictures(
 ) -> list[tuple[Image.Image | None, str]]:
     names = {image["upload"]: image for image in record["images"]}
     found = []
-    for number, item in enumerate(record["request"]["query"], 1):
+    for place, item in enumerate(record["request"]["query"]):
         changes = [f"rotated {item['rotate']}"] if item.get("rotate") else []
         changes += ["mirrored"] if item.get("mirror") else []
         changes += [f"cut {item['box']}"] if item.get("box") else []
@@ -98,34 +101,10 @@ def _query_pictures(
             image, caption = (image_of(service, int(rows[0])) if len(rows) else None), item["figure"]
         if image is not None:
             image = prepare(image, item.get("box"), item.get("rotate", 0), item.get("mirror", False))
-        found.append((image, ", ".join([f"{number}: {caption}", *changes])))
+        found.append((image, ", ".join([f"{letter(place)}: {caption}", *changes])))
     if record["request"]["text"]:
         found.append((None, f"Text: {record['request']['text']}"))
     return found
-
-
-def _conditions(request: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = {
-        "since": "Not before", "locarno": "Classes", "office": "Offices",
-        "view": "Views", "applicant": "Applicants", "patents": "Patents", "not_patents": "Without patents",
-        "title": "Title",
-    }  # fmt: skip
-    rows = []
-    for name, value in request["filter"].items():
-        if name in ("before", "date_field"):
-            continue  # stand at the top
-        shown = day(value) if name == "since" else ", ".join(value) if isinstance(value, list) else str(value)
-        rows.append((names.get(name, name), shown))
-    forms = [name for name, on in request["variants"].items() if on]
-    rows += [("Variants", ", ".join(forms))] if forms else []
-    if request["exclude_own"] and any(item.get("figure") for item in request["query"]):
-        rows.append(("Left out", "the patents of the query figures"))
-    rows.append(("Results by", request["group"]))
-    if len(request["query"]) + bool(request["text"]) > 1:
-        rows.append(
-            ("Several query figures", {"mean": "the mean over them", "max": "the best of them"}[request["fusion"]])
-        )
-    return rows
 
 
 def _identity(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,7 +113,7 @@ def _identity(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     settings = ", ".join(f"{name} {value}" for name, value in sorted(model.get("settings", {}).items()))
     rows = [
         ("Index", f"{index['uid']}, version {index['version']}, {index['backend']}, {index['metric']}"),
-        ("Size of the index", f"{index['figures']:,} figures of {index['designs']:,} designs"),
+        ("Size of the index", count_words(Count(index["figures"], index["designs"]))),
         ("Weights of the model", f"SHA-256 {model['weights']}" if model.get("weights") else "none"),
         ("Settings of the model", settings or "not told"),
         ("Request", f"SHA-256 {hashlib.sha256(request).hexdigest()}"),
@@ -151,10 +130,11 @@ def _result(page: Page, result: Mapping[str, Any], service: "SearchService") -> 
     lines = figure_lines(figure)
     lines[0] = f"{result['rank']}.  {lines[0]}   {result['score']:.4f}"
     for match in result.get("evidence") or ():
-        form = "" if match["variant"] == "as given" else f", {match['variant']}"
-        which = f" {match['query'] + 1}" if several else ""
+        form = "" if match["variant"] in ("as given", "text") else f", {match['variant']}"
+        part = query_words(match)
+        which = "Words" if part == "words" else f"Query figure {part}" if several else "Query figure"
         matched = match["figure"]["figure"] or match["figure"]["figure_id"]
-        lines.append(f"Query figure{which}{form}: nearest to figure {matched}, {match['score']:.4f}")
+        lines.append(f"{which}{form}: nearest to figure {matched}, {match['score']:.4f}")
     return page.entry([image_of(service, row) for row in list(shown)[: 1 + FURTHER]], lines)
 
 
@@ -162,7 +142,7 @@ def figure_lines(figure: Mapping[str, Any]) -> list[str]:
     """Patent; title; number, view and the other facts that are known."""
     place = " ".join(part for part in (figure["figure"] and f"Fig. {figure['figure']}", figure["view"]) if part)
     locarno = figure["locarno"] and f"Locarno {figure['locarno']}"
-    facts = (place, day(figure["date"]), locarno, figure["office"], figure["applicant"])
+    facts = (place, date_words(figure["date"]), locarno, figure["office"], figure["applicant"])
     return [figure["patent"], short(figure["title"], 300), short(", ".join(filter(None, facts)), 300)]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from fastreid.engine.search_words import date_words, searched_words, view_words
+from fastreid.engine.search_words import date_words, letter, query_words, searched_words, view_words
 from fastreid.evaluation.rank_pictures import FAINT, INK, PAPER, PLAIN, QUERY, fit, font, grey_square, shorten
 from fastreid.evaluation.rank_pictures import small_image as image_at
 from fastreid.utils.files import atomic_write
@@ -102,7 +102,7 @@ class Sheet:
     def _thumbnails(result: Mapping[str, Any]) -> list[tuple[int, str]]:
         """Rows and captions: for several query figures what each matched, then further figures of the design."""
         matches = result.get("evidence", [])
-        shown = [(match["figure"]["row"], f"query {match['query'] + 1}") for match in matches if len(matches) > 1]
+        shown = [(match["figure"]["row"], f"query {query_words(match)}") for match in matches if len(matches) > 1]
         others = [(other["figure"]["row"], f"{other['score']:.2f}") for other in result.get("others", [])]
         return (shown + others)[:THUMBNAILS]
 
@@ -136,7 +136,7 @@ def write_sheet(
             image = searcher.image_of_item(item, images, response.version)
         except (OSError, ValueError):  # of a figure whose image the index cannot show
             image, unread = None, unread + 1
-        query.append((image, f"{len(query) + 1}  {name}{': ' if parts else ''}{', '.join(parts)}"))
+        query.append((image, f"{letter(len(query))}  {name}{': ' if parts else ''}{', '.join(parts)}"))
     heading = [f"{len(response.results)} results" if len(response.results) != 1 else "1 result"]
     heading[0] += f" for '{request.text}'" if request.text else ""
     tried = ["rotated"] * request.rotations + ["mirrored"] * request.mirror

@@ -1,18 +1,23 @@
-"""What a search found, as text for a terminal."""
+"""What was searched for and found, in words: for a terminal, a table, a report."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastreid.index.base import Count, IndexInfo
+from fastreid.index.figures import class_of
 from fastreid.index.filters import Filter
 from fastreid.utils.errors import nearest
 
 if TYPE_CHECKING:
+    from fastreid.engine.search_request import SearchRequest
     from fastreid.engine.searcher import SearchResponse
 
 WIDTH = 100
 NARROWEST = 14  # letters of a title, or of what matched
 FEW = 8  # values of a facet that are named rather than the nearest of them
+FACET_LISTS = ("locarno", "office", "view", "applicant")
+VALUES = 4  # of a condition that are told on a terminal
+FUSIONS = {"mean": "the mean over them", "max": "the best of them"}
 DATES = {"date": "published", "filed": "filed"}
 
 
@@ -27,10 +32,20 @@ def view_words(figure: Mapping[str, Any]) -> str:
     return ", ".join(word for word in (figure["view"], number) if word) or figure["figure_id"]
 
 
-def count_words(count: Count) -> str:
-    """Return "4,158 figures of 693 designs"."""
+def count_words(count: Count | IndexInfo) -> str:
+    """Return "4,158 figures of 693 designs" of a count, or of a whole index."""
     figures = "figure" if count.figures == 1 else "figures"
     return f"{count.figures:,} {figures} of {count.designs:,} {'design' if count.designs == 1 else 'designs'}"
+
+
+def letter(place: int) -> str:
+    """Return the letter of a query figure, as the page names it, A for 0; a search has at most eight."""
+    return chr(ord("A") + place)
+
+
+def query_words(match: Mapping[str, Any]) -> str:
+    """Return which part of the query a result or its evidence matched: the letter of a figure, "words" of the text."""
+    return "words" if match["variant"] == "text" else letter(match["query"])
 
 
 def table_of(response: "SearchResponse") -> str:
@@ -68,11 +83,12 @@ def _row(result: Mapping[str, Any], several: bool) -> dict[str, str]:
 
 def _matched(match: Mapping[str, Any], several: bool) -> str:
     """Which query figure, in which variant, and, where there are several, which figure it matched."""
+    part = query_words(match)
     if not several:
-        return match["variant"] if match["query"] == 0 else f"query {match['query'] + 1}, {match['variant']}"
+        return match["variant"] if match["query"] == 0 else f"query {part}, {match['variant']}"
     found = match["figure"]["view"] or match["figure"]["figure"] or match["figure"]["figure_id"]
     variant = "" if match["variant"] in ("as given", "text") else f" {match['variant']}"
-    return f"{match['query'] + 1}: {found}{variant}"
+    return f"{part}: {found}{variant}"
 
 
 def _cut(text: str, letters: int) -> str:
@@ -95,25 +111,62 @@ def searched_words(response: "SearchResponse", info: IndexInfo) -> str:
 
 
 def condition_words(filter: Filter) -> dict[str, str]:
-    """Return each condition that is set, by its name, in words."""
+    """Return each condition that is set, by its name, in words; of many values the first."""
+    return {name: " ".join(parts) for name, parts in _conditions(filter, VALUES).items()}
+
+
+def condition_rows(request: "SearchRequest", most: int = 0) -> list[tuple[str, str]]:
+    """Return name and value of each condition of a search but its cut-off date, for a table.
+
+    Args:
+        most: values of a condition that are told; 0: all.
+    """
+    filter = request.filter
+    parts = [part for name, part in _conditions(filter, most).items() if name != "before"]
+    rows = [(name[0].upper() + name[1:], value) for name, value in parts]
+    forms = [name for name in ("rotations", "mirror") if getattr(request, name)]
+    rows += [("Variants", ", ".join(forms))] if forms else []
+    if request.exclude_own and any(item.figure for item in request.query):
+        rows.append(("Left out", "the patents of the query figures"))
+    rows.append(("Results by", request.group))
+    if len(request.query) + bool(request.text) > 1:
+        rows.append(("Several query figures", FUSIONS[request.fusion]))
+    return rows
+
+
+def cut_off_words(filter: Filter) -> str:
+    """Say which cut-off date a search had."""
+    if not filter.before:
+        return "No cut-off date"
+    return f"Cut-off date: {DATES[filter.date_field]} strictly before {date_words(filter.before)}"
+
+
+def range_words(record: Mapping[str, Any]) -> str:
+    """Return which results a record holds: "1 to 24 of 70 designs", "none of 0 designs"."""
+    first, number = record["request"]["offset"] + 1, len(record["results"])
+    held = f"{first:,} to {first + number - 1:,}" if number else "none"
+    return f"{held} of {record['total']:,} {record['request']['group']}{'' if record['total'] == 1 else 's'}"
+
+
+def _conditions(filter: Filter, most: int) -> dict[str, tuple[str, str]]:
+    """Each condition that is set, as its name and its value in words."""
     kind = DATES[filter.date_field]
     words = {
-        "before": f"{kind} before {date_words(filter.before)}",
-        "since": f"{kind} since {date_words(filter.since)}",
-        "locarno": f"class {_any(filter.locarno)}",
-        "office": f"office {_any(filter.office)}",
-        "view": f"view {_any(filter.view)}",
-        "applicant": f"applicant {_any(filter.applicant)}",
-        "patents": f"patent {_any(filter.patents)}",
-        "not_patents": f"not patent {_any(filter.not_patents)}",
-        "title": f"title with '{filter.title}'",
+        "before": (f"{kind} before", date_words(filter.before)),
+        "since": (f"{kind} since", date_words(filter.since)),
     }
-    return {name: text for name, text in words.items() if name in filter.as_json()}
+    names = {"patents": "patent", "not_patents": "not patent", "locarno": "class"}
+    for name in ("locarno", "office", "view", "applicant", "patents", "not_patents"):
+        words[name] = names.get(name, name), _any(getattr(filter, name), most)
+    words["title"] = "title with", f"'{filter.title}'"
+    return {name: parts for name, parts in words.items() if name in filter.as_json()}
 
 
-def _any(values: Sequence[str]) -> str:
-    shown = ", ".join(values[:-1]) + " or " + values[-1] if len(values) > 1 else "".join(values)
-    return shown if len(values) <= 4 else f"{', '.join(values[:3])} or {len(values) - 3} more"
+def _any(values: Sequence[str], most: int = VALUES) -> str:
+    values = [value or "unknown" for value in values]
+    if most and len(values) > most:
+        return f"{', '.join(values[: most - 1])} or {len(values) - most + 1} more"
+    return ", ".join(values[:-1]) + " or " + values[-1] if len(values) > 1 else "".join(values)
 
 
 def nothing_words(filter: Filter, counts: Mapping[str, Count], whole: Count) -> str:
@@ -132,10 +185,11 @@ def nothing_words(filter: Filter, counts: Mapping[str, Count], whole: Count) -> 
 def unknown_words(filter: Filter, facets: Mapping[str, Mapping[str, Count]]) -> list[str]:
     """Name the values of conditions that no figure has, with those that there are or the nearest of many."""
     lines = []
-    for name in ("office", "view", "applicant"):
-        known = [value for value in facets[name] if value]
+    for name in FACET_LISTS:
         for value in getattr(filter, name):
-            if value not in known:
+            facet = ("class" if class_of(value) == value else "locarno") if name == "locarno" else name
+            known = [each for each in facets[facet] if each]
+            if value and value not in known:  # "": those of which it is not known
                 few = f" It has {', '.join(known)}." if 0 < len(known) <= FEW else nearest(value, known)
-                lines.append(f"The index has no {name} '{value}'.{few}")
+                lines.append(f"the index has no {'class' if name == 'locarno' else name} '{value}'.{few}")
     return lines

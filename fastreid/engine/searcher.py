@@ -14,6 +14,7 @@ import numpy as np
 
 from fastreid.engine.query_image import prepare, variants
 from fastreid.engine.search_request import DEEPEST, QueryItem, SearchRequest
+from fastreid.engine.search_words import letter
 from fastreid.index.base import Count, Index
 from fastreid.index.designs import DesignHit, Match, QueryFigure, search_designs, search_figures
 from fastreid.index.errors import VersionGone
@@ -206,7 +207,7 @@ class Searcher:
         """Return the vectors of all query figures, that of a text at last."""
         with_variants = request.rotations or request.mirror
         found = []
-        for place, item in enumerate(request.query, start=1):
+        for place, item in enumerate(request.query):
             if item.is_plain and not with_variants:
                 found.append(QueryFigure(self.index.vectors(self._row_of(item.figure, version)), (AS_GIVEN,)))
                 continue
@@ -219,12 +220,12 @@ class Searcher:
         return found
 
     def _encode(self, pictures: tuple["Image", ...], place: int) -> np.ndarray:
-        """Return the vectors of the variants of one query figure, which is the ``place``-th, from 1."""
+        """Return the vectors of the variants of one query figure, which is the ``place``-th, from 0."""
         encoder = self._model("an image")
         try:
             return encoder.encode(pictures)
         except ValueError as error:  # the encoder counts the variants
-            raise ValueError(re.sub(r"^query image \d+", f"query figure {place}", str(error))) from error
+            raise ValueError(re.sub(r"^query image \d+", f"query figure {letter(place)}", str(error))) from error
 
     def _model(self, what: str) -> "QueryEncoder":
         if self.encoder is None:

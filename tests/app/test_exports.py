@@ -62,18 +62,48 @@ def test_a_search_as_a_table(client):
     ]
     assert rows[0]["date"] == f"{rows[0]['date'][:4]}-01-01"
     assert rows[0]["filed"] == ""
-    assert {row["searched"] for row in rows} == {"No cut-off date"}
+    (searched,) = {row["searched"] for row in rows}
+    assert searched == (
+        "No cut-off date; Left out: the patents of the query figures; Results by: design; "
+        "Several query figures: the mean over them"
+    )
+    assert {row["results"] for row in rows} == {f"1 to 3 of {client.service.index.info.designs - 2} designs"}
     assert {int(row["index version"]) for row in rows} == {client.get("/api/status").json()["index"]["version"]}
     first = results[0]["evidence"][1]
-    assert f"2: {first['figure']['figure_id']} ({first['score']:.4f})" in rows[0]["evidence"]
+    assert f"B: {first['figure']['figure_id']} ({first['score']:.4f})" in rows[0]["evidence"]
 
 
 def test_a_recent_search_need_not_be_saved(client):
     found = client.search(LIKE, limit=2, group="figure", filter={"before": 20990101})
     rows = read(client.export(search=found["search"], format="csv"))
     assert [row["figure_id"] for row in rows] == [result["figure"]["figure_id"] for result in found["results"]]
-    assert {row["searched"] for row in rows} == {"Cut-off date: published strictly before 2099-01-01"}
+    cut_off = "Cut-off date: published strictly before 2099-01-01"
+    assert {row["searched"].partition("; ")[0] for row in rows} == {cut_off}
     error(client.post("/api/exports", json={"search": "0" * 32, "format": "csv"}), 404, "not_found")
+
+
+def test_a_table_tells_all_conditions_and_which_results_it_holds(client):
+    many = [f"USD{number:07d}" for number in range(1000, 1150)]
+    filter = {
+        "before": 20160101, "since": 20100101, "date_field": "date", "locarno": ["06", "14-04"], "office": ["US", "EM"],
+        "view": ["front", "rear"], "patents": [], "not_patents": ["D0", *many], "title": "thing",
+    }  # fmt: skip
+    found = client.search(text="D5", filter=filter, offset=1, limit=2, variants={"mirror": True})
+    rows = read(client.export(search=found["search"], format="csv"))
+    (searched,) = {row["searched"] for row in rows}
+    for words in (
+        "Cut-off date: published strictly before 2016-01-01", "; Published since: 2010-01-01", "; Class: 06 or 14-04",
+        "; Office: US or EM", "; View: front or rear", "; Not patent: D0, USD0001000, ", " or 52 more",
+        "; Title with: 'thing'", "; Variants: mirror", "; Results by: design",
+    ):  # fmt: skip
+        assert words in searched, words
+    assert {row["results"] for row in rows} == {f"2 to 3 of {found['total']} designs"}
+    assert rows[0]["evidence"].startswith("words: D")
+    by_applicant = client.search(LIKE, filter={"applicant": ["", "ACME"]}, exclude_own=False, group="figure", limit=1)
+    (row,) = read(client.export(search=by_applicant["search"], format="csv"))
+    assert row["searched"] == "No cut-off date; Applicant: unknown or ACME; Results by: figure"
+    assert row["results"] == "1 to 1 of 24 figures"
+    assert row["evidence"].startswith("A: D3-rear")
 
 
 def test_no_cell_is_a_formula(strange):
@@ -116,6 +146,7 @@ def test_a_set_as_a_table_and_as_json(strange):
     assert [(row["figure_id"], row["note"], row["in the index"], row["view"]) for row in rows] == [
         ("'+bad", "'=1+1", "yes", "front"), ("D1-top", "", "no", ""),
     ]  # fmt: skip
+    assert {row["index version"] for row in rows} == {str(strange.service.index.info.version)}
     answer = strange.export(set=name, format="json")
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.content) == strange.get(f"/api/sets/{name}").json()
@@ -143,9 +174,10 @@ def test_a_report_tells_everything(client, drawing):
     assert answer.headers["content-disposition"] == 'attachment; filename="Chair.pdf"'
     text = text_of(answer)
     for words in (
-        "Chair", "Compare <the> legs.", "strictly before 2016-01-01", "sketch.png", "cut [2, 2, 90, 60]", "D3-rear",
-        "Text: D5", "06, 14-04", "thing", "the mean over them", "exactly", record["index"]["uid"], "version 2", key,
-        "SHA-256 00ff", "INPUT.SIZE 16", "page 1", f"Results 1 to 4 of {record['total']} designs", "24 figures",
+        "Chair", "Compare <the> legs.", "strictly before 2016-01-01", "A: sketch.png", "B: D3-rear",
+        "cut [2, 2, 90, 60]", "Text: D5", "06 or 14-04", "thing", "the mean over them", "exactly",
+        record["index"]["uid"], "version 2", key, "SHA-256 00ff", "INPUT.SIZE 16", "page 1",
+        f"Results: 1 to 4 of {record['total']} designs", "24 figures",
     ):  # fmt: skip
         assert words in text, words
     for result in record["results"]:
@@ -153,6 +185,8 @@ def test_a_report_tells_everything(client, drawing):
         assert f"{result['score']:.4f}" in text
         for match in result["evidence"]:
             assert f"{match['score']:.4f}" in text
+    for words in ("Query figure A: nearest", "Query figure B: nearest", "Words: nearest"):
+        assert words in text
 
 
 def test_a_report_is_the_same_each_time(client):
@@ -206,7 +240,7 @@ def test_a_report_of_figures_and_of_variants(client, drawing):
     key = client.upload(drawing.transpose(Image.Transpose.ROTATE_180))
     by_figure = client.save({"figure": "D3-rear", "rotate": 90, "mirror": True}, group="figure", limit=3, offset=2)
     text = text_of(client.export(search=by_figure, format="pdf"))
-    assert "Results 3 to 5 of 21 figures" in text
+    assert "Results: 3 to 5 of 21 figures" in text
     assert "rotated 90, mirrored" in text
     assert "No cut-off date" in text
     turned = client.save({"upload": key}, variants={"rotations": True}, limit=1)

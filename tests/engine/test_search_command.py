@@ -12,6 +12,7 @@ from search_cases import draw, make_index
 
 from fastreid.config import get_cfg
 from fastreid.engine import search_options, search_words
+from fastreid.engine.contact_sheet import Sheet
 from fastreid.engine.query_encoder import QueryEncoder
 from fastreid.engine.query_image import prepare
 from fastreid.engine.search import find_images, main
@@ -91,7 +92,7 @@ def test_options_become_the_request(search, folder):
     assert (answer["results"], answer["version"]) == ([], 1)
     _, answer = search("--like", "D3-rear", "D4-top", "--json", "-", "--keep-own", "--fusion", "max", "-k", 2)
     assert [result["score"] for result in answer["results"]] == [pytest.approx(1)] * 2
-    _, answer = search("--like", "D3-rear", "--json", "-", "--applicant", "nobody", "--date-field", "filed")
+    _, answer = search("--like", "D3-rear", "--json", "-", "--date-field", "filed", "--since", "2010-01-01")
     assert answer["results"] == []
 
 
@@ -113,7 +114,7 @@ def test_a_patent_stands_for_its_figures(search, folder, tmp_path):
 
 def test_several_images_are_one_query(search, folder):
     _, shown = search("--query", folder / "drawing.png", folder / "second.png", "-k", 1)
-    assert "1: rear, 2: top" in shown
+    assert "A: rear, B: top" in shown
     _, answer = search("--query", folder / "drawing.png", folder / "second.png", "-k", 1, "--json", "-")
     assert answer["results"][0]["score"] == pytest.approx(1)
 
@@ -253,13 +254,11 @@ def test_where_nothing_is_permitted_the_conditions_are_counted(search):
         "  without 'office US': 0 figures of 0 designs",
         "  without 'not the query's own patent': 0 figures of 0 designs",
     ]
-    _, shown = search("--like", "D3-rear", "--view", "persp")
-    assert shown.splitlines()[-1] == "The index has no view 'persp'. It has front, rear, top."
     many = {name: {} for name in FACETS} | {"applicant": {f"Applicant {n}": Count(1, 1) for n in range(9)}}
     told = search_words.unknown_words(Filter(applicant=("applicant 3", "Applicant 4"), office=("US",)), many)
     assert told == [
-        "The index has no office 'US'.",
-        "The index has no applicant 'applicant 3'. Did you mean 'Applicant 3'?",
+        "the index has no office 'US'.",
+        "the index has no applicant 'applicant 3'. Did you mean 'Applicant 3'?",
     ]
     _, shown = search("--like", "D3-rear", "--offset", 50)
     assert "No results beyond the first 7." in shown
@@ -275,7 +274,20 @@ def test_where_nothing_is_permitted_the_conditions_are_counted(search):
         (["--like", "D3-rear", "--as-of", "7"], "error: "),
         (["--like", "D3-rear", "--crop", "1,2,3,4"], "error: --crop needs an image, --query"),
         (["--like", "D3-rear", "--split", "1"], "error: --split needs an image, --query"),
-        (["--like", "D3-rear", "--locarno", "99"], "Nothing to search"),
+        (["--like", "D3-rear", "--locarno", "99"], "error: the index has no class '99'. It has 06, 14."),
+        (
+            ["--like", "D3-rear", "--locarno", "06", "14-03"],
+            "error: the index has no class '14-03'. It has 06-01, 14-04.",
+        ),
+        (
+            ["--like", "D3-rear", "--view", "front", "persp"],
+            "error: the index has no view 'persp'. It has front, rear, top",
+        ),
+        (["--like", "D3-rear", "--office", "EM"], "error: the index has no office 'EM'. It has US."),
+        (["--like", "D3-rear", "--applicant", "nobody"], "error: the index has no applicant 'nobody'."),
+        (["--like", "D3-rear", "--applicant", "", "--before", "2011-01-01"], "Searched 3 figures of 1 design "),
+        (["--like", "D3-rear", "--patent", "D99"], "Nothing to search"),
+        (["--text", "a", "--as-of", "1", "--view", "front"], "error: "),
         (["--text", "a chair"], "error: "),
         (["--query", "drawing.png", "--crop", "0,0,97,64"], "within the image of 96 x 64 pixels; got [0, 0, 97, 64]"),
         (["--query", "drawing.png", "--crop", "0,0,9,9", "--split", "1"], "error: --crop and --split both say"),
@@ -373,6 +385,23 @@ def test_an_approximate_search_is_told_with_its_measured_recall(folder):
         "Searched 21 figures of 7 designs (version 2), approximately (recall@10 0.997 measured)."
     )
     assert search_words.searched_words(response, replace(info, recall={})).endswith("(version 2), approximately.")
+
+
+def test_parts_of_a_query_have_the_letters_of_the_page(search, folder, tmp_path, monkeypatch):
+    _, shown = search("--query", folder / "drawing.png", folder / "second.png", "--by", "figure", "-k", 2)
+    assert "query B, as given" in shown
+    assert [search_words.letter(place) for place in range(QUERY_FIGURES)] == list("ABCDEFGH")
+    assert search_words.query_words({"query": 1, "variant": "text"}) == "words"
+    captions, draw_sheet = [], Sheet.draw
+
+    def drawn(self, response, query, heading):
+        captions.extend(caption for _, caption in query)
+        captions.extend(caption for _, caption in self._thumbnails(response.results[0])[:2])
+        return draw_sheet(self, response, query, heading)
+
+    monkeypatch.setattr(Sheet, "draw", drawn)
+    search("--query", folder / "drawing.png", "--like", "D4-top", "--sheet", tmp_path / "sheet.png", "-k", 1)
+    assert captions == ["A  drawing.png", "B  D4-top", "query A", "query B"]
 
 
 def test_conditions_in_words():

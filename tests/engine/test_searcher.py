@@ -254,7 +254,7 @@ def test_what_is_wrong(searcher):
     with pytest.raises(KeyError, match="no figure 'D3'; a patent of this name has D3-front, D3-rear, D3-top"):
         search(searcher, QueryItem(figure="D3"))
     blank = Image.new("L", (50, 50), 255)
-    with pytest.raises(ValueError, match="^query figure 2 is blank"):
+    with pytest.raises(ValueError, match="^query figure B is blank"):
         search(searcher, QueryItem("a"), QueryItem("b"), images={"a": draw(3, "rear"), "b": blank})
     with pytest.raises(ValueError, match="within the image of 96 x 64 pixels"):
         search(searcher, QueryItem("a", box=(0, 0, 97, 64)), images={"a": draw(3, "rear")})
