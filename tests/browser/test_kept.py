@@ -210,6 +210,22 @@ def test_a_search_is_exported(walk, kind, entry):
     say(walk, "is ready")
 
 
+def test_an_export_after_saving_is_that_of_the_saved_search(walk):
+    save(walk, "Chairs, 17/123", "first look")
+    walk.page.click(".result-tools summary")
+    name, content = downloaded(walk, lambda: walk.page.click("text=JSON record"))
+    record = json.loads(content)
+    assert (name, record["name"], record["notes"]) == ("Chairs-17-123.json", "Chairs, 17/123", "first look")
+    walk.page.keyboard.press("s")  # it is not saved twice
+    say(walk, "saved already")
+    walk.page.keyboard.press("o")
+    walk.page.wait_for_selector(".saved-list li")
+    assert not walk.page.locator("dialog[open] >> text=Save this one").count()
+    walk.page.click("dialog[open] [aria-label=Delete]")
+    walk.page.click("dialog[open] .danger")
+    walk.page.wait_for_selector("dialog[open] >> text=Save this one")
+
+
 def test_an_export_shows_its_progress_and_is_cancelled(walk):
     """The job is held back: the page must not wait for a real one that is quick."""
     running = {"state": "running", "done": 5, "total": 24, "message": ""}

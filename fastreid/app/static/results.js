@@ -34,7 +34,7 @@ function drawHead(on) {
   fill(tools, on ? [
     choice("Group results by", { design: "Designs", figure: "Figures" }, state.group, (group) => change({ group })),
     h("button", { type: "button", class: "text-button", id: "save-search", title: "Save this search (S)", onclick: saveCurrent }, icon("save"), "Save"),
-    exportMenu(() => ({ search: current.response.search }))] : []);
+    exportMenu(() => ({ search: current.saved || current.response.search }))] : []);
 }
 
 function waiting() {

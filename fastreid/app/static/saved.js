@@ -17,13 +17,14 @@ let trouble = { failed: "", damaged: 0 };
 /** Ask for a name and keep the search that is shown. */
 export async function saveCurrent() {
   if (!current) return say("Search for something first.");
-  const { search } = current.response;
+  if (current.saved) return say("This search is saved already.", panel.open ? {} : { "Show saved searches": openSaved });
+  const mine = current;
   const given = await ask("Save this search", {
     name: { label: "Name", value: suggestion(), required: true },
     notes: { label: "Notes", area: true, hint: "Query drawings, conditions, index version and results are kept with it." } }, "Save");
   if (!given) return undefined;
   return guarded(async () => {
-    await api.saveSearch({ search, ...given });
+    mine.saved = (await api.saveSearch({ search: mine.response.search, ...given })).id;
     say(`“${given.name}” is saved.`, { "Show saved searches": openSaved });
   });
 }
@@ -53,7 +54,7 @@ async function refresh() {
 }
 
 function draw() {
-  redraw(panel.actions, h("button", { type: "button", class: "text-button", "data-key": "save", disabled: !current, onclick: async () => { await saveCurrent(); refresh(); } }, icon("save"), "Save this one"));
+  redraw(panel.actions, current?.saved ? null : h("button", { type: "button", class: "text-button", "data-key": "save", disabled: !current, onclick: async () => { await saveCurrent(); refresh(); } }, icon("save"), "Save this one"));
   if (!saved && !trouble.failed) return redraw(panel.body, h("p", { class: "hint" }, "Loading…"));
   const newest = [...(saved ?? [])].sort((a, b) => String(b.time).localeCompare(String(a.time)));
   const none = saved && !trouble.failed && !trouble.damaged;
@@ -94,7 +95,10 @@ async function edit(each) {
 
 async function remove(each) {
   if (!(await confirmed(`Delete “${each.name}”?`, "Its drawings, notes and recorded results are deleted. This cannot be undone.", "Delete"))) return;
-  await guarded(() => api.deleteSearch(each.id));
+  await guarded(async () => {
+    await api.deleteSearch(each.id);
+    if (current?.saved === each.id) current.saved = "";
+  });
   await refresh();
 }
 

@@ -9,7 +9,10 @@ let running = null;
 let show = () => {};
 let kind = "none";
 
-/** What is shown, or null: `{response, request, filter, items, replay}`; `items` are the query figures of the page. */
+/**
+ * What is shown, or null: `{response, request, filter, items, replay, saved}`; `items` are the query figures of the page, `saved` is
+ * the id under which it was saved, or "".
+ */
 export let current = null;
 
 /**
@@ -42,7 +45,7 @@ export async function search() {
     const response = await patient(() => ask(request, mine.signal), { signal: mine.signal, waiting: (wait) => tell("busy", wait) });
     if (mine !== running) return;
     if (!response.results.length && response.total && state.page) return change({ page: Math.ceil(response.total / PAGE) - 1 }, "replace");
-    current = { response, request, filter, items, replay: null };
+    current = { response, request, filter, items, replay: null, saved: "" };
     tell("results", current);
   } catch (error) {
     if (mine !== running || error.name === "AbortError") return;
@@ -76,7 +79,7 @@ export function showAnswer(response, request, items, replay) {
   soon.stop();
   running?.abort();
   running = null;
-  current = { response, request, filter: request.filter ?? {}, items, replay };
+  current = { response, request, filter: request.filter ?? {}, items, replay, saved: "" };
   tell("results", current);
 }
 
