@@ -31,9 +31,12 @@ async function failure(response) {
   return new ApiError(response.status, error.code ?? String(response.status), sentence(message));
 }
 
-/** Fetch with a login where one is asked for; raises `ApiError`, or `AbortError` when `signal` fired. */
-export async function call(method, path, { body, signal, form } = {}) {
-  const options = { method, signal, credentials: "same-origin", headers: {} };
+/**
+ * Fetch with a login where one is asked for; raises `ApiError`, or `AbortError` when `signal` fired. With `keepalive` it goes
+ * on when the page is left.
+ */
+export async function call(method, path, { body, signal, form, keepalive = false } = {}) {
+  const options = { method, signal, keepalive, credentials: "same-origin", headers: {} };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
@@ -48,7 +51,7 @@ export async function call(method, path, { body, signal, form } = {}) {
   if (response.status === 401 && askToken && path !== "/api/login") {
     entering ??= askToken().finally(() => (entering = null));
     await entering;
-    return call(method, path, { body, signal, form });
+    return call(method, path, { body, signal, form, keepalive });
   }
   if (!response.ok) throw await failure(response);
   return response;
@@ -115,7 +118,7 @@ export const api = {
   set: (name) => json("GET", `/api/sets/${id(name)}`),
   editSet: (name, body) => json("PATCH", `/api/sets/${id(name)}`, { body }),
   deleteSet: (name) => json("DELETE", `/api/sets/${id(name)}`),
-  putItem: (name, body) => json("PUT", `/api/sets/${id(name)}/items`, { body }),
+  putItem: (name, body) => json("PUT", `/api/sets/${id(name)}/items`, { body, keepalive: true }),
   dropItem: (name, figure) => json("DELETE", `/api/sets/${id(name)}/items?figure_id=${id(figure)}`),
   startExport: (body) => json("POST", "/api/exports", { body }),
   job: (name) => json("GET", `/api/jobs/${id(name)}`),

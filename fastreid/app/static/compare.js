@@ -4,7 +4,7 @@ import { api } from "./api.js";
 import { figureImg, matchedBy, partsOf, variantWords, viewsOf } from "./card.js";
 import { choice, fill, h, icon, iconButton, redraw } from "./dom.js";
 import { moreLike } from "./known.js";
-import { currentSet, isMarked, mark, noteFor, onSets } from "./marks.js";
+import { isMarked, mark, noteOn, onSets } from "./marks.js";
 import { Panel } from "./panels.js";
 import { figureCanvas, FULL, prepared, showThumb, trimmed } from "./pictures.js";
 import { hasPage, turnPage } from "./results.js";
@@ -119,13 +119,8 @@ function drawHead() {
       iconButton("fit", "Show all (0)", () => zoom.reset(), { "data-key": "fit" })),
     h("div", { class: "group acts" },
       h("button", { type: "button", class: "text-button mark-text", "data-key": "mark", "aria-pressed": String(marked), title: "Mark (M)", onclick: () => mark(figure) }, icon("mark"), marked ? "Marked" : "Mark"),
-      marked ? iconButton("edit", "Note (N)", note, { "data-key": "note" }) : null,
+      marked ? iconButton("edit", "Note (N)", () => noteOn(figure), { "data-key": "note" }) : null,
       iconButton("like", "More like this (L)", like, { "data-key": "like" })));
-}
-
-function note() {
-  const { figure } = shown();
-  if (isMarked(figure.figure_id)) noteFor(currentSet().id, figure);
 }
 
 async function like() {
@@ -250,7 +245,7 @@ function closed() {
 const KEYS = {
   ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => stepView(-1), ArrowDown: () => stepView(1),
   "+": () => zoom.by(1.5), "=": () => zoom.by(1.5), "-": () => zoom.by(1 / 1.5), 0: () => zoom.reset(),
-  m: () => mark(shown().figure), n: note, l: like, q: stepQuery, x: () => setMode(mode === "match" ? "beside" : "match"),
+  m: () => mark(shown().figure), n: () => noteOn(shown().figure), l: like, q: stepQuery, x: () => setMode(mode === "match" ? "beside" : "match"),
 };
 
 panel.element.addEventListener("keydown", (event) => {

@@ -15,7 +15,8 @@ import { change, state } from "./state.js";
 const HELP = {
   "Anywhere": [["/", "to the search field"], ["U", "choose a drawing"], ["Ctrl V", "paste a drawing"], ["D", "to the cut-off date"], ["R", "to the results"], ["P  N", "previous, next page"], ["G", "group by designs or figures"], ["S", "save this search"], ["B", "record sets"], ["O", "saved searches"], ["Esc", "out of a field"], ["?", "this help"]],
   "On a result": [["← ↑ → ↓", "another result"], ["Enter", "compare with the query"], ["M", "mark, or take the mark away"], ["L", "more like this"]],
-  "While comparing": [["← →", "previous, next result"], ["↑ ↓", "other views of the design"], ["Q", "next query figure"], ["+ − 0", "zoom, show all"], ["Shift ← ↑ → ↓", "move the picture"], ["X", "matching parts"], ["M  N  L", "mark, note, more like this"], ["Esc", "back to the results"]],
+  "While comparing": [["← →", "previous, next result"], ["↑ ↓", "other views of the design"], ["Q", "next query figure"], ["+ − 0", "zoom, show all"], ["Shift ← ↑ → ↓", "move the picture"], ["X", "matching parts"], ["M  N  L", "mark, mark with a note, more like this"], ["Esc", "back to the results"]],
+  "In a note": [["Esc", "close and keep it, as Ctrl Enter does"]],
   "In the crop box": [["← ↑ → ↓", "move it"], ["Shift ← ↑ → ↓", "size it"], ["Alt", "with these: fine steps"], ["Delete", "whole image again"]],
 };
 let help = null;

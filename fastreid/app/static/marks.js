@@ -1,7 +1,8 @@
 // Marking figures into record sets. One set is the current one; "M" puts a figure into it.
 
 import { api } from "./api.js";
-import { ask, say } from "./panels.js";
+import { draftOf, forgetNote, keepNote, onNotes, typed } from "./drafts.js";
+import { ask, noteBox, say } from "./panels.js";
 import { patentName } from "./words.js";
 import { current } from "./search.js";
 
@@ -26,7 +27,12 @@ export function onSets(listener) {
 
 export const allSets = () => sets;
 export const currentSet = () => sets.find((each) => each.id === chosen) ?? sets[0] ?? null;
-export const isMarked = (figure_id) => sets.some((set) => set.items.some((each) => each.figure_id === figure_id));
+const itemOf = (set, figure_id) => set?.items.find((each) => each.figure_id === figure_id);
+const setWith = (figure_id) => [currentSet(), ...sets].find((set) => itemOf(set, figure_id));
+export const isMarked = (figure_id) => Boolean(setWith(figure_id));
+
+/** The note on a figure as it was typed last. */
+export const noteOf = (set, figure_id) => draftOf(set.id, figure_id) ?? itemOf(set, figure_id)?.note ?? "";
 
 export function chooseSet(id) {
   chosen = id;
@@ -87,23 +93,28 @@ export async function guarded(run) {
   }
 }
 
-/** Put a figure into the current set, making one where there is none; a marked figure is taken out again. */
-export async function mark(figure, note = "") {
+/** The current set, made where there is none. */
+async function someSet() {
+  if (!listed.known) await loadSets(); // no second set because the first one was not heard of
+  if (!currentSet()) {
+    const made = await api.newSet("Marked designs");
+    await loadSets();
+    chooseSet(made.id);
+  }
+  return currentSet();
+}
+
+/** Put a figure into the current set; a marked figure is taken out again. */
+export async function mark(figure) {
   return guarded(async () => {
-    if (!listed.known) await loadSets(); // no second set because the first one was not heard of
-    let set = currentSet();
-    if (!set) {
-      set = await api.newSet("Marked designs");
-      await loadSets();
-      chooseSet(set.id);
-    }
-    const there = currentSet().items.find((each) => each.figure_id === figure.figure_id);
-    if (there) {
+    const set = await someSet();
+    if (itemOf(set, figure.figure_id)) {
+      const note = noteOf(set, figure.figure_id);
       await unmark(set.id, figure.figure_id);
-      return say(`Taken out of “${set.name}”.`, { Undo: () => put(set.id, figure, there.note) });
+      return say(`Taken out of “${set.name}”.`, { Undo: () => put(set.id, figure, note) });
     }
-    await put(set.id, figure, note);
-    return say(`${patentName(figure.patent)} is in “${set.name}”.`, { "Add a note": () => noteFor(set.id, figure), Undo: () => unmark(set.id, figure.figure_id) });
+    await put(set.id, figure, "");
+    return say(`${patentName(figure.patent)} is in “${set.name}”.`, { "Add a note": () => noteOn(figure), Undo: () => unmark(set.id, figure.figure_id) });
   });
 }
 
@@ -113,13 +124,49 @@ export async function put(id, figure, note) {
 }
 
 export async function unmark(id, figure_id) {
+  await forgetNote(id, figure_id);
   await guarded(() => api.dropItem(id, figure_id));
   await loadSets();
 }
 
-export async function noteFor(id, figure) {
-  const set = sets.find((each) => each.id === id);
-  const there = set?.items.find((each) => each.figure_id === figure.figure_id);
-  const given = await ask(`Note on ${patentName(figure.patent)}`, { note: { label: `Why it matters, for “${set?.name}”`, value: there?.note ?? "", area: true } }, "Keep");
-  if (given) await put(id, figure, given.note);
+/** The set that a figure is marked in; an unmarked one is marked. Resolves to null where that fails, which is told. */
+const markedIn = (figure) => guarded(async () => {
+  if (!listed.known) await loadSets();
+  const there = setWith(figure.figure_id);
+  if (there) return there;
+  const set = await someSet();
+  sets = sets.map(replacing(await api.putItem(set.id, { figure_id: figure.figure_id, note: "", ...(current ? { search: current.response.search } : {}) })));
+  changed();
+  return currentSet();
+});
+
+/** Open the note on a figure, which is marked where it was not; `text` was typed before and could not be kept. */
+export function noteOn(figure, text = null) {
+  const { figure_id } = figure;
+  const before = setWith(figure_id);
+  let set = before ?? null;
+  let given = text; // null: nothing was typed
+  const marking = before ? Promise.resolve(before) : markedIn(figure);
+  marking.then((found) => { set = found; if (set && given !== null) typed(set.id, figure_id, given); });
+  const old = before ? noteOf(before, figure_id) : "";
+  noteBox(`Note on ${patentName(figure.patent)}`, `Why it matters, for “${(before ?? currentSet())?.name ?? "Marked designs"}”`, text ?? old, {
+    oninput(value) {
+      given = value;
+      if (set) typed(set.id, figure_id, given);
+    },
+    async onclose(cancelled) {
+      if (cancelled && given !== null) given = old;
+      if (given === null) return;
+      const into = set ?? (await marking);
+      if (!into) return say("The figure is not marked and the note not kept.", { "Open it again": () => noteOn(figure, given) }, { stay: 0 });
+      typed(into.id, figure_id, given);
+      await keepNote(into.id, figure_id);
+    },
+  });
 }
+
+const replacing = (set) => (each) => (each.id === set.id ? set : each);
+
+onNotes(
+  (set) => (sets = sets.map(replacing(set))), // nothing is drawn again: somebody may be typing there
+  ({ id, figure_id, text }, error) => say(`A note is not kept yet: “${text.slice(0, 40)}”. ${error.message}`, { "Try again": () => keepNote(id, figure_id) }, { stay: 0 }));

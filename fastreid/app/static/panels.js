@@ -26,19 +26,24 @@ function home() {
   return open.at(-1) ?? document.body;
 }
 
-/** A dialog with a title. `kind` is "drawer" (at the right), "box" (in the middle) or "full". */
+/**
+ * A dialog with a title. `kind` is "drawer" (at the right), "box" (in the middle) or "full". A click outside closes it unless it
+ * is `filled()` with what would be lost.
+ */
 export class Panel {
-  constructor(kind, title, { onclose = () => {}, locked = false } = {}) {
+  constructor(kind, title, { onclose = () => {}, locked = false, filled = () => false } = {}) {
     this.title = h("h2", { id: `title-${Panel.count++}` }, title);
     this.actions = h("div", { class: "panel-actions" });
     this.body = h("div", { class: "panel-body" });
     this.element = h("dialog", { class: `panel ${kind}`, tabindex: -1, "aria-labelledby": this.title.id },
       h("header", {}, this.title, this.actions, locked ? null : iconButton("close", "Close (Esc)", () => this.close())),
       this.body);
-    this.element.addEventListener("close", () => { document.body.append(toasts); onclose(); });
+    this.element.addEventListener("close", () => { home().append(toasts); if (document.activeElement === document.body) this.goBack(); onclose(); });
     this.element.addEventListener("cancel", (event) => locked && event.preventDefault());
-    this.element.addEventListener("pointerdown", (event) => {
-      if (!locked && event.target === this.element && outside(event, this.element)) this.close();
+    this.element.addEventListener("mousedown", (event) => {
+      if (locked || event.target !== this.element || !outside(event, this.element)) return;
+      event.preventDefault(); // what lies beneath does not take the focus
+      if (!filled()) this.close();
     });
     document.body.append(this.element);
   }
@@ -57,7 +62,15 @@ export class Panel {
   close() {
     if (!this.open) return;
     this.element.close();
-    if (this.opener?.isConnected) this.opener.focus({ preventScroll: true });
+    this.goBack();
+  }
+
+  /** Give the keyboard back to what opened the panel, or to the panel beneath. */
+  goBack() {
+    const { opener } = this; // may have been drawn anew meanwhile
+    const again = opener?.isConnected ? opener : opener?.dataset?.key && document.querySelector(`[data-key="${CSS.escape(opener.dataset.key)}"]`);
+    if (again && again !== document.body) again.focus({ preventScroll: true });
+    else home().focus?.({ preventScroll: true });
   }
 }
 Panel.count = 0;
@@ -83,7 +96,7 @@ export function troubles({ failed, damaged }, [one, many, folder], again) {
 export function ask(title, fields, done) {
   return new Promise((resolve) => {
     let given = null;
-    const panel = new Panel("box", title, { onclose: () => { panel.element.remove(); resolve(given); } });
+    const panel = new Panel("box", title, { onclose: () => { panel.element.remove(); resolve(given); }, filled: () => inputs.some(([name, input]) => input.value !== (fields[name].value ?? "")) });
     const inputs = Object.entries(fields).map(([name, { label, value = "", area = false, required = false, hint = "" }]) => [name,
       h(area ? "textarea" : "input", { name, value, required, maxlength: area ? 4000 : 200, rows: area ? 4 : null, autocomplete: "off" }), label, hint]);
     const form = h("form", { method: "dialog", class: "ask" },
@@ -96,11 +109,28 @@ export function ask(title, fields, done) {
       given = Object.fromEntries(inputs.map(([name, input]) => [name, input.value.trim()]));
       panel.close();
     });
+    form.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit());
     fill(panel.body, form);
     panel.show();
     inputs[0]?.[1].focus();
     inputs[0]?.[1].select();
   });
+}
+
+/** A box for a text that is kept however it is closed, but for Cancel: `oninput(text)`, `onclose(cancelled)`. */
+export function noteBox(title, label, text, { oninput, onclose }) {
+  let cancelled = false;
+  const panel = new Panel("box", title, { onclose: () => { panel.element.remove(); onclose(cancelled); } });
+  const area = h("textarea", { name: "note", maxlength: 4000, rows: 4, autocomplete: "off", value: text, oninput: () => oninput(area.value) });
+  const form = h("form", { class: "ask" }, h("label", {}, label, area),
+    h("div", { class: "buttons" },
+      h("button", { type: "button", onclick: () => { cancelled = true; panel.close(); } }, "Cancel"),
+      h("button", { type: "submit", class: "primary" }, "Keep")));
+  form.addEventListener("submit", (event) => { event.preventDefault(); panel.close(); });
+  form.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && panel.close());
+  fill(panel.body, form);
+  panel.show();
+  area.focus();
 }
 
 /** Ask whether to go on with something that cannot be undone. */

@@ -1,16 +1,17 @@
 // The drawer of record sets: choose, read, note, remove, export.
 
 import { figureImg } from "./card.js";
-import { h, icon, iconButton, later, redraw } from "./dom.js";
+import { h, icon, iconButton, redraw } from "./dom.js";
 import { api } from "./api.js";
+import { keepNote, keepNotes, typed } from "./drafts.js";
 import { exportMenu } from "./exports.js";
 import { moreLike } from "./known.js";
-import { allSets, chooseSet, currentSet, guarded, listed, loadSets, newSet, onSets, put, unmark } from "./marks.js";
+import { allSets, chooseSet, currentSet, guarded, listed, loadSets, newSet, noteOf, onSets, put, unmark } from "./marks.js";
 import { ask, confirmed, Panel, say, troubles } from "./panels.js";
 import { altText, count, day, figureName, patentName } from "./words.js";
 
 const NAMES = ["record set", "record sets", "sets"];
-const panel = new Panel("drawer", "Record sets");
+const panel = new Panel("drawer", "Record sets", { onclose: keepNotes });
 export const setsCount = h("span", { class: "badge", hidden: true });
 
 export async function openSets() {
@@ -64,22 +65,22 @@ const items = (set) =>
     set.items.length ? h("ol", { class: "set-items" }, set.items.map((each) => item(set, each)))
       : h("p", { class: "hint" }, "This set is empty. Press M on a result to mark it."));
 
-function item(set, { figure_id, patent, note, figure }) {
-  const keep = (text) => put(set.id, figure ?? { figure_id, patent }, text);
-  const area = h("textarea", { rows: 2, maxlength: 4000, placeholder: "Note", "aria-label": `Note on ${figure ? altText(figure) : figure_id}`, "data-key": `note-${figure_id}`, onchange: (event) => keep(event.target.value) });
-  area.value = note;
-  area.addEventListener("input", later(() => area.isConnected && area.value !== note && keep(area.value), 1200));
+function item(set, { figure_id, patent, figure }) {
+  const keep = () => keepNote(set.id, figure_id);
+  const area = h("textarea", { rows: 2, maxlength: 4000, placeholder: "Note", "aria-label": `Note on ${figure ? altText(figure) : figure_id}`, "data-key": `note-${figure_id}`, oninput: () => typed(set.id, figure_id, area.value), onchange: keep, onkeydown: (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && keep() });
+  area.value = noteOf(set, figure_id);
   return h("li", {},
     figure ? h("button", { type: "button", class: "pick", "aria-label": `More like ${altText(figure)}`, title: "More like this", onclick: () => { panel.close(); moreLike(figure); } }, figureImg(figure, 128, ""))
       : h("span", { class: "pick no-image" }, "Gone"),
     h("div", {}, h("strong", {}, figure?.title || patentName(patent)),
       h("span", { class: "quiet" }, figure ? `${patentName(patent)} · ${figureName(figure)} · ${day(figure.date)}` : `${figure_id} is not in the index any longer`), area),
-    iconButton("close", `Take ${patentName(patent)} out of the set`, () => drop(set, figure_id, patent, note, figure)));
+    iconButton("close", `Take ${patentName(patent)} out of the set`, () => drop(set, figure_id, patent, figure)));
 }
 
-async function drop(set, figure_id, patent, note, figure) {
-  await unmark(set.id, figure_id);
-  say(`${patentName(patent)} was taken out.`, figure ? { Undo: () => put(set.id, figure, note) } : {});
+async function drop({ id }, figure_id, patent, figure) {
+  const note = noteOf(allSets().find((each) => each.id === id), figure_id);
+  await unmark(id, figure_id);
+  say(`${patentName(patent)} was taken out.`, figure ? { Undo: () => put(id, figure, note) } : {});
 }
 
 onSets(draw);
