@@ -4,6 +4,7 @@
 screenshots of the main states (default ``logs/screenshots``).
 """
 
+import functools
 import json
 import os
 import shutil
@@ -138,15 +139,21 @@ def server(serve):
 
 
 @pytest.fixture(scope="module")  # while it lives, its event loop keeps other tests of the process from running one
-def browser():
+def launch():
+    """Start a browser, ``launch(**options)``; whoever starts it closes it."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     path = os.environ.get("FASTREID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if not path:
         pytest.skip("no chromium here; FASTREID_CHROMIUM names another browser of its kind")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield functools.partial(playwright.chromium.launch, executable_path=path, args=ARGUMENTS)
+
+
+@pytest.fixture(scope="module")
+def browser(launch):
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

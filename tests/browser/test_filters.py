@@ -124,6 +124,43 @@ def test_patents_to_leave_out_are_known_as_people_write_them(walk):
     assert walk.text(".banner") == "The index has no patent USD0999999: that condition changes nothing."
 
 
+def order(walk, facet):
+    boxes = walk.page.locator(f"[data-key^='{facet}-'][type=checkbox]")
+    return boxes.evaluate_all("(all) => all.map((each) => each.dataset.key)")
+
+
+def test_values_stay_in_their_places_until_their_group_is_opened_again(walk):
+    views, classes = order(walk, "view"), order(walk, "locarno")
+    for key in (classes[-1], views[-1], views[1]):
+        with walk.searched():
+            walk.page.check(f"[data-key='{key}']")
+        walk.until("!document.querySelector('.counting')")
+        assert (order(walk, "view"), order(walk, "locarno")) == (views, classes)
+    shown = amounts(walk, "view")
+    ranked = [f"view-{value}" for value in sorted(shown, key=lambda value: (-shown[value], value))]
+    assert ranked != views
+    for _ in range(2):
+        walk.page.click("[data-key='group-view']")
+        walk.page.wait_for_timeout(100)
+    assert order(walk, "view") == ranked
+
+
+def test_the_start_says_with_how_much_a_drawing_is_compared(visit, server):
+    filter = {"before": 20181224, "view": ["front"]}
+    walk = visit(fragment="#before=20181224&view=front")
+    left = server.call("POST", "/api/counts", {"filter": filter})
+    text = f"the {left['figures']} figures of {left['designs']} designs that the conditions above leave of 181."
+    walk.page.wait_for_selector(f".start .lead >> text={text}")
+    assert walk.page.locator(".condition-chips .chip").all_inner_texts() == [
+        "published before 24 December 2018",
+        "front view",
+    ]
+    walk.shot("start-with-conditions")
+    for _ in range(2):
+        walk.page.click(".condition-chips .chip >> nth=0")
+    walk.page.wait_for_selector(".start .lead >> text=with 181 figures of 36 designs.")
+
+
 def test_nothing_left_says_which_condition_to_take_away(walk):
     with walk.searched():
         walk.page.check("[data-key='view-front']")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.walk import of_patent
+from tests.browser.walk import Walk, of_patent
 
 CHECKS = Path(__file__).with_name("checks.js").read_text(encoding="utf-8").strip().rstrip(";")
 FAINT, NAMELESS, WIDER = (f"() => {CHECKS}.{name}()" for name in ("faint", "nameless", "wider"))
@@ -172,6 +172,7 @@ def test_a_phone(visit, own, clean):
     walk.shot("phone-results")
     walk.page.tap(".card >> nth=0 >> .mark-button")
     walk.page.wait_for_selector(".card.marked")
+    assert walk.page.get_by_role("button", name="Record sets, 1 marked", exact=True).is_visible()
     walk.page.tap(".card .sheet >> nth=0")
     walk.page.wait_for_selector(".pane.result .picture canvas")
     assert walk.page.evaluate(WIDER) == 0
@@ -195,6 +196,27 @@ def test_nothing_is_wider_than_the_window(visit, own):
             walk.page.set_viewport_size({"width": width, "height": 800})
             assert walk.page.evaluate(WIDER) <= 0, width
             assert walk.page.evaluate("document.querySelector('.compare').scrollWidth - innerWidth") <= 0, width
+
+
+def test_scroll_bars_that_take_room_cover_nothing(launch, server, own):
+    other = launch(ignore_default_args=["--hide-scrollbars"])
+    try:
+        walk = Walk(other.new_page(viewport={"width": 390, "height": 844}), server, "scroll bars")
+        walk.page.goto(server.url)
+        walk.like(own["figure_id"])
+        room = walk.page.evaluate("document.documentElement.clientWidth")
+        assert room < 390
+        for open_it, panel in (("[title='Record sets']", ".drawer[open]"), (".card .sheet", ".compare[open]")):
+            walk.page.click(open_it)
+            walk.page.wait_for_selector(panel)
+            walk.page.wait_for_timeout(300)
+            left, _, width, _ = walk.place(panel)
+            assert (left, width) == (0, room)
+            walk.shot(f"scroll-bars{panel.partition('[')[0]}")
+            walk.page.keyboard.press("Escape")
+            walk.until("!document.querySelector('dialog[open]')")
+    finally:
+        other.close()
 
 
 def test_reduced_motion(visit, own):

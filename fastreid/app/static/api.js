@@ -100,6 +100,8 @@ export const api = {
     form.append("file", file, file.name || "pasted.png");
     return json("POST", "/api/uploads", { form });
   },
+  /** Whether the service still has a drawing. */
+  has: (upload) => call("GET", uploadImage(upload, 32)).then(() => true, (error) => { if (error.status === 410) return false; throw error; }),
   forget: (upload) => json("DELETE", `/api/uploads/${id(upload)}`),
   search: (body, signal) => json("POST", "/api/search", { body, signal }),
   counts: (filter, signal) => json("POST", "/api/counts", { body: { filter }, signal }),

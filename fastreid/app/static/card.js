@@ -4,6 +4,7 @@ import { figureImage } from "./api.js";
 import { h, icon, iconButton } from "./dom.js";
 import { moreLike } from "./known.js";
 import { isMarked, mark } from "./marks.js";
+import { LISTED } from "./pictures.js";
 import { altText, className, day, figureName, letter, patentName, score } from "./words.js";
 
 const VIEWS = 5; // small sheets below a result
@@ -65,7 +66,7 @@ export function card(result, place, { metric, parts, filed, open }) {
   return h("li", { class: "card", "data-place": place, "data-row": figure.row },
     h("div", { class: "sheet-box" },
       h("button", { type: "button", class: "sheet", tabindex: place ? -1 : 0, "aria-label": `${rank}. ${altText(figure)}, similarity ${likeness}. Compare`, onclick: () => open(place, figure.row) },
-        figureImg(figure, 384, "")),
+        figureImg(figure, LISTED, "")),
       h("span", { class: "rank", "aria-hidden": "true" }, rank),
       letters || variant ? h("span", { class: "matched" }, letters ? h("b", {}, letters) : null, variant) : null,
       iconButton("mark", marked ? "Marked; mark again or remove (M)" : "Mark (M)", () => mark(figure), { class: "icon-button mark-button", "aria-pressed": String(marked), "data-figure": figure.figure_id }),

@@ -5,10 +5,10 @@ import { figureImg, matchedBy, partsOf, variantWords, viewsOf } from "./card.js"
 import { choice, fill, h, icon, iconButton, redraw } from "./dom.js";
 import { moreLike } from "./known.js";
 import { isMarked, mark, noteOn, onSets } from "./marks.js";
-import { Panel } from "./panels.js";
+import { Panel, say } from "./panels.js";
 import { figureCanvas, FULL, prepared, showThumb, trimmed } from "./pictures.js";
 import { hasPage, turnPage } from "./results.js";
-import { current } from "./search.js";
+import { current, failedNow } from "./search.js";
 import { modelOf, indexOf } from "./status.js";
 import { enter, leave } from "./steps.js";
 import { altText, className, day, figureName, letter, number, patentName, score } from "./words.js";
@@ -86,8 +86,9 @@ export async function step(by) {
     turnPage(by);
     enter(() => panel.close());
   }
-  for (let tries = 0; tries < 100 && panel.open && current === before; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+  for (let tries = 0; tries < 100 && panel.open && current === before && !failedNow(); tries++) await new Promise((resolve) => setTimeout(resolve, 50));
   turning = false;
+  if (panel.open && failedNow()) return say("The next page of results cannot be had just now.");
   return current && current !== before && panel.open ? show(by > 0 ? 0 : current.response.results.length - 1) : undefined;
 }
 

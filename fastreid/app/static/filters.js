@@ -1,6 +1,6 @@
 // The conditions on results, each value with the number of designs that it leaves.
 
-import { api } from "./api.js";
+import { api, patient } from "./api.js";
 import { dateField } from "./dates.js";
 import { fill, h, icon, later, redraw } from "./dom.js";
 import { change, filterJson, state, subscribe } from "./state.js";
@@ -11,14 +11,17 @@ import { className, count, dated, number, patentName } from "./words.js";
 const FEW = 7; // values of a condition that are shown before "Show all"
 const LISTS = ["locarno", "office", "view", "applicant"];
 
-let counts = null;
+let counts = null; // the last that came: which values there are
+let known = false; // whether they are those of the conditions in force
+let heard = () => {};
 let asking = null;
 const opened = new Set(["class", "view", "title"]);
 const everything = new Set(); // lists shown in full
 const unfolded = new Set(); // classes whose subclasses are shown
 const searched = {}; // what is looked for within a long list
+const orders = new Map(); // facet: {value: place}, as it was when its group was opened: nothing moves under the pointer
 const body = h("div", { class: "filter-groups" });
-const total = h("p", { class: "total", "aria-live": "polite" });
+const total = h("div", { class: "total", "aria-live": "polite" });
 export const filterSection = h("section", { class: "filters", "aria-label": "Filters" },
   h("div", { class: "row" }, h("h2", {}, "Filters"), h("button", { type: "button", class: "link clear", onclick: clearFilters }, "Clear")), total, body);
 
@@ -32,18 +35,34 @@ export const filtered = () => Boolean(state.since || state.title.trim() || state
 
 const unit = () => (state.group === "figure" ? "figures" : "designs");
 
+/** What the conditions in force leave: {figures, designs}, or null while it is not known. */
+export const permitted = () => (known ? counts : null);
+
+/** `listener()` is called when what the conditions leave has become known or unknown. */
+export function onCounts(listener) {
+  heard = listener;
+}
+
 export async function refreshCounts() {
   asking?.abort();
-  asking = new AbortController();
+  const { signal } = (asking = new AbortController());
   filterSection.classList.add("counting");
   try {
-    counts = await api.counts(filterJson(), asking.signal);
-    filterSection.classList.remove("counting");
-    draw();
+    counts = await patient(() => api.counts(filterJson(), signal), { signal });
+    known = true;
   } catch (error) {
     if (error.name === "AbortError") return;
-    filterSection.classList.remove("counting"); // the search itself tells what is wrong
+    known = false; // numbers of other conditions would be wrong
   }
+  asking = null;
+  filterSection.classList.remove("counting");
+  draw();
+  heard();
+}
+
+/** Ask for the counts where the last answer did not come. */
+export function refreshUnknown() {
+  if (!known && !asking) refreshCounts();
 }
 const refreshSoon = later(refreshCounts, 80);
 
@@ -56,19 +75,23 @@ function toggleValue(name, value, on) {
 
 function option(name, { value, figures = 0, designs = 0 }, text, more = {}) {
   const amount = unit() === "figures" ? figures : designs;
+  const none = known && !amount;
   const on = state[name].includes(value);
   return h("li", { class: more.class },
     more.before ?? null,
-    h("label", { class: `option${amount ? "" : " none"}` },
+    h("label", { class: `option${none ? " none" : ""}` },
       h("input", { type: "checkbox", checked: on, "data-key": `${name}-${value}`, onchange: (event) => toggleValue(name, value, event.target.checked) }),
-      h("span", { class: "name", title: text }, text), h("span", { class: "amount" }, number(amount))));
+      h("span", { class: "name", title: text }, text), h("span", { class: "amount" }, known ? number(amount) : "")));
 }
 
-/** Values of a facet that the index knows or that are chosen, with what is left of them, most first. */
+/** Values of a facet that the index knows or that are chosen, with what is left of them; those with most first when it was opened. */
 function valuesOf(facet, name = facet) {
   const values = new Map([...state[name], ...(indexOf().facets?.[facet] ?? []).map(({ value }) => value)].map((value) => [value, { value }]));
   for (const each of counts.facets[facet] ?? []) values.set(each.value, each);
-  return [...values.values()].sort((a, b) => (b[unit()] ?? 0) - (a[unit()] ?? 0) || a.value.localeCompare(b.value));
+  const sorted = [...values.values()].sort((a, b) => (b[unit()] ?? 0) - (a[unit()] ?? 0) || a.value.localeCompare(b.value));
+  if (!orders.has(facet)) orders.set(facet, new Map(sorted.map(({ value }, place) => [value, place])));
+  const place = ({ value }) => orders.get(facet).get(value) ?? Infinity;
+  return sorted.sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
 }
 
 function list(facet, name, values, render) {
@@ -104,7 +127,14 @@ const yearValues = () => (counts.facets.year.some(({ value }) => value) || state
 const plain = (name) => list(name, name, valuesOf(name), (each) => option(name, each, each.value || "not known"));
 
 function group(key, title, active, ...content) {
-  return h("details", { open: opened.has(key), ontoggle: (event) => (event.target.open ? opened.add(key) : opened.delete(key)) },
+  const toggled = ({ target }) => {
+    if (!target.open) return opened.delete(key);
+    if (opened.has(key)) return undefined; // it was only drawn again
+    opened.add(key);
+    orders.delete(key);
+    return draw();
+  };
+  return h("details", { open: opened.has(key), ontoggle: toggled },
     h("summary", { "data-key": `group-${key}` }, heading(title, active)), content);
 }
 
@@ -132,8 +162,9 @@ const yearGroup = h("details", { open: true, hidden: true }, yearHead, bars,
 body.append(above, yearGroup, below);
 
 function draw() {
+  if (!known) fill(total, "How many remain is not known. ", h("button", { type: "button", class: "link", onclick: refreshCounts }, "Count again"));
   if (!counts) return;
-  total.textContent = `${count(counts.designs, "design")}, ${count(counts.figures, "figure")} remain`;
+  if (known) total.textContent = `${count(counts.designs, "design")}, ${count(counts.figures, "figure")} remain`;
   filterSection.querySelector(".clear").hidden = !filtered();
   if (document.activeElement !== title) title.value = state.title;
   const many = (facet) => (indexOf().facets?.[facet] ?? counts.facets[facet] ?? []).some(({ value }) => value);
@@ -142,7 +173,7 @@ function draw() {
     many("view") ? group("view", "View", state.view.length, plain("view")) : null);
   yearGroup.hidden = !many("year");
   fill(yearHead, heading(`Year ${dated(state.date_field)}`, state.since));
-  if (!yearGroup.hidden) redraw(bars, years(yearValues(), unit()));
+  if (!yearGroup.hidden) redraw(bars, years(yearValues(), unit(), known));
   redraw(below,
     group("title", "Words of the title", state.title, h("label", { class: "visually-hidden", for: "title-words" }, "All these words occur in the title"), title),
     many("office") ? group("office", "Office", state.office.length, plain("office")) : null,
@@ -155,5 +186,5 @@ function draw() {
 subscribe((changed) => {
   const filter = ["before", "since", "date_field", "title", "not_patents", ...LISTS].some((name) => changed.has(name));
   if (filter) refreshSoon();
-  if (filter || changed.has("group")) draw();
+  if (counts && (filter || changed.has("group"))) draw();
 });

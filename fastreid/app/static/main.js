@@ -24,7 +24,7 @@ const SEARCHED = ["query", "text", "before", "since", "date_field", "locarno", "
 const panel = h("aside", { class: "query-panel", "aria-label": "Query" });
 
 function header() {
-  const button = (name, label, act, extra) => h("button", { type: "button", class: "head-button", title: label, onclick: act }, icon(name), h("span", {}, label), extra);
+  const button = (name, label, act, extra) => h("button", { type: "button", class: "head-button", "aria-label": label, title: label, onclick: act }, icon(name), h("span", {}, label), extra);
   return h("header", { class: "top" },
     h("a", { class: "skip", href: "#results", onclick: (event) => { event.preventDefault(); resultSection.focus(); } }, "Skip to the results"),
     h("h1", {}, h("img", { src: "/static/icon.svg", alt: "", width: 24, height: 24 }), "fastreid ", h("span", {}, "design search")),

@@ -4,6 +4,7 @@ import { api, figureImage, uploadImage } from "./api.js";
 import { readVariant, turnedSize } from "./geometry.js";
 
 export const FULL = 1200; // longer side in pixels, at most, of an image that is worked on
+export const LISTED = 384; // of those that the list of results shows
 const KEPT = 40;
 const loaded = new Map(); // address: promise of an HTMLImageElement, oldest first
 let mend = async () => false;
@@ -111,7 +112,8 @@ export function trimmed(canvas) {
 
 /** A figure of the index on a canvas. */
 export async function figureCanvas(figure) {
-  const picture = await load(figureImage(figure.row, FULL));
+  // without the service the browser may still hold the smaller one of the list
+  const picture = await load(figureImage(figure.row, FULL)).catch(() => load(figureImage(figure.row, LISTED)));
   return turned(picture, [picture.naturalWidth, picture.naturalHeight], {});
 }
 

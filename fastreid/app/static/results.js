@@ -4,11 +4,12 @@ import { card, partsOf } from "./card.js";
 import { openCompare } from "./compare.js";
 import { choice, fill, h, icon } from "./dom.js";
 import { exportMenu } from "./exports.js";
+import { refreshUnknown } from "./filters.js";
 import { refreshMarks } from "./marks.js";
 import { saveCurrent } from "./saved.js";
-import { current, onSearch } from "./search.js";
+import { current, onSearch, outdated } from "./search.js";
 import { change, PAGE, rememberScroll, state } from "./state.js";
-import { conditionChips, emptyState, failedState, nothingState, replayBanner, skeletons, unknownBanner } from "./standing.js";
+import { conditionChips, emptyState, failedState, nothingState, outdatedBanner, replayBanner, skeletons, unknownBanner } from "./standing.js";
 import { indexOf } from "./status.js";
 import { count, number, searched } from "./words.js";
 
@@ -48,6 +49,12 @@ function waiting() {
   }, 180);
 }
 
+function drawBusy(wait) {
+  clearTimeout(slow);
+  summary.textContent = `The service is busy; asking again in ${Math.round(wait / 1000)} s.`;
+  if (!body.querySelector(".card")) fill(body, skeletons());
+}
+
 function settled() {
   clearTimeout(slow);
   body.removeAttribute("aria-busy");
@@ -83,7 +90,7 @@ function drawPager({ total, offset, results }, replay) {
 /** Whether there is a next (1) or an earlier (-1) page of results. */
 export function hasPage(by) {
   const page = state.page + by;
-  return Boolean(current) && !current.replay && page >= 0 && page * PAGE < current.response.total;
+  return Boolean(current) && !outdated() && !current.replay && page >= 0 && page * PAGE < current.response.total;
 }
 
 /** Show another page of results, where there is one. */
@@ -103,17 +110,21 @@ export function buildResults() {
     document.body.dataset.search = kind;
     drawJump();
     if (kind === "waiting") return waiting();
+    if (kind === "busy") return drawBusy(detail);
     settled();
-    if (kind === "results") return drawResults(detail);
+    resultSection.classList.toggle("outdated", outdated());
+    if (kind === "results") {
+      refreshUnknown();
+      return drawResults(detail);
+    }
     pager.hidden = true;
     drawHead(false);
-    fill(banner);
-    if (kind === "none") {
-      summary.textContent = "";
-      return fill(body, emptyState());
-    }
-    summary.textContent = kind === "busy" ? `The service is busy; asking again in ${Math.round(detail / 1000)} s.` : "The search did not succeed.";
-    return fill(body, kind === "busy" ? skeletons() : failedState(detail));
+    if (kind === "none") fill(chips, conditionChips());
+    summary.textContent = kind === "none" ? "" : "The search did not succeed.";
+    // the list that somebody reads stays
+    fill(banner, outdated() ? outdatedBanner(detail, current) : null);
+    if (!outdated()) fill(body, kind === "none" ? emptyState() : failedState(detail));
+    return undefined;
   });
   document.addEventListener("scroll", keepScroll, { capture: true, passive: true });
 }

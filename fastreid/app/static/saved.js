@@ -5,7 +5,7 @@ import { h, icon, iconButton, redraw } from "./dom.js";
 import { exportMenu } from "./exports.js";
 import { guarded } from "./marks.js";
 import { ask, confirmed, Panel, say, troubles } from "./panels.js";
-import { current, showAnswer } from "./search.js";
+import { current, outdated, showAnswer } from "./search.js";
 import { change, fresh, item } from "./state.js";
 import { altText, count, day, moment } from "./words.js";
 
@@ -17,6 +17,7 @@ let trouble = { failed: "", damaged: 0 };
 /** Ask for a name and keep the search that is shown. */
 export async function saveCurrent() {
   if (!current) return say("Search for something first.");
+  if (outdated()) return say("These results belong to earlier conditions. Search again before you save.");
   if (current.saved) return say("This search is saved already.", panel.open ? {} : { "Show saved searches": openSaved });
   const mine = current;
   const given = await ask("Save this search", {
@@ -54,7 +55,7 @@ async function refresh() {
 }
 
 function draw() {
-  redraw(panel.actions, current?.saved ? null : h("button", { type: "button", class: "text-button", "data-key": "save", disabled: !current, onclick: async () => { await saveCurrent(); refresh(); } }, icon("save"), "Save this one"));
+  redraw(panel.actions, current?.saved ? null : h("button", { type: "button", class: "text-button", "data-key": "save", disabled: !current || outdated(), onclick: async () => { await saveCurrent(); refresh(); } }, icon("save"), "Save this one"));
   if (!saved && !trouble.failed) return redraw(panel.body, h("p", { class: "hint" }, "Loading…"));
   const newest = [...(saved ?? [])].sort((a, b) => String(b.time).localeCompare(String(a.time)));
   const none = saved && !trouble.failed && !trouble.damaged;

@@ -3,7 +3,7 @@
 import { api, patient } from "./api.js";
 import { later } from "./dom.js";
 import { change, filterJson, hasQuery, PAGE, requestJson, state } from "./state.js";
-import { sendAgain } from "./uploads.js";
+import { missing, sendAgain } from "./uploads.js";
 
 let running = null;
 let show = () => {};
@@ -30,6 +30,12 @@ function tell(what, detail) {
 
 export const failedNow = () => kind === "failed";
 
+/** Whether what is shown belongs to an earlier search than the conditions that are set: the newer one failed. */
+export const outdated = () => failedNow() && current !== null;
+
+// the service is at fault, or the way to it: what it answered before still holds
+const passing = ({ status }) => status === 0 || status >= 500;
+
 export async function search() {
   running?.abort();
   const mine = (running = new AbortController());
@@ -49,7 +55,7 @@ export async function search() {
     tell("results", current);
   } catch (error) {
     if (mine !== running || error.name === "AbortError") return;
-    current = null;
+    if (!passing(error)) current = null;
     tell("failed", error);
   }
 }
@@ -67,9 +73,11 @@ async function ask(request, signal) {
     return await api.search(request, signal);
   } catch (error) {
     if (error.status !== 410) throw error;
-    const uploads = new Set(request.query.map((each) => each.upload).filter(Boolean));
-    const sent = await Promise.all([...uploads].map((upload) => sendAgain({ upload })));
-    if (!sent.every(Boolean)) throw error;
+    const uploads = [...new Set(request.query.map((each) => each.upload).filter(Boolean))];
+    const there = await Promise.all(uploads.map(async (upload) => (await api.has(upload)) || sendAgain({ upload })));
+    const gone = uploads.filter((_, place) => !there[place]);
+    missing(gone);
+    if (gone.length) throw error;
     return api.search(request, signal);
   }
 }
@@ -81,9 +89,4 @@ export function showAnswer(response, request, items, replay) {
   running = null;
   current = { response, request, filter: request.filter ?? {}, items, replay, saved: "" };
   tell("results", current);
-}
-
-/** Put the query figures that the service no longer has out of the query. */
-export function dropLost() {
-  change({ query: state.query.filter((each) => !each.upload) });
 }

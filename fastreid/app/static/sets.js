@@ -8,7 +8,7 @@ import { exportMenu } from "./exports.js";
 import { moreLike } from "./known.js";
 import { allSets, chooseSet, currentSet, guarded, listed, loadSets, newSet, noteOf, onSets, put, unmark } from "./marks.js";
 import { ask, confirmed, Panel, say, troubles } from "./panels.js";
-import { altText, count, day, figureName, patentName } from "./words.js";
+import { altText, count, day, figureName, number, patentName } from "./words.js";
 
 const NAMES = ["record set", "record sets", "sets"];
 const panel = new Panel("drawer", "Record sets", { onclose: keepNotes });
@@ -25,6 +25,7 @@ function draw() {
   const marked = sets.reduce((sum, set) => sum + set.items.length, 0);
   setsCount.hidden = !marked;
   setsCount.textContent = String(marked);
+  setsCount.closest("button")?.setAttribute("aria-label", marked ? `Record sets, ${number(marked)} marked` : "Record sets");
   if (!panel.open) return;
   const chosen = currentSet();
   redraw(panel.actions, h("button", { type: "button", class: "text-button", "data-key": "new", onclick: () => newSet() }, icon("plus"), "New set"));

@@ -48,6 +48,11 @@ export function change(patch, history = "push") {
   for (const listener of listeners) listener(changed);
 }
 
+/** Nothing has changed, but what shows and what uses `name` is to do so once more. */
+export function again(name) {
+  for (const listener of listeners) listener(new Set([name]));
+}
+
 /** A query figure with the settings that every new one has. */
 export const item = (given) => ({ id: next++, region: null, box: null, rotate: 0, mirror: false, ...given });
 

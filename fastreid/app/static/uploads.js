@@ -5,10 +5,11 @@ import { fill, h, icon } from "./dom.js";
 import { sameBox } from "./geometry.js";
 import { say } from "./panels.js";
 import { onLost } from "./pictures.js";
-import { change, item, state } from "./state.js";
+import { again, change, item, state } from "./state.js";
 import { bytes, count } from "./words.js";
 
 const files = new Map(); // sha256: File, to send it again
+let lost = new Set(); // sha256 of those that neither the service nor this page has any longer
 const sending = new Map(); // sha256: promise, so that a lost upload is sent once
 export let limits = { upload_bytes: 20 << 20, upload_pixels: 64_000_000, query_figures: 8, page: 100 };
 let pending = 0;
@@ -92,8 +93,21 @@ function refuse(file, error) {
   complain(TITLES[error.status] ?? "The drawing was not taken.", name + error.message);
 }
 
+/** These drawings are lost until somebody brings them again. */
+export function missing(uploads) {
+  lost = new Set(uploads);
+}
+
+/** The query figures whose drawings are lost. */
+export const lostItems = () => state.query.filter((each) => lost.has(each.upload));
+
 /** Make query figures of an upload; returns what is to be told, or "". */
 function use({ upload, name, width, height, figures }, file) {
+  if (lostItems().some((each) => each.upload === upload)) {
+    lost.delete(upload);
+    again("query");
+    return `“${name || file.name}” is there again.`;
+  }
   const whole = { upload, name: name || file.name || "pasted image", width, height, figures };
   const several = figures.length > 1 ? figures.slice(0, room()) : [];
   const items = several.length
