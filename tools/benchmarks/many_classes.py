@@ -123,7 +123,7 @@ def table(sizes: list[int], dim: int, batch: int, steps: int, limit: float, fold
             weights = classes * dim * 4 / processes / GIB
             estimate, most = needed(classes, dim, batch, rate, processes) / GIB, permitted(limit)
             if estimate > most:
-                why = f"not run: {estimate:.1f} needed in all, {most:.1f} permitted"
+                why = f"not run: {estimate:.2f} needed in all, {most:.2f} permitted"
                 lines.append(f"{start} {weights:.2f} | | | {why} | | |")
             else:
                 lines.append(f"{start} {_measured((classes, dim, batch, steps, pfc, rate), processes, folder)}")
