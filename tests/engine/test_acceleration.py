@@ -270,7 +270,7 @@ def test_an_index_of_plain_features_is_not_searched_with_others(saved):  # noqa:
         created="", changed="", model=plain.identity,
     )  # fmt: skip
     info.check_model(plain.identity)
-    with pytest.raises(OtherModel, match="TEST.INFERENCE.FOLD_BN was None, is now True"):
+    with pytest.raises(OtherModel, match="TEST.INFERENCE.FOLD_BN was False, is now True"):
         info.check_model(other.identity)
 
 
