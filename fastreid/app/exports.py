@@ -56,7 +56,8 @@ def export_set(found: Mapping[str, Any], form: str, service: "SearchService", pr
 def search_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Results as rows; evidence as "query figure: figure_id (score)".
 
-    What was searched, and which results the file holds, stands in each row: rows are sorted, cut and pasted.
+    What was searched, and which results the file holds, stands in each row: rows are sorted, cut and pasted. A search
+    without results has one row, which tells that.
     """
     request = SearchRequest.from_json(record["request"])
     conditions = [f"{name}: {value}" for name, value in condition_rows(request, VALUES)]
@@ -65,7 +66,7 @@ def search_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         "results": range_words(record),
         "index version": record["index"]["version"],
     }
-    return [{**search_row(result), **shared} for result in record["results"]]
+    return [{**search_row(result), **shared} for result in record["results"]] or [{"rank": "", "patent": "", **shared}]
 
 
 def search_row(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -233,7 +233,9 @@ def test_a_report_without_images_and_without_results(make, own_folder):
     shutil.rmtree(own_folder / "images")
     assert "no image" in text_of(client.export(search=name, format="pdf"))
     assert "Results: none of 0 designs" in text_of(client.export(search=empty, format="pdf"))
-    assert read(client.export(search=empty, format="csv")) == []
+    [row] = read(client.export(search=empty, format="csv"))
+    assert (row["rank"], row["patent"], row["results"]) == ("", "", "none of 0 designs")
+    assert row["searched"].startswith("Cut-off date: published strictly before 1999-01-01")
 
 
 def test_a_report_of_figures_and_of_variants(client, drawing):
