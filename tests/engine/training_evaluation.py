@@ -1,5 +1,6 @@
 """Trainings that evaluate themselves, in one process or two: what each process gets, and what travels."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def train(options: list[str], out: str, trainer: type[DefaultTrainer] = DefaultT
     finally:
         comm.gather = gather
     figures = {name: value for name, (value, _) in trained.storage.latest().items() if name not in TIMES}
-    Path(out, f"noted by {comm.get_rank()}").write_bytes(pickle.dumps((results, figures, sent)))
+    Path(out, f"noted by {comm.get_rank()}").write_text(json.dumps([results, figures, sent]))
 
 
 def train_all(jobs: list[tuple[list[str], str]]) -> None:
@@ -55,7 +56,7 @@ def train_all(jobs: list[tuple[list[str], str]]) -> None:
 
 
 def noted(out: Path, rank: int = 0) -> tuple[dict, dict, list[int]]:
-    return pickle.loads((out / f"noted by {rank}").read_bytes())
+    return tuple(json.loads((out / f"noted by {rank}").read_text()))
 
 
 def features(out: Path) -> FeatureFile:

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from fastreid.config import get_cfg
-from fastreid.engine import launch
 from fastreid.modeling import build_model
 from fastreid.modeling import losses as L
-from fastreid.utils import comm
 from fastreid.utils.events import EventStorage
+from tests.modeling.memory_steps import require_two_processes_like_one, steps_of
 
 SIZE = 12
 # name -> class, its options
@@ -278,41 +277,11 @@ def test_mgn_refuses_a_memory(node):
         build_model(cfg)
 
 
-def share_of_the_batches(folder):
-    """One of two processes: its half of the rows of each batch."""
-    torch.save(steps(), f"{folder}/{comm.get_rank()}.pt")
-
-
 def steps():
-    """Value and gradient as averaged over the processes, and the memory, of each loss and step."""
-    torch.set_num_threads(1)
-    found, world = [], comm.get_world_size()
-    part = slice(comm.get_rank() * SIZE // world, (comm.get_rank() + 1) * SIZE // world)
     losses = [loss_of(name, memory=20) for name in LOSSES]
     losses += [loss_of(name, memory=20, memory_start=1) for name in ("triplet hard", "cosface")]
-    with EventStorage(0) as storage:
-        for storage.iter in range(4):
-            for loss in losses:
-                batch = {name: values[part] for name, values in table(storage.iter).items()}
-                batch["features"] = batch["features"].detach().clone().requires_grad_(True)
-                value = loss(batch)
-                value.backward()
-                (memory,) = loss.checkpointables().values()
-                kept = {name: rows.clone() for name, rows in memory.state_dict().items()}
-                average = comm.mean_over_processes(value)
-                found.append({"value": average, "gradient": batch["features"].grad / world, "kept": kept})
-    return found
+    return steps_of(losses, table, SIZE)
 
 
 def test_two_processes_have_the_values_gradients_and_memory_of_one(quick_launch, tmp_path):
-    launch(share_of_the_batches, 2, args=(str(tmp_path),))
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    threads = torch.get_num_threads()
-    for one, other, whole in zip(first, second, steps(), strict=True):
-        torch.testing.assert_close(one["value"], whole["value"])
-        torch.testing.assert_close(torch.cat([one["gradient"], other["gradient"]]), whole["gradient"])
-        assert whole["gradient"].abs().max() > 0
-        for name, rows in whole["kept"].items():
-            assert torch.equal(one["kept"][name], other["kept"][name])
-            torch.testing.assert_close(one["kept"][name], rows)
-    torch.set_num_threads(threads)
+    assert all(len(step["kept"]) == 1 for step in require_two_processes_like_one(tmp_path, steps))

@@ -6,13 +6,12 @@ import operator
 import pytest
 import torch
 
-from fastreid.engine import launch
 from fastreid.modeling.losses import HierarchicalContrastiveLoss, hierarchical_contrastive_loss, infonce_loss
 from fastreid.modeling.losses.hierarchical_loss import shared_levels
 from fastreid.modeling.losses.memory import FeatureMemory, image_numbers
 from fastreid.modeling.losses.utils import locarno_codes
-from fastreid.utils import comm
 from fastreid.utils.locarno import FAR, read_locarno, tree_distance
+from tests.modeling.memory_steps import require_two_processes_like_one, steps_of
 
 # two chairs, one of which has a table beside it in its class; a phone; two designs without a code, one half known
 CODES = "0601 0601 06-01 0603 1403 1403 - D14/486 1400 1400 LOC(13)Cl.06-01 06-03"
@@ -395,40 +394,12 @@ def test_a_memory_smaller_than_the_batch_or_of_another_width_is_named():
         memory.store(torch.ones(2, 4), torch.ones(2, 3, dtype=torch.long))
 
 
-def share_of_the_batches(folder):
-    """One of two processes: its half of the rows of each batch; value and gradient as averaged over the processes."""
-    torch.save(steps(), f"{folder}/{comm.get_rank()}.pt")
-
-
 def steps():
-    torch.set_num_threads(1)
-    found = []
     losses = [HierarchicalContrastiveLoss(memory=size, normalization=n) for size in (0, 20) for n in NORMALIZATIONS]
-    world, rank = comm.get_world_size(), comm.get_rank()
-    for step, loss in ((step, loss) for step in range(4) for loss in losses):
-        whole, part = table(step), slice(rank * SIZE // world, (rank + 1) * SIZE // world)
-        batch = {name: values[part] for name, values in whole.items()}
-        batch["features"] = whole["features"].detach()[part].clone().requires_grad_(True)
-        value = loss(batch)
-        value.backward()
-        kept = [memory.state_dict() for memory in loss.checkpointables().values()]
-        found.append({
-            "value": comm.mean_over_processes(value), "gradient": batch["features"].grad / world,
-            "kept": [{name: part.clone() for name, part in state.items()} for state in kept],
-        })  # fmt: skip
-    return found
+    return steps_of(losses, table, SIZE)
 
 
 def test_two_processes_have_the_values_gradients_and_memory_of_one(quick_launch, tmp_path):
-    launch(share_of_the_batches, 2, args=(str(tmp_path),))
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    threads = torch.get_num_threads()
-    for one, other, whole in zip(first, second, steps(), strict=True):
-        torch.testing.assert_close(one["value"], whole["value"])
-        torch.testing.assert_close(torch.cat([one["gradient"], other["gradient"]]), whole["gradient"])
-        assert whole["gradient"].abs().max() > 0
-        for a, b, c in zip(one["kept"], other["kept"], whole["kept"], strict=True):
-            for name in ("queue", "tags", "pointer"):
-                assert torch.equal(a[name], b[name])
-                torch.testing.assert_close(a[name], c[name])
-    torch.set_num_threads(threads)
+    whole = require_two_processes_like_one(tmp_path, steps)
+    assert all(kept.keys() == {"queue", "tags", "pointer"} for step in whole for kept in step["kept"])
+    assert sum(len(step["kept"]) for step in whole) == len(whole) / 2
