@@ -1,5 +1,7 @@
 """Losses over pairs that also compare a batch with features of earlier ones (cross-batch memory)."""
 
+from abc import ABC, abstractmethod
+
 import torch
 
 from fastreid.modeling.losses.memory import EMPTY, FeatureMemory, image_numbers
@@ -8,7 +10,7 @@ from fastreid.utils.errors import require_whole
 from fastreid.utils.events import current_iteration
 
 
-class LossWithMemory:
+class LossWithMemory(ABC):
     """A loss over the pairs of a batch, and over those of the batch with the features of earlier ones.
 
     Wang et al., "Cross-Batch Memory for Embedding Learning", CVPR 2020, arXiv 1912.06798. The images of the batch (of
@@ -51,6 +53,7 @@ class LossWithMemory:
         self.memory_start = require_whole(f"{self.node}.MEMORY_START", memory_start, 0)
         self._kept = FeatureMemory(self.memory, f"{self.node}.MEMORY", normalized) if self.memory else None
 
+    @abstractmethod
     def compare(
         self, features: torch.Tensor, targets: torch.Tensor, columns: list[torch.Tensor], images: torch.Tensor | None,
         memory: tuple[torch.Tensor, torch.Tensor] | None,
@@ -62,7 +65,6 @@ class LossWithMemory:
             images: (B,) int64, numbers of the images, 0 = unknown; ``None`` without a memory.
             memory: see :func:`pairs_with`.
         """
-        raise NotImplementedError
 
     def columns(self, table: dict) -> list[torch.Tensor]:
         """Return what, beside the target, is to be known of each image of the batch and the memory: (B,) int64 each."""

@@ -34,14 +34,9 @@ def cosine_dist(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return 2 - 2 * normalize(x) @ normalize(y).t()
 
 
-def same_class(targets: torch.Tensor) -> torch.Tensor:
-    """(N,) -> (N, N) bool: do two samples have the same target? The diagonal is True."""
-    return targets[:, None] == targets[None, :]
-
-
 def pair_masks(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(N,) -> two (N, N) bool masks: pairs of one class without the diagonal, pairs of two classes."""
-    same = same_class(targets)
+    same = targets[:, None] == targets
     oneself = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
     return same & ~oneself, ~same
 
