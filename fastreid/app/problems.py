@@ -2,10 +2,11 @@
 
 import errno
 import logging
+from urllib.parse import quote
 
 from fastreid.data.images import BadImage
 from fastreid.engine.query_image import NoImage, TooManyPixels
-from fastreid.engine.searcher import NoModel
+from fastreid.engine.searcher import NoFigure, NoModel
 from fastreid.index.errors import IndexCorrupt, OtherModel, VersionGone
 from fastreid.utils.command import message_of
 
@@ -64,6 +65,9 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(404, "image_missing", NO_FILE)
     if isinstance(error, FileNotFoundError):
         return Problem(404, "not_found", "it has just been deleted")
+    if isinstance(error, NoFigure) and error.patent:
+        where = f"/api/designs?patent={quote(error.patent, safe='')}"
+        return Problem(404, "not_found", f"{message_of(error)}; GET {where} tells the figure_id of all")
     for kind, status, code, words, retry in ILLS:
         if isinstance(error, kind):
             logger.error("%s", message_of(error))

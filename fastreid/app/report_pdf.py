@@ -14,6 +14,7 @@ from fastreid.engine.search_request import SearchRequest
 from fastreid.engine.search_words import (
     condition_rows,
     count_words,
+    counted,
     cut_off_words,
     date_words,
     letter,
@@ -55,7 +56,7 @@ def search_report(
 def set_report(found: Mapping[str, Any], service: "SearchService", progress: Progress) -> bytes:
     """Return the report of a set."""
     title, items = found["name"].strip() or "Set", found["items"]
-    page, count = Page(title), f"{len(items)} figure{'' if len(items) == 1 else 's'}"
+    page, count = Page(title), counted(len(items), "figure")
     story = [page.paragraph(title, "title"), page.paragraph(f"Set of {count}, changed {found['changed']}", "line")]
     story += [page.paragraph(piece, "text") for piece in pieces(found["notes"])]
     for number, item in enumerate(items):

@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -21,7 +20,7 @@ from fastreid.app.state import State, now
 from fastreid.app.uploads import Images, Upload, Uploads
 from fastreid.engine.search_record import record_of, replay, sealed
 from fastreid.engine.search_request import QueryItem, SearchRequest
-from fastreid.engine.searcher import NoFigure, Searcher, told
+from fastreid.engine.searcher import Searcher, told
 from fastreid.index.base import Count, Index
 from fastreid.index.errors import VersionGone
 from fastreid.index.figures import DATE_COLUMNS
@@ -178,13 +177,7 @@ class SearchService:
             return self._search(request, images, uploads)
 
     def _search(self, request: SearchRequest, images: Mapping[str, Image.Image], uploads: Mapping[str, Upload]) -> dict:
-        try:
-            response = self.searcher.search(request, images)
-        except NoFigure as error:
-            if not error.patent:
-                raise
-            where = f"/api/designs?patent={quote(error.patent, safe='')}"
-            raise Problem(404, "not_found", f"{error.args[0]}; GET {where} tells the figure_id of all") from error
+        response = self.searcher.search(request, images)
         self._remember(response, uploads)
         return response.as_json()
 

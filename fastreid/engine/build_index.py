@@ -116,7 +116,7 @@ def add(args: argparse.Namespace) -> None:
 
 def delete(args: argparse.Namespace) -> None:
     """Remove figures and patents."""
-    from fastreid.engine.search_words import count_words
+    from fastreid.engine.search_words import count_words, counted
     from fastreid.index import open_index
 
     if not args.figure and not args.patent:
@@ -125,8 +125,8 @@ def delete(args: argparse.Namespace) -> None:
         before = index.info.figures
         index.delete(args.figure, args.patent)
         info = index.info
-        gone = before - info.figures
-        print(f"Removed {gone:,} figure{'' if gone == 1 else 's'}; {count_words(info)} left, version {info.version}.")
+        gone = counted(before - info.figures, "figure")
+        print(f"Removed {gone}; {count_words(info)} left, version {info.version}.")
 
 
 def compact(args: argparse.Namespace) -> None:

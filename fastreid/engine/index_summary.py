@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fastreid.engine.search_words import count_words, counted
+
 if TYPE_CHECKING:
     from fastreid.engine.figure_metadata import FigureMetadata
     from fastreid.index import Figures, Index
@@ -66,12 +68,10 @@ class Summary:
             self.outdated += [n for n, count in zip(names, differs, strict=True) if count and n not in unknown]
 
     def words(self, index: "Index") -> str:
-        from fastreid.engine.search_words import count_words
-
         seconds = time.perf_counter() - self.start
         speed = self.added / max(seconds, 1e-9)
         lines = [
-            f"Added {_count(self.added, 'figure')} in {seconds:.1f} s ({speed:.1f} a second); "
+            f"Added {counted(self.added, 'figure')} in {seconds:.1f} s ({speed:.1f} a second); "
             f"{self.skipped:,} were there already, {len(self.bad):,} were left out, {self.blank:,} of them blank.",
             *(f"  left out: {path}: {reason}" for path, reason in list(self.bad.items())[:SHOWN]),
         ]
@@ -84,13 +84,13 @@ class Summary:
         lines = []
         if self.unknown:
             lines.append(
-                f"Warning: {_count(len(self.unknown), 'image')} without metadata: {_first(self.unknown)}. Only what "
+                f"Warning: {counted(len(self.unknown), 'image')} without metadata: {_first(self.unknown)}. Only what "
                 "their paths tell is known of them; a search with a cut-off date finds none without a date."
             )
         if self.unused:  # where each image has its metadata, these may well be those of a larger collection
             kind = "Warning" if self.unknown else "Note"
             lines.append(
-                f"{kind}: metadata of {_count(len(self.unused), 'file')} without an image: {_first(self.unused)}."
+                f"{kind}: metadata of {counted(len(self.unused), 'file')} without an image: {_first(self.unused)}."
             )
         if self.outdated:
             lines.append(
@@ -98,10 +98,6 @@ class Summary:
                 f"{_first(self.outdated)}. They were left as they are; --replace makes them anew."
             )
         return lines
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _first(names: Sequence[str]) -> str:

@@ -32,10 +32,14 @@ def view_words(figure: Mapping[str, Any]) -> str:
     return ", ".join(word for word in (figure["view"], number) if word) or figure["figure_id"]
 
 
+def counted(number: int, thing: str) -> str:
+    """Return "1 figure", "4,158 figures"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def count_words(count: Count | IndexInfo) -> str:
     """Return "4,158 figures of 693 designs" of a count, or of a whole index."""
-    figures = "figure" if count.figures == 1 else "figures"
-    return f"{count.figures:,} {figures} of {count.designs:,} {'design' if count.designs == 1 else 'designs'}"
+    return f"{counted(count.figures, 'figure')} of {counted(count.designs, 'design')}"
 
 
 def letter(place: int) -> str:
@@ -145,7 +149,7 @@ def range_words(record: Mapping[str, Any]) -> str:
     """Return which results a record holds: "1 to 24 of 70 designs", "none of 0 designs"."""
     first, number = record["request"]["offset"] + 1, len(record["results"])
     held = f"{first:,} to {first + number - 1:,}" if number else "none"
-    return f"{held} of {record['total']:,} {record['request']['group']}{'' if record['total'] == 1 else 's'}"
+    return f"{held} of {counted(record['total'], record['request']['group'])}"
 
 
 def _conditions(filter: Filter, most: int) -> dict[str, tuple[str, str]]:

@@ -118,8 +118,10 @@ export async function mark(figure) {
   });
 }
 
+const send = (id, { figure_id }, note) => api.putItem(id, { figure_id, note, ...(current ? { search: current.response.search } : {}) });
+
 export async function put(id, figure, note) {
-  await guarded(() => api.putItem(id, { figure_id: figure.figure_id, note, ...(current ? { search: current.response.search } : {}) }));
+  await guarded(() => send(id, figure, note));
   await loadSets();
 }
 
@@ -135,7 +137,7 @@ const markedIn = (figure) => guarded(async () => {
   const there = setWith(figure.figure_id);
   if (there) return there;
   const set = await someSet();
-  sets = sets.map(replacing(await api.putItem(set.id, { figure_id: figure.figure_id, note: "", ...(current ? { search: current.response.search } : {}) })));
+  sets = sets.map(replacing(await send(set.id, figure, "")));
   changed();
   return currentSet();
 });

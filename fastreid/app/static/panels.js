@@ -109,13 +109,16 @@ export function ask(title, fields, done) {
       given = Object.fromEntries(inputs.map(([name, input]) => [name, input.value.trim()]));
       panel.close();
     });
-    form.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit());
+    form.addEventListener("keydown", onCtrlEnter(() => form.requestSubmit()));
     fill(panel.body, form);
     panel.show();
     inputs[0]?.[1].focus();
     inputs[0]?.[1].select();
   });
 }
+
+/** A listener of keys that calls `act` for Ctrl+Enter, which ends a text of several lines. */
+export const onCtrlEnter = (act) => (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && act();
 
 /** A box for a text that is kept however it is closed, but for Cancel: `oninput(text)`, `onclose(cancelled)`. */
 export function noteBox(title, label, text, { oninput, onclose }) {
@@ -127,7 +130,7 @@ export function noteBox(title, label, text, { oninput, onclose }) {
       h("button", { type: "button", onclick: () => { cancelled = true; panel.close(); } }, "Cancel"),
       h("button", { type: "submit", class: "primary" }, "Keep")));
   form.addEventListener("submit", (event) => { event.preventDefault(); panel.close(); });
-  form.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && panel.close());
+  form.addEventListener("keydown", onCtrlEnter(() => panel.close()));
   fill(panel.body, form);
   panel.show();
   area.focus();

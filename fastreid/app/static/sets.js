@@ -7,7 +7,7 @@ import { keepNote, keepNotes, typed } from "./drafts.js";
 import { exportMenu } from "./exports.js";
 import { moreLike } from "./known.js";
 import { allSets, chooseSet, currentSet, guarded, listed, loadSets, newSet, noteOf, onSets, put, unmark } from "./marks.js";
-import { ask, confirmed, Panel, say, troubles } from "./panels.js";
+import { ask, confirmed, onCtrlEnter, Panel, say, troubles } from "./panels.js";
 import { altText, count, day, figureName, number, patentName } from "./words.js";
 
 const NAMES = ["record set", "record sets", "sets"];
@@ -68,7 +68,7 @@ const items = (set) =>
 
 function item(set, { figure_id, patent, figure }) {
   const keep = () => keepNote(set.id, figure_id);
-  const area = h("textarea", { rows: 2, maxlength: 4000, placeholder: "Note", "aria-label": `Note on ${figure ? altText(figure) : figure_id}`, "data-key": `note-${figure_id}`, oninput: () => typed(set.id, figure_id, area.value), onchange: keep, onkeydown: (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && keep() });
+  const area = h("textarea", { rows: 2, maxlength: 4000, placeholder: "Note", "aria-label": `Note on ${figure ? altText(figure) : figure_id}`, "data-key": `note-${figure_id}`, oninput: () => typed(set.id, figure_id, area.value), onchange: keep, onkeydown: onCtrlEnter(keep) });
   area.value = noteOf(set, figure_id);
   return h("li", {},
     figure ? h("button", { type: "button", class: "pick", "aria-label": `More like ${altText(figure)}`, title: "More like this", onclick: () => { panel.close(); moreLike(figure); } }, figureImg(figure, 128, ""))
